@@ -14,6 +14,7 @@ from backcast.domain.moment import Moment
 from backcast.engine.history import snapshots
 from backcast.engine.history.snapshots import RecentStates, save_snapshots, state_at, states_of
 from backcast.engine.log import EventStore
+from backcast.engine.log.fsck import check
 from backcast.projections import ALL, fold, progress, versions
 from tests.strategies import NOON, iteration
 
@@ -183,6 +184,46 @@ def test_who_reads_far_by_a_time_keeps_the_state_where_times_rise(
         assert found == fold(versions, store.read("task", last=60))
         row = store.recorder.one("SELECT version FROM snapshots")
         assert row == (60,)
+
+
+def test_a_newer_version_that_keeps_states_drops_those_of_an_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EventStore.open(f"sqlite:///{tmp_path / 'run.db'}", clock=lambda: NOON) as store:
+        store.append("other", [iteration("m.py", n) for n in range(100)], after=0)
+        for projection in (versions, progress):
+            save_snapshots(store, [projection], "other", spacing=10)
+        grow(store, 300)
+        save_snapshots(store, OF_A_TASK, "task", spacing=10)
+        before = _kept_of(store, "task")
+        now = versions.VERSION
+        monkeypatch.setattr(versions, "VERSION", now + 1)
+        grow(store, 305)
+        assert state_at(store, versions, "task") == fold(versions, store.read("task"))
+        assert _kept_of(store, "task") == before
+        assert save_snapshots(store, [versions], "task", spacing=10) > 0
+        after = _kept_of(store, "task")
+        assert {code for name, code in after if name == versions.NAME} == {now + 1}
+        others = {pair: count for pair, count in before.items() if pair[0] != versions.NAME}
+        assert others == {pair: count for pair, count in after.items() if pair[0] != versions.NAME}
+        assert set(_kept_of(store, "other")) == {("versions", now), ("progress", progress.VERSION)}
+        # Code that is older still reads the store, and takes nothing from the newer one.
+        monkeypatch.setattr(versions, "VERSION", now)
+        assert save_snapshots(store, [versions], "task", spacing=10) > 0
+        assert {code for name, code in _kept_of(store, "task") if name == versions.NAME} == {
+            now, now + 1,
+        }  # fmt: skip
+        assert list(check(store)) == []
+
+
+def _kept_of(store: EventStore, task: str) -> dict[tuple[str, int], int]:
+    return {
+        (name, code): count
+        for name, code, count in store.recorder.all(
+            "SELECT projection, projection_version, count(*) FROM snapshots WHERE task_id=?"
+            " GROUP BY 1, 2", task,
+        )
+    }  # fmt: skip
 
 
 def test_a_reader_that_met_damage_keeps_nothing(

@@ -1,11 +1,16 @@
 """The accepted code on the page, tinted by how much a model was surprised that read it."""
 
+import html
+import json
 import re
 from hashlib import sha256
+from math import log
+from pathlib import Path
 
 import pytest
 
 from backcast.domain.events import Claim, Fact, Scored
+from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.reading import RunReader
 from backcast.engine.interfaces.view.tint import tinted
@@ -13,6 +18,7 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.log.open_logs import opened
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.outcomes import outcome_of
+from tests.models import smollm2
 
 TILL = "fixtures/logs/till.jsonl"
 
@@ -26,11 +32,11 @@ def scored(text: str, nats: tuple[float, ...]) -> Scored:
 
 
 def panel(*facts: Fact) -> str | None:
-    with opened(TILL) as log, EventStore.open("sqlite://") as store:
-        for event in log.store.read("till"):
+    with opened(TILL) as till, EventStore.open("sqlite://") as store:
+        for event in till.store.read("till"):
             claim = Claim(event.fact, event.timestamp, event.writer, event.because)
             refs = set(re.findall(r"blob:[0-9a-f]{64}", event.fact.model_dump_json()))
-            bodies = [Blob(log.store.get(ref)) for ref in sorted(refs) if log.store.holds(ref)]
+            bodies = [Blob(till.store.get(ref)) for ref in sorted(refs) if till.store.holds(ref)]
             store.append("till", [claim], after=event.version - 1, blobs=bodies)
         claims = [Claim(fact, None, "score", ()) for fact in facts]
         store.append("till", claims, after=store.version("till"))
@@ -39,10 +45,10 @@ def panel(*facts: Fact) -> str | None:
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    with opened(TILL) as log:
-        step = RunReader(log.store, "till").step(79)
+    with opened(TILL) as till:
+        step = RunReader(till.store, "till").step(79)
         assert step is not None
-        outcome = outcome_of(step, log.store.get)
+        outcome = outcome_of(step, till.store.get)
         assert outcome is not None
         return outcome.text
 
@@ -72,3 +78,38 @@ def test_scores_of_another_text_or_with_too_few_lines_tint_nothing(text: str) ->
     assert panel(scored("another", (1.0,))) is None
     assert panel(scored(text, (1.0, 2.0))) is None
     assert panel() is None
+
+
+def test_what_a_real_model_read_tints_the_lines_by_its_own_bits(tmp_path: Path) -> None:
+    path = tmp_path / "palindrome.jsonl"
+    path.write_bytes(Path("fixtures/logs/palindrome.jsonl").read_bytes())
+    model = smollm2()
+    with pytest.raises(SystemExit) as end:
+        main(["influence", str(path), "--model", f"llama:{model}", "--context-tokens", "400",
+              "--most", "1"])  # fmt: skip
+    assert not end.value.code
+    lines = Path(f"{path}.scores").read_text().splitlines()
+    facts = [Scored.model_validate(json.loads(line)["data"]) for line in lines]
+    [whole] = [fact for fact in facts if fact.without is None]
+    [less] = [fact for fact in facts if fact.without is not None]
+    with opened(str(path)) as run:
+        shown = tinted(PanelMaker(RunReader(run.store, "palindrome"), log=str(path)), 10)
+    assert shown is not None
+    assert f"Read by {model.removesuffix('.gguf')}" in html.unescape(shown)
+    parts = shown.split("<details")[1:]
+    of_whole, of_less = parts[0], next(part for part in parts if str(less.without) in part)
+    assert _figures(of_whole) == [
+        f"{nats / log(2) / max(1, tokens):.2f}"
+        for nats, tokens in zip(whole.line_nats, whole.line_tokens, strict=True)
+    ]
+    assert _figures(of_less) == [
+        f"{(after - before) / log(2) / max(1, tokens):+.2f}"
+        for before, after, tokens in zip(
+            whole.line_nats, less.line_nats, whole.line_tokens, strict=True
+        )
+    ]
+    assert len({re.sub("title.*", "", line) for line in re.findall("<span class=.*", shown)}) > 1
+
+
+def _figures(part: str) -> list[str]:
+    return re.findall(r'title="(\S+) bits per token', part)

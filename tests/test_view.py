@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from backcast.domain.dispatch_events import DispatchEnded, DispatchStarted, ResultClaimed
 from backcast.domain.events import (
     AnswerRefused,
     Claim,
@@ -28,7 +29,7 @@ from backcast.engine.interfaces import cli
 from backcast.engine.interfaces.commands.view import noting_damage
 from backcast.engine.interfaces.view.answering import PageServer
 from backcast.engine.interfaces.view.file import whole_page
-from backcast.engine.interfaces.view.markup import Markup, cut, escape, table, tag
+from backcast.engine.interfaces.view.markup import BLOCK, Markup, cut, escape, table, tag
 from backcast.engine.interfaces.view.reading import PROJECTIONS, RunReader
 from backcast.engine.interfaces.view.searching import search
 from backcast.engine.interfaces.view.sequence import RunSequence
@@ -121,6 +122,69 @@ def test_a_step_of_another_program_is_named_by_what_it_did() -> None:
     assert names[-1].startswith("Done: split_cents in money.py hands out")
 
 
+def test_steps_of_questions_and_of_dispatched_agents_say_what_came_of_them() -> None:
+    with opened("fixtures/recorded/asked.jsonl") as log:
+        sequence = RunSequence(log.store, "asked")
+        found = [(step.name, step.outcome) for step in sequence.read_on()]
+    assert found == [
+        ("before the first step", "tool"), ("ask q #1", "tool"), ("ask q #2", "tool"),
+        ("ask q.2a #1", "begin"), ("ask q.2b #1", "reply"), ("answer to q.2b", "reply"),
+        ("ask q #3", "reply"),
+    ]  # fmt: skip
+    with opened("fixtures/recorded/dispatch.jsonl") as log:
+        server = PageServer(log.store, "shop", 0, [], "dispatch.jsonl")
+        first, second, third = list(server.maker({}).reader.sequence.steps)[1:4]
+        assert (first.name, first.outcome) == ("1.1 implementer coder", "checks")
+        assert "claims that 'pytest -q' passed; 1 of 1 fails" in first.why
+        assert "test_cart.py::test_total: assert 4 == 3.5" in first.why
+        assert (second.name, second.outcome) == ("1.1 implementer coder attempt 2", "passed")
+        assert (third.name, third.outcome) == ("1.1 reviewer critic attempt 2", "reply")
+        shown = server.answer("/step", {"e": str(first.first)})[1]
+        assert "You are the implementer of one task of a project." in shown
+        assert "the patch" in shown
+
+
+def test_what_agents_that_work_side_by_side_do_is_told_of_each() -> None:
+    facts = (
+        TaskStarted(goal="go"), DispatchStarted(item="1", role="implementer", agent="a"),
+        DispatchStarted(item="2", role="implementer", agent="b"),
+        DispatchEnded(dispatch=2, outcome="time limit", reason="after 9 s"),
+        ResultClaimed(dispatch=3, error="marker_missing", message="no result"),
+    )  # fmt: skip
+    with EventStore.open("sqlite://") as store:
+        store.append("run", [Claim(fact, None, "dispatch", ()) for fact in facts], after=0)
+        steps = RunSequence(store, "run").read_on()
+    assert [(step.name, step.outcome, step.why) for step in steps[1:]] == [
+        ("1 implementer a", "begin", ""), ("2 implementer b", "begin", ""),
+        ("1 implementer a, further", "failed", "time limit: after 9 s"),
+        ("2 implementer b, further", "refused", "marker_missing: no result"),
+    ]  # fmt: skip
+
+
+def test_a_failed_step_names_what_its_prompt_lacked_and_shows_the_line() -> None:
+    with opened(TILL) as log:
+        server = PageServer(log.store, "till", 0, [], TILL)
+        sequence = server.maker({}).reader.sequence
+        lacking = {
+            step.number: server.answer("/step", {"e": str(step.event)})[1]
+            .partition('said lacked">')[2]
+            .partition("</p>")[0]
+            for step in sequence.steps
+            if step.why
+        }
+        missed = {
+            step.number: server.maker({}).reader.figures(step.prompt)
+            for step in sequence.steps
+            if step.why and step.prompt
+        }
+        for number, figures in missed.items():
+            assert figures is not None
+            assert bool(figures.missed) == bool(lacking[number])
+            assert all(node in lacking[number] for node in figures.missed[:4])
+        step = server.answer("/step", {"e": "162"})[1]
+    assert "return int(Decimal(text) * CENTS)" in step.partition("raised at")[2]
+
+
 def test_the_states_of_each_moment_are_those_that_the_log_gives() -> None:
     with opened(TILL) as log:
         reader = RunReader(log.store, "till")
@@ -183,6 +247,19 @@ def test_every_text_is_escaped_and_what_cannot_be_seen_is_shown() -> None:
 def test_a_long_text_says_how_much_of_it_is_left_out() -> None:
     assert cut("abc", 3) == ["abc"]
     assert cut("abcd", 3) == ["abc", tag("em", " … 1 characters more", class_="more")]
+
+
+def test_a_long_text_stands_in_blocks_of_whole_lines_and_is_the_same_text() -> None:
+    lines = "".join(f"line {n} of <a> text\n" for n in range(2_000))
+    for text in (lines, lines + "the last one", "x" * 50_000, lines[:4_000], "", "a\n"):
+        parts = cut(text)
+        blocks = [part for part in parts if isinstance(part, Markup)]
+        assert bool(blocks) == (text.startswith(lines))
+        inner = [part.removeprefix('<span class="block">').removesuffix("</span>")
+                 for part in blocks]  # fmt: skip
+        assert all(part.endswith("\n") and len(part) < 6_000 for part in inner)
+        assert "".join([*inner, escape(parts[-1])]) == escape(text)
+        assert len(str(parts[-1])) <= (2 * BLOCK if "\n" in text else len(text))
 
 
 def test_a_table_leaves_out_empty_columns_and_an_empty_table_is_nothing() -> None:

@@ -12,6 +12,7 @@ from tests.hostile_log import IMAGE, LINE, SCRIPT, write
 
 TILL = "fixtures/logs/till.jsonl"
 AGENT = "fixtures/recorded/agent.jsonl"
+FORGOTTEN = "fixtures/recorded/forgotten.jsonl"
 HARM = (
     "main script, main img, main iframe, main link, main svg [onload], header script,"
     " a[href^='javascript' i], dialog script"
@@ -55,6 +56,35 @@ def test_one_told_to_find_why_a_step_failed_finds_it(chromium: Browser, address:
     shown = chromium.text("#prompt .said")
     assert "1,026 of 5,692 tokens used, 4,666 free, 2,500 kept for the answer" in shown
     assert "used, and not shown" not in chromium.text("details.out")
+
+
+def test_what_the_prompt_of_a_failed_step_lacked_stands_beside_the_failure(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    with viewed(FORGOTTEN) as live:
+        for address in (live, written(tmp_path, FORGOTTEN)):
+            chromium.open(address)
+            chromium.press("/")
+            chromium.press("step 12")
+            chromium.press("\ue007")
+            chromium.until("document.querySelector('#step h2')?.textContent.includes('Step 12')")
+            assert "cannot import name 'format_cents'" in chromium.text("#step .why")
+            assert chromium.text("#step .lacked") == (
+                "Its prompt did not show what the accepted code then used:"
+                " function:money.py::to_text (over budget)"
+            )
+            assert "from money import format_cents" in chromium.text("#step td .sub")
+            chromium.js("(document.querySelector('#step .lacked a').click(), 1)")
+            chromium.until("document.querySelector('details.out .item.on')")
+            row = "document.querySelector('details.out .item.on').closest('tr')"
+            assert "its section, or the room for what is known" in chromium.js(f"{row}.textContent")
+            top, nav = chromium.js(
+                f"[{row}, document.querySelector('nav')].map(e => e.getBoundingClientRect())"
+                ".map((r, at) => at ? r.bottom : r.top)"
+            )
+            assert nav <= top <= 900
+            said = "What is known of the code may take 500 and took 417"
+            assert said in chromium.text("#prompt .budget")
 
 
 def test_what_fell_out_says_whether_the_accepted_code_used_it(
@@ -183,6 +213,16 @@ def test_an_agents_requests_are_shown_by_part(chromium: Browser, tmp_path: Path)
             chromium.press("d")
             chromium.until("document.querySelector('#difference')")
             assert "The prefix holds" in chromium.text("#difference")
+            chromium.press("\ue00c")
+            chromium.until("document.querySelector('#step')")
+            assert chromium.count("form.whatif") == (address == live)
+        chromium.open(live)
+        chromium.go(9)
+        chromium.press("x")
+        chromium.js("(form => { form.policy.value = 'last-1'; form.requestSubmit() })"
+                    "(document.querySelector('form.whatif'))")  # fmt: skip
+        chromium.until("document.querySelector('.whatif-panel pre.pin')")
+        assert "183 → 138 tokens" in chromium.text("#difference")
 
 
 def test_a_task_that_goes_on_shows_its_new_steps_and_nothing_else_moves(
@@ -265,6 +305,21 @@ def test_a_prompt_of_two_megabytes_is_shown_by_its_parts(chromium: Browser, tmp_
     with viewed("large", "--store", url) as address:
         chromium.open(address)
         assert chromium.count("#middle .item") == 200
+        # The browser lays out what is in sight: no text outside of blocks is long.
+        outside = chromium.js(
+            "[...document.querySelectorAll('#middle .seen pre')].map(pre => {"
+            " const walker = document.createTreeWalker(pre, NodeFilter.SHOW_TEXT); let sum = 0;"
+            " for (let node; (node = walker.nextNode());)"
+            " if (!node.parentElement.closest('.block')) sum += node.length;"
+            " return sum })"
+        )
+        assert outside
+        assert max(outside) < 20_000
+        assert chromium.js(
+            "[...document.querySelectorAll('#middle .block')].every(block =>"
+            " getComputedStyle(block).contentVisibility === 'auto'"
+            " && block.textContent.endsWith('\\n'))"
+        )
         chromium.js("(location.hash = 'e=1&i=module:part_150.py&l=300', 1)")
         chromium.until("document.querySelector('#middle .item.on mark')")
         assert chromium.text("#middle .item.on mark") == "line of part 150"

@@ -94,6 +94,15 @@ def prompt_json(found: HistoryPrompt, policy: str) -> dict[str, Any]:
 
 def difference_lines(found: HistoryPrompt) -> Iterator[str]:
     """Yield what a policy changes in a prompt, part by part."""
+    for state, title, before, after in changed_parts(found):
+        tokens = f"{before:,} -> {after:,}" if before and after else f"{before or after:,}"
+        yield f"  {state:11} {title}: {tokens} tokens"
+    yield f"  in all      {total(found.recorded.parts):,} -> {total(found.shown):,} tokens"
+
+
+def changed_parts(found: HistoryPrompt) -> Iterator[tuple[str, str, int, int]]:
+    """Yield what became of each part that a policy changes: the word for it, the part, and its
+    tokens before and after; 0 where it was not there."""
     waiting: dict[tuple[object, ...], list[MessagePart]] = {}
     for part in found.recorded.parts:
         waiting.setdefault(_place(part), []).append(part)
@@ -101,16 +110,14 @@ def difference_lines(found: HistoryPrompt) -> Iterator[str]:
         mine = waiting.get(_place(part), [])
         was = mine.pop(0) if mine else None
         if was is None:
-            yield f"  new         {part.title}: {part.tokens:,} tokens"
+            yield "new", part.title, 0, part.tokens
         elif was.text != part.text:
-            tokens = f"{was.tokens:,} -> {part.tokens:,} tokens"
-            yield f"  {part.state:11} {part.title}: {tokens}"
+            yield part.state, part.title, was.tokens, part.tokens
     gone = [part for parts in waiting.values() for part in parts]
     if gone:
         turns = sorted({part.turn for part in gone})
         where = f"turns {turns[0]} to {turns[-1]}" if len(turns) > 1 else f"turn {turns[0]}"
-        yield f"  gone        {len(gone)} parts of {where}: {total(gone):,} tokens"
-    yield f"  in all      {total(found.recorded.parts):,} -> {total(found.shown):,} tokens"
+        yield "gone", f"{len(gone)} parts of {where}", total(gone), 0
 
 
 def _place(part: MessagePart) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ from backcast.domain.context import Context
 from backcast.domain.errors import BudgetExceededError, InputError
 from backcast.domain.node import kind_of, path_of
 from backcast.domain.policy import Policy
+from backcast.engine.context.message_policies import MESSAGE_POLICIES
 from backcast.engine.context.policies import policy_in, policy_named, toml_in
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.log.store import EventStore
@@ -23,6 +24,8 @@ from backcast.engine.replay.used import showing, used
 RECORDED = "recorded"
 NAMES = tuple(name for name, one in STRATEGIES.items() if not one.weights.get("meaning"))
 "Policies that can be asked about: those that need no model."
+MESSAGE_NAMES = tuple(MESSAGE_POLICIES)
+"Policies of an agent's messages."
 EDITED = "edited"
 
 
@@ -41,10 +44,11 @@ def other_policy(name: str, text: str = "") -> OtherPolicy:
 
     `InputError` in one line where the text is no policy.
     """
-    if name not in NAMES:
-        raise InputError(f"policy: needed one of {', '.join(NAMES)}, found {name[:80]!r}")
+    if name not in NAMES and name not in MESSAGE_NAMES:
+        known = ", ".join((*NAMES, *MESSAGE_NAMES))
+        raise InputError(f"policy: needed one of {known}, found {name[:80]!r}")
     if not text.strip():
-        return OtherPolicy(name, STRATEGIES[name], Rules())
+        return OtherPolicy(name, STRATEGIES.get(name) or MESSAGE_POLICIES[name], Rules())
     tables = {"base": name} | toml_in("the policy", text)
     policy = policy_in("the policy", tables)
     if policy.weights.get("meaning"):

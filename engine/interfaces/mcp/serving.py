@@ -16,11 +16,9 @@ from backcast.engine.interfaces.mcp.asking import SCHEME, AnsweredCall, AskedSto
 
 try:
     import mcp_types as types
-    import uvicorn
     from anyio.to_thread import run_sync
     from mcp.server.lowlevel import Server
     from mcp.server.stdio import stdio_server
-    from mcp.server.transport_security import TransportSecuritySettings
     from mcp.shared.exceptions import MCPError
 except ImportError:
     raise InputError("'backcast mcp' needs the extra 'mcp': pip install 'backcast[mcp]'") from None
@@ -111,6 +109,9 @@ async def _stdio(server: "Server[Any]") -> None:
 
 def serve_http(url: str, port: int, tell: Callable[[str], None]) -> None:
     """Serve over HTTP on this machine alone, until Ctrl-C. `InputError` where the port is taken."""
+    import uvicorn  # a tenth of the time to start, which who speaks over stdio need not wait
+    from mcp.server.transport_security import TransportSecuritySettings
+
     _quiet()
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as found:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -14,7 +14,8 @@ from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.reading import RunReader
 from backcast.engine.interfaces.view.searching import search
 from backcast.engine.interfaces.view.step_panel import step_panel
-from backcast.engine.interfaces.view.whatif import whatif_choice, whatif_panel
+from backcast.engine.interfaces.view.whatif import whatif_panel
+from backcast.engine.interfaces.view.whatif_form import whatif_choice
 from backcast.engine.interfaces.view.whatif_worker import AskedPolicy, PolicyWorker
 from backcast.engine.log.remote import shown
 from backcast.engine.log.store import EventStore

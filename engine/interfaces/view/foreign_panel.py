@@ -6,6 +6,7 @@ from backcast.domain.errors import BackcastError
 from backcast.engine.interfaces.anatomy_text import GROUPS
 from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
 from backcast.engine.interfaces.view.panels import PanelMaker, bar
+from backcast.engine.interfaces.view.whatif_form import whatif_choice
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.exchanges.requests import RecordedRequest, body_of, digest_of_body
 from backcast.engine.models.tokenizers import tokenizer_of
@@ -38,7 +39,8 @@ def foreign_panel(maker: PanelMaker, version: int) -> Markup:
         said += f"; the server kept {parts.cached:,}"
     return tag(
         "section", tag("h2", "What the model saw ", _badge(maker, found)),
-        tag("p", said, class_="said"), _budget(parts, total), _bodies(maker, parts, shown),
+        tag("p", said, class_="said"), _budget(parts, total),
+        whatif_choice(maker, version) if maker.live else None, _bodies(maker, parts, shown),
         id="prompt",
     )  # fmt: skip
 

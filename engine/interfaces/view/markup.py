@@ -16,6 +16,9 @@ UNSEEN = re.compile(
 "Characters that no reader sees, or by which others are shown in another order."
 LONGEST = 60_000
 "Characters of one text that are shown; the rest is counted."
+BLOCK = 4_000
+"""Characters after which a long text goes on in another block. A browser lays out each block by
+itself, and only those in sight: the lines of one block of two megabytes take it twenty seconds."""
 
 
 class Markup(str):
@@ -94,10 +97,26 @@ def long_text(text: str, class_: str = "text", most: int = LONGEST) -> Markup:
 
 
 def cut(text: str, most: int = LONGEST) -> list[object]:
-    """Return a text up to its first `most` characters, and how many more it has."""
+    """Return a text up to its first `most` characters, in blocks, and how many more it has."""
     if len(text) <= most:
-        return [text]
-    return [text[:most], tag("em", f" … {len(text) - most:,} characters more", class_="more")]
+        return blocks(text)
+    more = tag("em", f" … {len(text) - most:,} characters more", class_="more")
+    return [*blocks(text[:most]), more]
+
+
+def blocks(text: str) -> list[object]:
+    """Return a text in blocks of whole lines; what follows its last line end stays as it is, so
+    that other text can go on in the same line."""
+    found, done = list[object](), 0
+    while len(text) - done > 2 * BLOCK and (end := text.find("\n", done + BLOCK)) >= 0:
+        found.append(block(text[done : end + 1]))
+        done = end + 1
+    return [*found, text[done:]]
+
+
+def block(*children: object) -> Markup:
+    """Return what ends with the end of a line as a part that a browser lays out by itself."""
+    return tag("span", *children, class_="block")
 
 
 def folded(title: object, *children: object, is_open: bool = False, class_: str = "") -> Markup:

@@ -1,26 +1,20 @@
 """The panel of a prompt: its budget, its messages, what is in it, and what fell out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from backcast.domain.allocation import DUPLICATE, LOWER, OVER
-from backcast.domain.errors import BackcastError
-from backcast.domain.events import ContextBuilt, ContextItem
-from backcast.engine.context.recorded import messages
-from backcast.engine.interfaces.view.markup import (
-    Markup,
-    cut,
-    folded,
-    joined,
-    table,
-    tag,
-)
+from backcast.domain.events import ContextBuilt
+from backcast.engine.interfaces.view.markup import Markup, folded, joined, table, tag
+from backcast.engine.interfaces.view.message_text import rank_of, seen
 from backcast.engine.interfaces.view.panels import PanelMaker, bar, colour, legend
-from backcast.engine.interfaces.view.reading import ItemRank, PromptFigures, badge
+from backcast.engine.interfaces.view.reading import PromptFigures, badge
 from backcast.engine.interfaces.view.tint import tinted
-from backcast.engine.interfaces.view.whatif import whatif_choice, whatif_links
+from backcast.engine.interfaces.view.whatif_form import whatif_choice, whatif_links
 
+FIXED = ("task description", "context map")
+"Sections that have a part of the window for themselves."
 GLOSSES = {
-    OVER: "its section, or the window, was full",
+    OVER: "its section, or the room for what is known of the code, was full",
     LOWER: "others were more likely to be needed",
     DUPLICATE: "the text of another item holds it",
     "superseded": "a newer one of the same is shown",
@@ -85,6 +79,7 @@ def budget(maker: PanelMaker, fact: ContextBuilt) -> Markup:
         said = f"{total:,} tokens; the log does not tell the model's window"
         return tag("div", bar(used, total), legend(used), tag("p", said), class_="budget")
     free = profile.prompt - total
+    known = sum(tokens for name, tokens in fact.sections.items() if name not in FIXED)
     whole = [
         *used, (max(free, 0), "free", f"free: {free:,} tokens"),
         (profile.generation, "reserve", f"kept for the answer: {profile.generation:,} tokens"),
@@ -101,7 +96,8 @@ def budget(maker: PanelMaker, fact: ContextBuilt) -> Markup:
     said = (
         f"{total:,} of {profile.prompt:,} tokens used, {free:,} free,"
         f" {profile.generation:,} kept for the answer ({profile.name}, counted by"
-        f" {fact.tokenizer or 'nobody'})"
+        f" {fact.tokenizer or 'nobody'}). What is known of the code may take {profile.context:,}"
+        f" and took {known:,}, without its headings."
     )
     return tag(
         "div", bar(whole, profile.window), legend(whole), tag("p", said, class_="said"),
@@ -117,8 +113,9 @@ def left_out(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | Non
     used = figures.omitted_used if figures else ()
     marks = [used[at] if at < len(used) else False for at in range(len(fact.omissions))]
     ordered = sorted(zip(fact.omissions, marks, strict=True), key=lambda pair: not pair[1])
+    within = {item.node for item in fact.items}
     rows = [
-        (tag("code", omission.node), omission.section, _reason(omission.reason), _used(is_used))
+        (_out(omission.node, within), omission.section, _reason(omission.reason), _used(is_used))
         for omission, is_used in ordered
     ]  # fmt: skip
     count = sum(marks)
@@ -148,6 +145,11 @@ def left_out(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | Non
     )
 
 
+def _out(node: str, within: set[str]) -> Markup:
+    """Return the name of what fell out, as a place that a link leads to."""
+    return tag("code", node, class_="item", data_i=None if node in within else node)
+
+
 def _codes(nodes: Sequence[str]) -> Markup:
     return Markup(", ".join(tag("code", node) for node in nodes))
 
@@ -161,85 +163,16 @@ def _used(is_used: bool) -> object:
     return tag("strong", "used, and not shown", class_="bad") if is_used else "no"
 
 
-def seen(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None) -> Markup:
-    """Return the messages of a prompt as the model saw them, with its items marked."""
-    try:
-        found = messages(fact, maker.shown.store.get)
-    except (BackcastError, ValueError) as error:
-        items = [_item(maker, fact, figures, at) for at in range(len(fact.items))]
-        words = f"the messages cannot be put together ({error}); the texts that are here:"
-        return joined([tag("p", words, class_="bad"), tag("pre", *items, class_="text message")])
-    ranks = figures.ranks if figures else ()
-    parts: list[object] = []
-    for role, text in found:
-        body = [
-            _item(maker, fact, figures, at) if at is not None else joined(cut(piece))
-            for piece, at in _pieces(text, fact.items, maker)
-        ]
-        parts.append(tag("h3", role))
-        parts.append(maker.keep(tag("pre", *body, class_="text message")) if role == "system"
-                     else tag("pre", *body, class_="text message"))  # fmt: skip
-    note = "" if ranks else tag("p", "Why each part was chosen was not recorded.", class_="note")
-    return folded("The messages, as the model saw them", *parts, note, is_open=True, class_="seen")
-
-
-def _pieces(
-    text: str, items: Sequence[ContextItem], maker: PanelMaker
-) -> Iterator[tuple[str, int | None]]:
-    """Yield a message in pieces: items by their number, and what stands between them."""
-    done = 0
-    for at, item in enumerate(items):
-        body = item_text(maker, item)
-        place = text.find(body, done) if body else -1
-        if place < 0:
-            continue
-        if place > done:
-            yield text[done:place], None
-        yield body, at
-        done = place + len(body)
-    if done < len(text):
-        yield text[done:], None
-
-
-def item_text(maker: PanelMaker, item: ContextItem) -> str:
-    """Return the text of an item as its prompt shows it."""
-    if item.text is None:
-        return ""
-    try:
-        return maker.shown.store.get(item.text).decode(errors="surrogatepass")
-    except (BackcastError, ValueError) as error:
-        return f"[this text cannot be read: {error}]"
-
-
-def _item(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None, at: int) -> Markup:
-    """Return an item within a message: its text, and on hover what it is."""
-    item = fact.items[at]
-    body = maker.keep(joined(cut(item_text(maker, item))))
-    title = " · ".join(filter(None, (item.node, item.section, item.level,
-                                     f"{item.tokens:,} tokens", _why(figures, at))))  # fmt: skip
-    shown = tag("span", body, class_=f"item {colour(item.section)}", title=title, data_i=item.node)
-    return maker.keep(shown)
-
-
-def _rank(figures: PromptFigures | None, at: int) -> ItemRank | None:
-    return figures.ranks[at] if figures and at < len(figures.ranks) else None
-
-
-def _why(figures: PromptFigures | None, at: int) -> str:
-    rank = _rank(figures, at)
-    return f"{rank.priority}, score {rank.score:g}" if rank else ""
-
-
 def _items(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None) -> Markup:
     """Return the items of a prompt as a table."""
     rows = []
     for at, item in enumerate(fact.items):
-        rank = _rank(figures, at)
+        rank = rank_of(figures, at)
         rows.append(
             (tag("span", item.section, class_=f"key {colour(item.section)}"),
              tag("a", tag("code", item.node), href="#prompt", data_item=item.node), item.level,
              f"{item.tokens:,}", rank.priority if rank else "",
-             f"{rank.score:g}" if rank else "",
+             f"{rank.score:.3g}" if rank else "",
              maker.links(rank.because) if rank and rank.because else "", item.found)
         )  # fmt: skip
     head = ("section", "item", "level", "tokens", "priority", "score", "from events", "found")

@@ -1,31 +1,29 @@
 """The events of a task as steps: what was asked of a model, and what came of it."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
+from backcast.domain.dispatch_events import DispatchStarted
 from backcast.domain.errors import DamagedError
 from backcast.domain.events import (
-    AnswerRefused,
+    AnswerGiven,
     ChecksRan,
     Committed,
     ContextBuilt,
     MessageReceived,
     ModelFailed,
     ModelReplied,
-    ModuleDeleted,
     ModuleIteration,
     ModuleRenamed,
-    PlanningComplete,
     StepStarted,
-    SummaryWritten,
     TaskComplete,
     TaskFailed,
     ToolCalled,
-    ToolReturned,
     WorkflowEvent,
 )
+from backcast.engine.interfaces.view import dispatch_steps
+from backcast.engine.interfaces.view.step_words import name_of, outcomes_of
 from backcast.engine.interfaces.views import called
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.store import EventStore
@@ -85,6 +83,10 @@ class RunSequence:
         self.ended = ""
         self.written: dict[str, list[int]] = {}
         "The events that wrote each module."
+        self.dispatched: dict[int, str] = {}
+        "The names of the steps in which agents were started, by the events of that."
+        self._dispatch = 0
+        "The dispatch of the last step."
         self.versions = versions.initial
         self._versions: dict[int, versions.State] = {}
         "The versions of modules before each step, by its first event."
@@ -125,7 +127,8 @@ class RunSequence:
         if not self.steps or self._begins(event):
             opens = self._opens(event)
             number = self.steps[-1].number + 1 if self.steps else int(opens)
-            name = _name(fact) if opens else "before the first step"
+            name = name_of(fact) if opens else "before the first step"
+            name = self._of_dispatch(event) or name
             self._versions[event.version] = self.versions
             self.steps.append(RunStep(number, event.version, event.version, name,
                                       at=event.timestamp))  # fmt: skip
@@ -133,16 +136,18 @@ class RunSequence:
         step = self.steps[-1]._replace(last=event.version)
         if isinstance(fact, ContextBuilt) and not step.prompt:
             foreign = fact.request is not None
-            name = (self._asked(fact) or _name(fact)) if foreign else step.name or _name(fact)
+            name = (self._asked(fact) or name_of(fact)) if foreign else step.name or name_of(fact)
             step = step._replace(prompt=event.version, foreign=foreign, name=name)
         if isinstance(fact, ModelReplied | ModelFailed):
             said = self._said(fact) if step.foreign and isinstance(fact, ModelReplied) else ""
-            step = step._replace(answered=True, name=said or step.name or _name(fact))
+            step = step._replace(answered=True, name=said or step.name or name_of(fact))
         # Of another program's step the calls tell most; the first names it.
         unnamed = step.name in ("answer", "") or (step.foreign and step.outcome != "tool")
         if isinstance(fact, ToolCalled) and unnamed:
             step = step._replace(name=called(fact))
-        for outcome, why in _outcomes(fact):
+        if isinstance(fact, AnswerGiven) and step.name == "answer":
+            step = step._replace(name=f"answer to {fact.name}")
+        for outcome, why in (*outcomes_of(fact), *dispatch_steps.outcomes(fact)):
             if RANKS[outcome] >= RANKS[step.outcome]:
                 step = step._replace(outcome=outcome, why=why or step.why)
         self.steps[-1] = step
@@ -156,8 +161,10 @@ class RunSequence:
         """Return whether a step begins with an event."""
         step = self.steps[-1]
         match event.fact:
-            case StepStarted() | Committed():
+            case StepStarted() | Committed() | DispatchStarted():
                 return True
+            case fact if isinstance(fact, dispatch_steps.OF_A_DISPATCH):
+                return fact.dispatch in self.dispatched and fact.dispatch != self._dispatch
             case ContextBuilt():
                 return bool(step.prompt) or not step.number
             case ModelReplied() | ModelFailed():
@@ -165,6 +172,18 @@ class RunSequence:
             case MessageReceived():
                 return step.answered and step.foreign
         return _is_whole(event.fact) and step.answered and step.outcome != "reply"
+
+    def _of_dispatch(self, event: WorkflowEvent) -> str:
+        """Return the name of a step of a dispatch, and remember which it is; empty for others."""
+        fact = event.fact
+        if isinstance(fact, DispatchStarted):
+            self._dispatch = event.version
+            self.dispatched[event.version] = dispatch_steps.dispatch_name(fact)
+            return self.dispatched[event.version]
+        if isinstance(fact, dispatch_steps.OF_A_DISPATCH) and fact.dispatch in self.dispatched:
+            self._dispatch = fact.dispatch
+            return f"{self.dispatched[fact.dispatch]}, further"
+        return ""
 
     def _asked(self, fact: ContextBuilt) -> str:
         """Return the beginning of what is new in another program's request."""
@@ -188,58 +207,11 @@ class RunSequence:
         return isinstance(event.fact, OPENERS) or _is_whole(event.fact)
 
 
-OPENERS = (StepStarted, Committed, ContextBuilt, ModelReplied, ModelFailed, MessageReceived)
+OPENERS = (
+    StepStarted, Committed, ContextBuilt, ModelReplied, ModelFailed, MessageReceived,
+    DispatchStarted,
+)  # fmt: skip
 
 
 def _is_whole(fact: object) -> bool:
     return isinstance(fact, ChecksRan) and fact.module_name is None
-
-
-def _name(fact: object) -> str:
-    match fact:
-        case StepStarted():
-            words = [fact.kind or "", fact.module_name or ""]
-            words += [f"#{fact.iteration}"] if fact.iteration else []
-            words += [f"attempt {fact.attempt}"] if (fact.attempt or 1) > 1 else []
-            return " ".join(filter(None, words))
-        case Committed():
-            return (fact.message.strip().splitlines() or [fact.sha[:10]])[0]
-        case ContextBuilt(request=request) if request is not None:
-            return f"{request.purpose or 'request'} {request.path}"
-        case ContextBuilt():
-            return fact.target or "prompt"
-        case ModelReplied():
-            return "answer"
-        case ChecksRan():
-            return "checks of the whole task"
-        case MessageReceived():
-            return ""
-    return "no answer"
-
-
-def _outcomes(fact: object) -> Iterator[tuple[str, str]]:
-    """Yield what an event makes of its step, and why."""
-    match fact:
-        case TaskFailed() | ModelFailed():
-            yield "failed", fact.reason or "it failed, and the log does not say why"
-        case AnswerRefused():
-            yield "refused", fact.reason or "the answer was not used"
-        case ChecksRan() if fact.unmet:
-            failures = [f"{one.name}: {one.message}" for one in fact.failures[:3]]
-            more = [f"and {len(fact.failures) - 3} more"] if len(fact.failures) > 3 else []
-            whole = f"{fact.unmet} of {fact.passed + fact.unmet} checks failed"
-            yield "checks", "\n".join([whole, *failures, *more])
-        case ChecksRan():
-            yield "passed", ""
-        case PlanningComplete():
-            yield "plan", ""
-        case ModuleIteration() | ModuleDeleted() | ModuleRenamed():
-            yield "code", ""
-        case SummaryWritten():
-            yield "summary", ""
-        case ToolCalled():
-            yield "tool", ""
-        case ToolReturned() if fact.failed:
-            yield "failed", fact.message or f"the tool {fact.tool or ''} failed"
-        case ModelReplied():
-            yield "reply", ""

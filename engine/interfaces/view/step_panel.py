@@ -1,7 +1,9 @@
 """The panel of a step: its events, what was answered, and what came of it."""
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
+from backcast.domain.dispatch_events import ClaimChecked, DispatchStarted
 from backcast.domain.events import (
     ChecksRan,
     ContextBuilt,
@@ -21,6 +23,7 @@ from backcast.domain.events import (
 )
 from backcast.domain.json_text import json_text
 from backcast.engine.history.state_json import plain
+from backcast.engine.interfaces.view import dispatch_steps
 from backcast.engine.interfaces.view.foreign_panel import foreign_panel
 from backcast.engine.interfaces.view.markup import (
     Markup,
@@ -38,6 +41,8 @@ from backcast.engine.interfaces.views import event_title
 
 FEW = 60
 "Events of one step that are shown; a commit may have thousands."
+LACKED = 4
+"Things that a prompt lacked that are named beside the failure; all stand under what fell out."
 SAID = (StepStarted, ModuleOutlined, ContextBuilt)
 "Facts of which the panel shows all that matters elsewhere."
 
@@ -52,16 +57,24 @@ def step_panel(maker: PanelMaker, step: RunStep) -> Markup:
     return joined(
         [
             tag(
-                "section", _title(maker, step, steps[-1].number), _why(step),
+                "section", _title(maker, step, steps[-1].number), _why(step), _lacked(maker, step),
                 _links(maker, step, place), _events(maker, step), id="step",
                 class_=f"of-{step.outcome}", data_first=step.first, data_last=step.last,
             ),
-            prompt or _no_prompt(step),
+            prompt or _no_prompt(maker, step),
         ]
     )  # fmt: skip
 
 
-def _no_prompt(step: RunStep) -> Markup:
+def _no_prompt(maker: PanelMaker, step: RunStep) -> Markup:
+    if step.first in maker.shown.sequence.dispatched:
+        said = "The agent's prompt stands with the event that started it, above."
+        event = maker.reader.event(step.first)
+        recorded = event.fact.recorded_as if event and isinstance(
+            event.fact, DispatchStarted) else None  # fmt: skip
+        if recorded:
+            said += f" Its own calls were recorded as {maker.mask(recorded)}."
+        return tag("p", said, class_="note")
     return tag("p", "No prompt was recorded in this step.", class_="note")
 
 
@@ -75,6 +88,28 @@ def _why(step: RunStep) -> Markup | None:
     if not step.why:
         return None
     return tag("p", step.why, class_="why")
+
+
+def _lacked(maker: PanelMaker, step: RunStep) -> Markup | None:
+    """Return what the prompt of a step with trouble lacked that the accepted code then used."""
+    if not step.why or step.foreign or not step.prompt:
+        return None
+    figures, event = maker.reader.figures(step.prompt), maker.reader.event(step.prompt)
+    if figures is None or not figures.missed or event is None:
+        return None
+    if not isinstance(event.fact, ContextBuilt):
+        return None
+    reasons = {omission.node: omission.reason for omission in event.fact.omissions}
+    parts: list[object] = ["Its prompt did not show what the accepted code then used: "]
+    for at, node in enumerate(figures.missed[:LACKED]):
+        name = maker.mask(node)
+        code, reason = tag("code", name), reasons.get(node, "never offered")
+        if node in reasons:
+            code = tag("a", code, href=f"#e={step.prompt}&i={quote(name)}", data_item=name)
+        parts += ["" if not at else ", ", code, f" ({reason})"]
+    if len(figures.missed) > LACKED:
+        parts.append(f", and {len(figures.missed) - LACKED} more")
+    return tag("p", *parts, class_="said lacked")
 
 
 def _links(maker: PanelMaker, step: RunStep, place: int) -> Markup:
@@ -151,7 +186,7 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
             yield from body("the text", fact.source)
         case ChecksRan():
             rows = [
-                (tag("code", failure.name), failure.message, tag("code", failure.at),
+                (tag("code", failure.name), failure.message, _raised(maker, failure.at, event),
                  _written(maker, failure.at, event.version))
                 for failure in fact.failures
             ]  # fmt: skip
@@ -163,6 +198,10 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
             yield folded(f"summary of {fact.node or 'nothing'}", long_text(fact.text or ""))
         case ToolCalled():
             yield folded("arguments", long_text(_json(fact.arguments)))
+        case ClaimChecked() if fact.failures:
+            yield table(("check", "message", "raised at"),
+                        [(tag("code", failure.name), failure.message, tag("code", failure.at))
+                         for failure in fact.failures])  # fmt: skip
         case ToolReturned():
             yield from body("output", fact.output)
         case MapEdited():
@@ -171,6 +210,24 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
             yield folded("edits", table(("edit", "item", "section", "text", "refused"), edits))
         case _ if not isinstance(fact, SAID) and (data := fact.data):
             yield folded("more", long_text(_json(plain(data))))
+    for title, ref in dispatch_steps.texts(fact):
+        yield from body(title, ref)
+
+
+def _raised(maker: PanelMaker, place: str, event: WorkflowEvent) -> Markup:
+    """Return where a check failed, with that line of the text as it stood."""
+    path, _, number = place.rpartition(":")
+    code, at = tag("code", place), maker.shown.sequence.writer_of(path, event.version)
+    writer = maker.shown.event(at) if at and number.isdecimal() else None
+    if writer is None or not isinstance(writer.fact, ModuleIteration) or not writer.fact.source:
+        return code
+    lines = maker.shown.text(writer.fact.source).split("\n")
+    if not 0 < int(number) <= len(lines):
+        return code
+    line = lines[int(number) - 1].strip()
+    return joined(
+        [code, tag("code", line if len(line) <= 200 else f"{line[:200]} …", class_="sub")]
+    )
 
 
 def _written(maker: PanelMaker, place: str, version: int) -> object:

@@ -11,6 +11,8 @@ from backcast.engine.interfaces.regress_report import NOTE
 from backcast.engine.interfaces.view.difference_panel import difference_parts
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, long_text, table, tag
 from backcast.engine.interfaces.view.panels import PanelMaker, bar
+from backcast.engine.interfaces.view.whatif_form import is_of_messages
+from backcast.engine.interfaces.view.whatif_messages import message_parts
 from backcast.engine.replay.pairs import Side, compared
 from backcast.engine.replay.regress import Comparison, PolicySummary, worst
 from backcast.engine.replay.steps import ReplayStep
@@ -29,35 +31,6 @@ SHOWN = 8
 "Prompts that lose most, and nodes of a line, that are named."
 PINNED = 3
 "Items that the pytest lines hold."
-HINT = "errors = 2\n\n[weights]\nsiblings = 1.0"
-
-
-def whatif_choice(maker: PanelMaker, version: int, policy: str = "", text: str = "") -> Markup:
-    """Return the form that asks what another policy would have shown."""
-    options = [tag("option", name, value=name, selected=name == policy) for name in NAMES]
-    step = maker.reader.prompts().get(version)
-    own = maker.reader.policy_name(step.fact) if step else ""
-    asks = f"What if the policy were not {own} but " if own else "What if the policy were "
-    return tag(
-        "form", tag("label", asks, tag("select", *options, name="policy")),
-        " ", tag("button", "show the difference"),
-        folded("with other settings", tag("textarea", text, name="toml", rows=6, spellcheck="false",
-               aria_label="settings as TOML", placeholder=HINT),
-               tag("p", "TOML, laid over the policy above; 'backcast policy' prints all settings.",
-                   class_="note"), is_open=bool(text.strip())),
-        tag("input", type="hidden", name="w", value=version),
-        tag("input", type="hidden", name="task", value=maker.reader.task),
-        class_="whatif", data_w=version, method="post", action="/",
-    )  # fmt: skip
-
-
-def whatif_links(version: int, names: Sequence[str]) -> Markup:
-    """Return links to what a file holds of other policies at a prompt."""
-    links = [tag("a", name, href=f"#w={version}:{name}") for name in names]
-    parts: list[object] = ["What if the policy were ", links[0]]
-    for link in links[1:]:
-        parts += [", ", link]
-    return tag("p", *parts, "?", class_="whatif")
 
 
 def whatif_panel(title: str, *parts: object) -> Markup:
@@ -70,6 +43,9 @@ def whatif_parts(
     maker: PanelMaker, version: int, other: OtherPolicy, is_over: Callable[[], bool]
 ) -> Iterator[Markup]:
     """Yield what another policy would have shown at a prompt and over its run, as it is found."""
+    if is_of_messages(maker, version):
+        yield from message_parts(maker, version, other)
+        return
     step = step_asked(maker, version)
     yield step_part(maker, step, other)
     here = used_here(maker.reader.pool, step, other.policy)

@@ -30,8 +30,13 @@ class Snapshots(Database):
     def save_snapshots(
         self, projection: str, version: int, task_id: str, snapshots: Sequence[Snapshot]
     ) -> None:
-        """Store snapshots of a projection; they are only a cache."""
+        """Store snapshots of a projection, and drop the task's by older code: nobody reads those
+        any more, and they are as large."""
         with self.transact(write=True) as cursor:
+            cursor.execute(
+                "DELETE FROM snapshots WHERE projection=? AND projection_version<? AND task_id=?",
+                (projection, version, task_id),
+            )
             cursor.executemany(
                 "INSERT INTO snapshots VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
                 [

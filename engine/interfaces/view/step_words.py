@@ -1,0 +1,73 @@
+"""What the facts of a run's own loop make of a step: its name, its outcome, and why."""
+
+from collections.abc import Iterator
+
+from backcast.domain.events import (
+    AnswerRefused,
+    ChecksRan,
+    Committed,
+    ContextBuilt,
+    MessageReceived,
+    ModelFailed,
+    ModelReplied,
+    ModuleDeleted,
+    ModuleIteration,
+    ModuleRenamed,
+    PlanningComplete,
+    StepStarted,
+    SummaryWritten,
+    TaskFailed,
+    ToolCalled,
+    ToolReturned,
+)
+
+
+def name_of(fact: object) -> str:
+    """Return the name that a step has by one of its facts."""
+    match fact:
+        case StepStarted():
+            words = [fact.kind or "", fact.module_name or ""]
+            words += [f"#{fact.iteration}"] if fact.iteration else []
+            words += [f"attempt {fact.attempt}"] if (fact.attempt or 1) > 1 else []
+            return " ".join(filter(None, words))
+        case Committed():
+            return (fact.message.strip().splitlines() or [fact.sha[:10]])[0]
+        case ContextBuilt(request=request) if request is not None:
+            return f"{request.purpose or 'request'} {request.path}"
+        case ContextBuilt():
+            return fact.target or "prompt"
+        case ModelReplied():
+            return "answer"
+        case ChecksRan():
+            return "checks of the whole task"
+        case MessageReceived():
+            return ""
+    return "no answer"
+
+
+def outcomes_of(fact: object) -> Iterator[tuple[str, str]]:
+    """Yield what an event makes of its step, and why."""
+    match fact:
+        case TaskFailed() | ModelFailed():
+            yield "failed", fact.reason or "it failed, and the log does not say why"
+        case AnswerRefused():
+            yield "refused", fact.reason or "the answer was not used"
+        case ChecksRan() if fact.unmet:
+            failures = [f"{one.name}: {one.message}" for one in fact.failures[:3]]
+            more = [f"and {len(fact.failures) - 3} more"] if len(fact.failures) > 3 else []
+            whole = f"{fact.unmet} of {fact.passed + fact.unmet} checks failed"
+            yield "checks", "\n".join([whole, *failures, *more])
+        case ChecksRan():
+            yield "passed", ""
+        case PlanningComplete():
+            yield "plan", ""
+        case ModuleIteration() | ModuleDeleted() | ModuleRenamed():
+            yield "code", ""
+        case SummaryWritten():
+            yield "summary", ""
+        case ToolCalled():
+            yield "tool", ""
+        case ToolReturned() if fact.failed:
+            yield "failed", fact.message or f"the tool {fact.tool or ''} failed"
+        case ModelReplied():
+            yield "reply", ""
