@@ -65,6 +65,8 @@ class RoutedTo(BaseModel):
     why: tuple[str, ...] = ()
     policy: str | None = None
     "A digest of the policy."
+    agents: tuple[str, ...] = ()
+    "All that it names, the cheapest first."
     traits: TaskTraits | None = None
     draw: float | None = None
     "From 0 up to 1, where a share of tasks begins by chance."

@@ -123,9 +123,12 @@ def drawn(seed: str) -> float:
     return int.from_bytes(sha256(seed.encode(errors="replace")).digest()[:6]) / 2**48
 
 
-def possible(policy: RoutingPolicy, traits: TaskTraits) -> Iterator[tuple[str, str]]:
+def possible(policy: RoutingPolicy, traits: TaskTraits | None) -> Iterator[tuple[str, str]]:
     """Yield who may begin, with the reason: several where it is not known whether a rule holds."""
     for number, rule in enumerate(policy.rules, 1):
+        if traits is None:
+            yield rule.agent, f"rule {number}: it is not known whether it holds"
+            continue
         holds = [found for found, _ in _conditions(policy, rule, traits)]
         if False in holds:
             continue

@@ -45,7 +45,7 @@ def chosen(run: DispatchRun, item: ListedTask, attempt: int, repairs: int | None
             if value is not None}  # fmt: skip
     agent = policy.after(found.agent, attempt)
     return RoutedTo(agent=agent, start=found.agent, why=found.why, policy=policy.digest,
-                    traits=traits, **drew)  # fmt: skip
+                    agents=policy.agents, traits=traits, **drew)  # fmt: skip
 
 
 def _unfinished(run: DispatchRun, item: str) -> bool:
