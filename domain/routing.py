@@ -114,7 +114,8 @@ def choice(policy: RoutingPolicy, traits: TaskTraits, seed: str = "") -> Choice:
     by_chance = draw < policy.explore
     found = policy.agents[min(int(draw / share), len(policy.agents) - 1)] if by_chance else agent
     chance = share + (1 - policy.explore if found == agent else 0)
-    reasons = (f"drawn by chance ({draw:.4f} < {policy.explore:g}), in place of {agent}", why)
+    instead = f"in place of {agent}" if found != agent else "as the rules would have it"
+    reasons = (f"drawn by chance ({draw:.4f} < {policy.explore:g}), {instead}", why)
     return Choice(found, reasons if by_chance else (why,), draw, round(chance, 6))
 
 

@@ -85,8 +85,9 @@ class Estimate(NamedTuple):
 
     done: float
     "The share of tasks that would be done."
-    error: float
-    "Its standard error."
+    low: float
+    high: float
+    "Between these it lies with a confidence of 95 % (Wilson), at the effective number of tasks."
     tokens: float
     "Of a task."
     seconds: float
@@ -238,13 +239,21 @@ def estimated(policy: RoutingPolicy, known: Sequence[Episode]) -> tuple[Estimate
         return sum(part * value for (part, _, _), value in zip(rows, values, strict=True)) / weight
 
     done = mean(float(found.done[0]) for _, _, found in rows)
-    spread = sum((part * (found.done[0] - done)) ** 2 for part, _, found in rows)
+    effective = weight**2 / sum(part**2 for part, _, _ in rows)
+    low, high = _wilson(done, effective)
+    tokens = mean(float(found.least.tokens) for _, _, found in rows)
+    seconds = mean(found.least.seconds for _, _, found in rows)
     return Estimate(
-        round(done, 4), round(sqrt(spread) / weight, 4),
-        round(mean(float(found.least.tokens) for _, _, found in rows), 1),
-        round(mean(found.least.seconds for _, _, found in rows), 3),
-        len(random), len(rows), round(weight**2 / sum(part**2 for part, _, _ in rows), 1),
+        round(done, 4), round(low, 4), round(high, 4), round(tokens, 1), round(seconds, 3),
+        len(random), len(rows), round(effective, 1),
     ), ""  # fmt: skip
+
+
+def _wilson(share: float, count: float, z: float = 1.96) -> tuple[float, float]:
+    """Return the interval in which a share lies that was seen in so many."""
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + (z / count) ** 2 / 4)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _each(pick: Callable[[tuple[float, ...]], float], amounts: Sequence[Amounts]) -> Amounts:

@@ -98,7 +98,7 @@ def _estimated(found: RoutingResult) -> str:
     made = found.estimate
     if made is None:
         return ""
-    return f"{made.done:.0%} ± {made.error:.0%} ({made.matched} of {made.random} by chance)"
+    return f"{made.done:.0%} ({made.low:.0%} to {made.high:.0%}), by {made.matched} tasks"
 
 
 def _json(found: RoutingResult, episodes: Sequence[Episode]) -> dict[str, Any]:
