@@ -110,13 +110,15 @@ def show_ledger(state: "dispatches.State", name: str, as_json: bool) -> None:
 
 def show_dispatches(made: list[dict[str, Any]]) -> None:
     """Print what each dispatch claims and what we found, and where the two differ."""
+    from backcast.engine.interfaces.tool_shares import said
     from backcast.engine.interfaces.views import console, table
 
     if made:
         table(
-            console(), ("dispatch", "task", "agent", "ended", "claims", "we found"),
+            console(), ("dispatch", "task", "agent", "ended", "claims", "we found", "tools"),
             [(entry["dispatch"], entry["item"], f"{entry['role']} {entry['agent']}",
-              entry["outcome"] or "under way", entry["claims"], entry["found"]) for entry in made],
+              entry["outcome"] or "under way", entry["claims"], entry["found"],
+              said(entry.get("tools", {}))) for entry in made],
         )  # fmt: skip
         for entry in made:
             for difference in entry["differences"]:

@@ -15,6 +15,7 @@ from backcast.engine.interfaces.dispatches import row_of, show_dispatches
 from backcast.engine.interfaces.empty import note_empty
 from backcast.engine.interfaces.profiles import counter_by
 from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.tool_shares import tool_share
 
 FILLED_BY = ("TASK_STARTED", "TASKS_READ", "MODULE_STARTED")
 
@@ -27,6 +28,8 @@ def show_ledgers(place: Place, policy: StallPolicy = STALLS, *, as_json: bool) -
         note_empty(place.store, place.task, place.moment, "ledger", FILLED_BY)
     made = states.dispatches.dispatches
     rows = [row_of(place.task, version, made[version]) for version in sorted(made)]
+    for row in rows:
+        row["tools"] = tool_share(place.store, row["recorded_as"])
     if as_json:
         click.echo(json_text(_json(place.task, ledger, states, rows)))
         return

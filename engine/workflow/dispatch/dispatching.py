@@ -72,8 +72,9 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
             (folder / name).mkdir()
         tree = WorkTree(run.source.repository, folder, asked.commit)
         tree.make(asked.patch)
+        phase = "mend" if asked.repairs and "mend" in asked.form.roles else asked.role
         started = prepared(
-            asked.form, asked.role, prompt, program, home=folder / "home", work=tree.path,
+            asked.form, phase, prompt, program, home=folder / "home", work=tree.path,
             server=server, mark={MARK: mark},
         )  # fmt: skip
         body = Blob(prompt.encode(errors="surrogatepass"))
