@@ -37,7 +37,7 @@ POLICIES = {
 def measure(bench: Bench) -> list[Figure]:
     """Return what was told of each policy, beside what it came to."""
     seen, real = list[Episode](), {name: list[Episode]() for name in POLICIES}
-    for place in copies(bench, 2):
+    for place in copies(bench, 2, "routing"):
         _plant(place)
         seen += _run(bench, place, POLICIES["cheap first"].model_copy(update={"explore": EXPLORE}))
         for name, policy in POLICIES.items():
