@@ -78,7 +78,7 @@ def _said(outcome: Outcome) -> str:
     if outcome.exact:
         return f"{asked}: {'done' if outcome.done[0] else 'not done'}"
     ends = "may be done" if outcome.done[1] else "not done by its last attempt"
-    return f"{asked}, which nobody asked: {ends}"
+    return f"{asked}, not run there: {ends}"
 
 
 def _range(least: float, most: float | None) -> str:
