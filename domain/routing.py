@@ -94,7 +94,7 @@ class RoutingPolicy(BaseModel):
         return self.agents[min(place, len(self.agents) - 1)]
 
 
-class Choice(NamedTuple):
+class RoutedStart(NamedTuple):
     """Who begins, and why."""
 
     agent: str
@@ -104,11 +104,11 @@ class Choice(NamedTuple):
     "The chance with which the agent was chosen; None where nothing was left to chance."
 
 
-def choice(policy: RoutingPolicy, traits: TaskTraits, seed: str = "") -> Choice:
+def choice(policy: RoutingPolicy, traits: TaskTraits, seed: str = "") -> RoutedStart:
     """Return who begins a task; a draw is made of the seed, and so is the same again."""
     *_, (agent, why) = possible(policy, traits)
     if not policy.explore:
-        return Choice(agent, (why,))
+        return RoutedStart(agent, (why,))
     draw = drawn(seed)
     share = policy.explore / len(policy.agents)
     by_chance = draw < policy.explore
@@ -116,7 +116,7 @@ def choice(policy: RoutingPolicy, traits: TaskTraits, seed: str = "") -> Choice:
     chance = share + (1 - policy.explore if found == agent else 0)
     instead = f"in place of {agent}" if found != agent else "as the rules would have it"
     reasons = (f"drawn by chance ({draw:.4f} < {policy.explore:g}), {instead}", why)
-    return Choice(found, reasons if by_chance else (why,), draw, round(chance, 6))
+    return RoutedStart(found, reasons if by_chance else (why,), draw, round(chance, 6))
 
 
 def drawn(seed: str) -> float:

@@ -10,7 +10,7 @@ only of tasks that began with an agent drawn by chance, each weighed by the chan
 >>> large = Try(frozenset({"large"}), "q", Amounts(tokens=90))
 >>> told = Episode("run", "1", "", TaskTraits(), (cheap, large), done=True)
 >>> tried(RoutingPolicy(agents=("small", "large")), told, [told])
-Outcome(asked=('small', 'large'), exact=True, done=(True, True), least=..., most=...)
+TriedOutcome(asked=('small', 'large'), exact=True, done=(True, True), least=..., most=...)
 >>> tried(RoutingPolicy(agents=("large",)), told, [told])[1:3]
 (False, (False, True))
 """
@@ -66,7 +66,7 @@ class Episode(NamedTuple):
         return total
 
 
-class Outcome(NamedTuple):
+class TriedOutcome(NamedTuple):
     """What a policy would have come to on one task."""
 
     asked: tuple[str, ...]
@@ -103,7 +103,7 @@ class RoutingResult(NamedTuple):
     """What a policy would have come to on all tasks."""
 
     name: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[TriedOutcome, ...]
     estimate: Estimate | None
     why: str
     "Why there is no estimate."
@@ -134,7 +134,7 @@ class RoutingResult(NamedTuple):
 def recorded(episodes: Sequence[Episode]) -> RoutingResult:
     """Return what was run, as a result beside those of policies."""
     outcomes = tuple(
-        Outcome(tuple(min(made.agents, key=len) for made in one_task.tries), exact=True,
+        TriedOutcome(tuple(min(made.agents, key=len) for made in one_task.tries), exact=True,
                 done=(one_task.done, one_task.done), least=one_task.cost, most=one_task.cost)
         for one_task in episodes
     )  # fmt: skip
@@ -148,7 +148,7 @@ def result(name: str, policy: RoutingPolicy, episodes: Sequence[Episode]) -> Rou
     return RoutingResult(name, outcomes, estimate, why)
 
 
-def tried(policy: RoutingPolicy, episode: Episode, known: Sequence[Episode]) -> Outcome:
+def tried(policy: RoutingPolicy, episode: Episode, known: Sequence[Episode]) -> TriedOutcome:
     """Return what a policy would have come to on one task."""
     starts = dict.fromkeys(agent for agent, _ in possible(policy, episode.traits))
     found = [_walked(policy, start, episode, known) for start in starts]
@@ -156,7 +156,7 @@ def tried(policy: RoutingPolicy, episode: Episode, known: Sequence[Episode]) -> 
         return found[0]
     most = [outcome.most for outcome in found]
     dearest = [amount for amount in most if amount is not None]
-    return Outcome(
+    return TriedOutcome(
         (" or ".join(starts),), exact=False,
         done=(all(one_way.done[0] for one_way in found), any(way.done[1] for way in found)),
         least=_each(min, [outcome.least for outcome in found]),
@@ -166,7 +166,7 @@ def tried(policy: RoutingPolicy, episode: Episode, known: Sequence[Episode]) -> 
 
 def _walked(
     policy: RoutingPolicy, start: str, episode: Episode, known: Sequence[Episode]
-) -> Outcome:
+) -> TriedOutcome:
     """Follow a policy along what was run; where it leaves that, only bounds are left."""
     first = episode.tries[0].prompt if episode.tries else ""
     same = [other for other in known if other is not episode and other.tries
@@ -184,14 +184,14 @@ def _walked(
         way = ways[0]
         spent = spent.plus(way.tries[attempt - 1].cost)
         if len(way.tries) == attempt and (way.done or way.halted):
-            return Outcome(tuple(asked), True, (way.done, way.done), spent, spent)
-    return Outcome(tuple(asked), exact=False, done=(False, False), least=spent, most=spent)
+            return TriedOutcome(tuple(asked), True, (way.done, way.done), spent, spent)
+    return TriedOutcome(tuple(asked), exact=False, done=(False, False), least=spent, most=spent)
 
 
 def _bounded(
     policy: RoutingPolicy, start: str, attempt: int, attempts: int, spent: Amounts,
     asked: list[str], known: Sequence[Episode],
-) -> Outcome:  # fmt: skip
+) -> TriedOutcome:  # fmt: skip
     """Return the bounds from an attempt on that nobody made."""
     costs = _costs(known, policy.agents)
     rest = [policy.after(start, number) for number in range(attempt, attempts + 1)]
@@ -200,7 +200,7 @@ def _bounded(
     for agent in rest:
         dearest = _each(max, costs[agent]) if costs[agent] else None
         most = most.plus(dearest) if most is not None and dearest is not None else None
-    return Outcome(tuple(asked), False, (False, True), spent.plus(least), most)
+    return TriedOutcome(tuple(asked), False, (False, True), spent.plus(least), most)
 
 
 def _costs(known: Sequence[Episode], agents: Sequence[str]) -> Mapping[str, list[Amounts]]:
@@ -217,7 +217,7 @@ def estimated(policy: RoutingPolicy, known: Sequence[Episode]) -> tuple[Estimate
     random = [episode for episode in known if episode.propensity is not None and episode.tries]
     if not random:
         return None, "no task began with an agent drawn by chance"
-    rows = list[tuple[float, Episode, Outcome]]()
+    rows = list[tuple[float, Episode, TriedOutcome]]()
     for episode in random:
         starts = dict.fromkeys(agent for agent, _ in possible(policy, episode.traits))
         if len(starts) > 1:

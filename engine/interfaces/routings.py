@@ -9,7 +9,7 @@ import click
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.domain.routing import RoutingPolicy
-from backcast.domain.routing_trial import Episode, Outcome, RoutingResult, recorded, result
+from backcast.domain.routing_trial import Episode, RoutingResult, TriedOutcome, recorded, result
 from backcast.domain.spending import Amounts
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import UNREADABLE, each_log
@@ -73,7 +73,7 @@ def _print(results: Sequence[RoutingResult], episodes: Sequence[Episode], files:
             " taken by itself, as it was begun")  # fmt: skip
 
 
-def _said(outcome: Outcome) -> str:
+def _said(outcome: TriedOutcome) -> str:
     asked = ", then ".join(outcome.asked)
     if outcome.exact:
         return f"{asked}: {'done' if outcome.done[0] else 'not done'}"

@@ -17,14 +17,14 @@ _KINDS = ("DISPATCH_STARTED", "DISPATCH_ENDED", "ITEM_DECIDED")
 
 def episodes_in(store: EventStore, task: str) -> Iterator[Episode]:
     """Yield each task of a list from where it was begun until it was done, halted, or no more."""
-    open_ones = dict[str, _Begun]()
+    open_ones = dict[str, _BegunTask]()
     items = dict[int, str]()
     for event in store.read(task, types=_KINDS):
         match event.fact:
             case DispatchStarted(item=str(item)) as fact:
                 items[event.version] = item
                 if fact.role != "reviewer" or item in open_ones:
-                    open_ones.setdefault(item, _Begun(task, item)).started(event.version, fact)
+                    open_ones.setdefault(item, _BegunTask(task, item)).started(event.version, fact)
             case DispatchEnded() as fact if items.get(fact.dispatch, "") in open_ones:
                 open_ones[items[fact.dispatch]].ended(fact)
             case ItemDecided(item=str(item), action="done" | "halt") as fact if item in open_ones:
@@ -33,7 +33,7 @@ def episodes_in(store: EventStore, task: str) -> Iterator[Episode]:
         yield open_ones[item].episode("")
 
 
-class _Begun:
+class _BegunTask:
     """A task that was begun."""
 
     def __init__(self, run: str, item: str) -> None:
