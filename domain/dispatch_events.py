@@ -38,6 +38,42 @@ class TasksRead(Fact):
     "What somebody else had changed meanwhile."
 
 
+class TaskTraits(BaseModel):
+    """What was known of a task before anybody was asked about it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    modules: tuple[str, ...] = ()
+    "The files that it names."
+    blast: int | None = None
+    "How many modules need those, directly or through others; None where nobody looked."
+    tested: bool | None = None
+    "Whether a test reaches one of them."
+    alike: dict[str, tuple[int, int]] = Field(default_factory=dict)
+    "By agent, how many attempts at tasks like it held, of how many."
+
+
+class RoutedTo(BaseModel):
+    """Why an agent was asked: by a policy of routing."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    agent: str | None = None
+    "The agent, as the policy names it."
+    start: str | None = None
+    "The one that began the task; later attempts follow from it."
+    why: tuple[str, ...] = ()
+    policy: str | None = None
+    "A digest of the policy."
+    agents: tuple[str, ...] = ()
+    "All that it names, the cheapest first."
+    traits: TaskTraits | None = None
+    draw: float | None = None
+    "From 0 up to 1, where a share of tasks begins by chance."
+    propensity: float | None = None
+    "The chance with which the agent that began was chosen; None where nothing was by chance."
+
+
 class DispatchStarted(Fact):
     """An agent is about to be started: whatever comes of it, this stands in the log before."""
 
@@ -73,6 +109,8 @@ class DispatchStarted(Fact):
     "The limit of the time in which it says nothing."
     reserved: CallCost | None = None
     "The most that it may cost, set aside before it starts."
+    routed: RoutedTo | None = None
+    "Why this agent, where a policy chose it."
 
 
 class AgentPrinted(Fact):

@@ -58,6 +58,9 @@ def act(what: str) -> str:
     match what:
         case "good" | "exit" | "silent" | "big" | "daemon" | "outside" | "git" | "twice" | "fenced":
             mend()
+        case "marks":
+            Path(f"{TASK}.txt").write_text("done")
+            return claim([f"{TASK}.txt"])
         case "notes":
             Path("notes.txt").write_text("x")
         case "skips":

@@ -20,28 +20,36 @@ INTERRUPTED = 128 + 2
 
 def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
     """Work through a list of tasks; exits with 1 where a task is not done."""
+    from backcast.domain.ledger import STALLS
     from backcast.domain.spending import Allowance
     from backcast.engine.log.recorder.addresses import scheme_of, sqlite_file
     from backcast.engine.workflow.dispatch.agents import agent_of, program_of
     from backcast.engine.workflow.dispatch.budget import parsed
     from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun, DispatchSettings
     from backcast.engine.workflow.dispatch.loop import begin, work
+    from backcast.engine.workflow.dispatch.routing_file import routes_in, routing_in
     from backcast.engine.workflow.dispatch.source import source_at
     from backcast.engine.workflow.sandbox.run import SandboxLimits
 
     files = [Path(sqlite_file(url))] if scheme_of(url) == "sqlite" else []
     source = source_at(options["repo"], [tasks, *files])
     limits = {name: options[name] for name in ("seconds", "silence") if options[name]}
-    forms = []
-    for named in filter(None, (options["implementer"], options["reviewer"])):
-        form = agent_of(named, options["own"]).model_copy(update=limits)
+    if bool(options["implementer"]) == bool(options["routing"]):
+        raise click.UsageError("needed --implementer AGENT or --routing FILE, one of the two")
+    routes = routes_in(options["routing"], options["own"]) if options["routing"] else None
+    names = routes.policy.agents if routes else [options["implementer"]]
+    known = {named: agent_of(named, options["own"]).model_copy(update=limits)
+             for named in filter(None, (*names, options["reviewer"]))}  # fmt: skip
+    for form in known.values():
         program_of(form, source.top)  # refused now, and not after other agents have worked
-        forms.append(form)
+    stalls = options["stalls"] or options["routing"]
     name = options["name"] or tasks.stem
     seconds = options["test_seconds"]
     with _proxy(options["to"], url, name) as server, opened(url, create=True) as store:
         settings = DispatchSettings(
-            implementer=forms[0], reviewer=forms[1] if len(forms) > 1 else None,
+            implementer=known[names[0]], reviewer=known.get(options["reviewer"] or ""),
+            routes=routes._replace(forms=known) if routes else None,
+            stalls=routing_in(stalls).stalls if stalls else STALLS,
             tests=options["tests"], attempts=options["attempts"], server=server,
             limits=SandboxLimits(seconds=seconds, cpu_seconds=int(seconds) + 1),
             budget=parsed(options["budget"]) if options["budget"] is not None else Allowance(),
@@ -102,13 +110,15 @@ def show_ledger(state: "dispatches.State", name: str, as_json: bool) -> None:
 
 def show_dispatches(made: list[dict[str, Any]]) -> None:
     """Print what each dispatch claims and what we found, and where the two differ."""
+    from backcast.engine.interfaces.tool_shares import said
     from backcast.engine.interfaces.views import console, table
 
     if made:
         table(
-            console(), ("dispatch", "task", "agent", "ended", "claims", "we found"),
+            console(), ("dispatch", "task", "agent", "ended", "claims", "we found", "tools"),
             [(entry["dispatch"], entry["item"], f"{entry['role']} {entry['agent']}",
-              entry["outcome"] or "under way", entry["claims"], entry["found"]) for entry in made],
+              entry["outcome"] or "under way", entry["claims"], entry["found"],
+              said(entry.get("tools", {}))) for entry in made],
         )  # fmt: skip
         for entry in made:
             for difference in entry["differences"]:

@@ -8,25 +8,28 @@ from backcast.domain.dispatch_events import TasksRead
 from backcast.domain.errors import DamagedError
 from backcast.domain.events import TaskStarted
 from backcast.domain.json_text import json_text
-from backcast.domain.ledger import Ledger
+from backcast.domain.ledger import STALLS, Ledger, StallPolicy
 from backcast.engine.history.ledgers import LedgerStates, ledger_of, ledger_states
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.dispatches import row_of, show_dispatches
 from backcast.engine.interfaces.empty import note_empty
 from backcast.engine.interfaces.profiles import counter_by
 from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.tool_shares import tool_share
 
 FILLED_BY = ("TASK_STARTED", "TASKS_READ", "MODULE_STARTED")
 
 
-def show_ledgers(place: Place, *, as_json: bool) -> None:
+def show_ledgers(place: Place, policy: StallPolicy = STALLS, *, as_json: bool) -> None:
     """Print both ledgers of a task at a moment."""
     states = ledger_states(place.store, place.task, place.moment)
-    ledger = ledger_of(place.task, states)
+    ledger = ledger_of(place.task, states, policy)
     if ledger.status == "unknown" or not (ledger.items or ledger.given):
         note_empty(place.store, place.task, place.moment, "ledger", FILLED_BY)
     made = states.dispatches.dispatches
     rows = [row_of(place.task, version, made[version]) for version in sorted(made)]
+    for row in rows:
+        row["tools"] = tool_share(place.store, row["recorded_as"])
     if as_json:
         click.echo(json_text(_json(place.task, ledger, states, rows)))
         return

@@ -1,6 +1,7 @@
 """Facts with their times, as text and as JSON."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from difflib import get_close_matches
 from functools import partial
@@ -16,7 +17,7 @@ from backcast.domain.timed_facts import TAGS, TimedFact, about, holding
 from backcast.engine.history.moments import RECORDED, moment_at, parse_time
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.empty import note_empty
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, progress_bar
 
 if TYPE_CHECKING:
     from backcast.engine.context.fact_rows import Ranking
@@ -69,9 +70,12 @@ def _answering(
 
     counter = counter_by(None, asked.tokenizer, place.store, place.task)
     ranking: Ranking = search_words
-    if asked.embedder:
-        ranking = partial(search, place.store, sentence_embedder(asked.embedder))
-    chosen = retrieved(found, asked.query, asked.tokens, counter.count, ranking)
+    with ExitStack() as stack:
+        if asked.embedder:
+            embedder = sentence_embedder(asked.embedder)
+            advance = stack.enter_context(progress_bar("embedding facts", len(found)))
+            ranking = partial(search, place.store, embedder, progress=advance)
+        chosen = retrieved(found, asked.query, asked.tokens, counter.count, ranking)
     return chosen, counter.count(row_text(chosen))
 
 

@@ -169,12 +169,15 @@ BENCHES = {
     ),
     "dispatch": Entry(
         "false claims that complete a task, beside believing them; what is left after kills; the"
-        " time beside the agent itself; facts with their times, beside git and ast, and their"
-        " retrieval, beside BM25 over the raw log",
+        " time beside the agent itself; policies of routing told from a log, beside the same ones"
+        " run; the tokens of ledgers, beside those of files; facts with their times, beside git and"
+        " ast, and their retrieval, beside BM25 over the raw log",
         {
             "claims": "dispatch_claims",
             "kills": "dispatch_kills",
             "overhead": "dispatch_overhead",
+            "routing": "dispatch_routing",
+            "ledgers": "dispatch_ledgers",
             "facts": "dispatch_facts",
         },
         "--only claims ../click ../boltons",

@@ -12,8 +12,10 @@ import re
 import subprocess
 import sys
 import time
+from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -23,7 +25,7 @@ from backcast.domain.json_text import json_text
 from backcast.domain.node import name_of, path_of
 from backcast.domain.timed_facts import TimedFact, holding
 from backcast.engine.context.fact_rows import retrieved, row_text
-from backcast.engine.context.search import Document, search_words
+from backcast.engine.context.search import Document, search, search_words, sentence_embedder
 from backcast.engine.context.search.words import WordCounts
 from backcast.engine.interfaces.profiles import DEFAULT_PROFILE
 from backcast.engine.log.store import EventStore
@@ -50,6 +52,11 @@ class FactQuestion(NamedTuple):
     text: str
     answer: str
     place: int
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this part."""
+    parser.add_argument("--embedder", metavar="NAME", help="retrieve facts by meaning, too")
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -214,7 +221,9 @@ def _retrieval(
     asked = _questions(events, slots, Random(500))
     bench.say(f"{name}: {len(asked)} questions")
     pieces = list(_pieces(store, events))
-    ours, bm25, counted = 0, 0, WordCounts()
+    embedder = bench.options.embedder
+    ranking = partial(search, store, sentence_embedder(embedder)) if embedder else None
+    ours, bm25, counted, meant = 0, 0, WordCounts(), 0
     spent = list[int]()
     times = list[float]()
     for question in asked:
@@ -225,6 +234,9 @@ def _retrieval(
         text = row_text(chosen)
         spent.append(counter.count(text))
         ours += question.answer in text
+        if ranking:
+            both = retrieved(known, question.text, TOKENS, counter.count, ranking)
+            meant += question.answer in row_text(both)
         raw = [piece for version, piece in pieces if version <= question.place]
         found = _raw(raw, question.text, counter, counted)
         bm25 += _squeezed(question.answer) in _squeezed(found)
@@ -234,6 +246,9 @@ def _retrieval(
         control=f"BM25 over the raw log {bm25} of {len(asked)}",
         must=Bound(">=", 100 * bm25 / len(asked)),
     )  # fmt: skip
+    if ranking:
+        yield Figure(f"facts of {name}", "by words and meaning", [100 * meant / len(asked)],
+                     "%", f"{meant} of {len(asked)}", f"by words alone {ours}")  # fmt: skip
     yield Figure(f"facts of {name}", "time of a retrieval", times, "ms", f"{len(slots):,} slots")  # type: ignore[arg-type]
 
 

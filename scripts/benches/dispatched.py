@@ -40,13 +40,13 @@ def fresh(bench: Bench, name: str) -> Path:
     return folder
 
 
-def copies(bench: Bench, count: int) -> list[Path]:
+def copies(bench: Bench, count: int, name: str = "claims") -> list[Path]:
     """Clone the named repositories; `InputError` where there are too few."""
     if len(bench.repositories) < count:
         raise InputError(f"needed {count} git repositories, found {len(bench.repositories)}")
     found = []
     for number, path in enumerate(bench.repositories[:count]):
-        target = fresh(bench, f"claims-{number}")
+        target = fresh(bench, f"{name}-{number}")
         git(bench.folder, "clone", "-q", "--no-hardlinks", str(path.resolve()), str(target))
         found.append(target)
     return found

@@ -12,8 +12,10 @@ from backcast.engine.interfaces.options import json_option, store_option
 @click.argument("tasks", type=Path)
 @click.option("--repo", type=Path, default=Path("."), show_default=True, metavar="FOLDER",
               help="The git repository that the tasks are about.")  # fmt: skip
-@click.option("--implementer", required=True, metavar="AGENT",
+@click.option("--implementer", metavar="AGENT",
               help="NAME, NAME:MODEL, or any command line: 'cmd: python my_agent.py'.")  # fmt: skip
+@click.option("--routing", type=Path, metavar="FILE.toml",
+              help="Who begins, who goes on: in place of --implementer.")  # fmt: skip
 @click.option("--reviewer", metavar="AGENT", help="Asked about what passed our own check.")
 @click.option("--agents", "own", type=Path, metavar="FILE.toml", help="Agents of your own.")
 @click.option("--only", multiple=True, metavar="TASK", help="This one, with those below it.")
@@ -25,6 +27,8 @@ from backcast.engine.interfaces.options import json_option, store_option
               help="2usd,40min,30calls,90000tokens: for the whole run.")  # fmt: skip
 @click.option("--attempts", type=click.IntRange(1, 20), default=3, show_default=True, metavar="N",
               help="For each task, before a person must decide.")  # fmt: skip
+@click.option("--stalls", type=Path, metavar="FILE.toml",
+              help="Its [stalls]: how many alike attempts are too many.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(min=1), metavar="N", help="For each dispatch.")
 @click.option("--silence", type=click.FloatRange(min=1), metavar="N",
               help="Seconds in which an agent may say nothing.")  # fmt: skip

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
               help="All named strategies, as a table of what each costs and keeps.")  # fmt: skip
 @click.option("--histories", is_flag=True,
               help="All policies of an agent's messages, as a table.")  # fmt: skip
+@click.option("--routing", "routings", multiple=True, type=Path, metavar="FILE.toml",
+              help="Of dispatches: who would have been asked, at which cost.")  # fmt: skip
 @click.option("--explain", is_flag=True, help="Of such policies: what each prompt lost.")
 @click.option("--baseline", default=RECORDED, metavar="OLD", show_default=True,
               help="TOML, a name, each prompt's own, or a report (.json).")  # fmt: skip
@@ -73,7 +75,8 @@ if TYPE_CHECKING:
 @json_option
 def command(
     addresses: tuple[Address, ...], url: str, policies: tuple[str, ...], strategies: bool,
-    histories: bool, explain: bool, baseline: str, limits: tuple[str, ...], profile: str | None,
+    histories: bool, routings: tuple[Path, ...], explain: bool, baseline: str,
+    limits: tuple[str, ...], profile: str | None,
     context_tokens: int | None, window: int, model: str | None, sample: int | None,
     seconds: float | None, reports: tuple[Path, ...], plot: Path | None, processes: int | None,
     on: str, as_json: bool,
@@ -86,6 +89,7 @@ def command(
     backcast regress s3://bucket/runs/ --policy mine.toml
     backcast regress fixtures/logs/till.jsonl --strategies  # what each costs, and what it keeps
     backcast regress fixtures/recorded/agent.jsonl --histories  # an agent's messages, otherwise
+    backcast regress fixtures/recorded/routed.jsonl --routing cheap-first.toml  # who, at what cost
     backcast regress runs/*.jsonl --report main.json        # later, by other code:
     backcast regress runs/*.jsonl --policy recorded --baseline main.json
     backcast regress runs/*.jsonl --policy mine.toml --on dask://HOST:8786 --report grows.jsonl
@@ -102,6 +106,18 @@ def command(
     from backcast.engine.interfaces.histories import message_policies, try_histories
     from backcast.engine.replay.regress import rules_of
 
+    if routings:
+        from backcast.engine.interfaces.routings import try_routings
+
+        others = {
+            "--policy": policies, "--strategies": strategies, "--histories": histories,
+            "--explain": explain, "--baseline": baseline != RECORDED, "--model": model,
+            "--context-tokens": context_tokens, "--report": reports, "--sample": sample,
+            "--limit": limits, "--profile": profile, "--plot": plot,
+        }  # fmt: skip
+        if odd := next((name for name, given in others.items() if given), None):
+            raise click.UsageError(f"{odd}: needed no --routing beside it")
+        raise SystemExit(try_routings(addresses, url, routings, as_json=as_json))
     try:
         of_messages = message_policies(policies, every=histories)
     except InputError as error:

@@ -1,12 +1,14 @@
 """`backcast show`: the state of a task at a moment, one sub-command a projection."""
 
 from collections.abc import Callable, Sized
+from pathlib import Path
 from typing import Any
 
 import click
 
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
+from backcast.domain.ledger import STALLS
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import Place, address_argument, task_at
 from backcast.engine.interfaces.empty import FILLED_BY, note_empty
@@ -63,8 +65,10 @@ for _name, (_folded, _help) in PROJECTIONS.items():
 @command.command()
 @address_argument()
 @store_option
+@click.option("--stalls", type=Path, metavar="FILE.toml",
+              help="Try the thresholds of its table [stalls].")  # fmt: skip
 @json_option
-def ledger(address: Address, url: str, as_json: bool) -> None:
+def ledger(address: Address, url: str, stalls: Path | None, as_json: bool) -> None:
     """What is done, doing and to do; given, guessed and planned; and whether it goes in circles.
 
     \b
@@ -76,8 +80,13 @@ def ledger(address: Address, url: str, as_json: bool) -> None:
     """
     from backcast.engine.interfaces.ledgers import show_ledgers
 
+    policy = STALLS
+    if stalls is not None:
+        from backcast.engine.workflow.dispatch.routing_file import routing_in
+
+        policy = routing_in(stalls).stalls
     with task_at(address, url) as place:
-        show_ledgers(place, as_json=as_json)
+        show_ledgers(place, policy, as_json=as_json)
 
 
 @command.command()

@@ -75,7 +75,8 @@ class AgentForm(BaseModel):
     arguments: tuple[str, ...] = ()
     "`{work}`, `{home}`, `{model}`, `{server}`, `{prompt}` and `{prompt_file}` are filled in."
     roles: dict[str, tuple[str, ...]] = {}
-    "Further arguments of a role: which tools it may use, and which files it may write."
+    """Further arguments of a role: which tools it may use, and which files it may write. `mend` is
+    for whoever is asked for its result alone, which needs no tool; without it the role's."""
     last: tuple[str, ...] = ()
     "Arguments that stand after all others."
     prompt: Literal["stdin", "argument", "file"] = "stdin"

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from backcast.domain.dispatch_events import RoutedTo
 from backcast.domain.task_list import ListedTask
 from backcast.engine.workflow.dispatch.agents import AgentForm
 from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun
 from backcast.engine.workflow.dispatch.next_step import NextStep
+from backcast.engine.workflow.dispatch.routes import chosen
 
 
 class Assignment(NamedTuple):
@@ -23,6 +25,17 @@ class Assignment(NamedTuple):
     repairs: int | None = None
     parts: Mapping[str, Any] = MappingProxyType({})
     "What its prompt holds besides the task."
+    routed: RoutedTo | None = None
+    "Why this agent, where a policy chose it."
+
+
+def routed(run: DispatchRun, item: ListedTask, asked: Assignment) -> Assignment:
+    """Return an assignment with the agent that the policy of routing chooses, if there is one."""
+    routes = run.settings.routes
+    if routes is None or asked.role != "implementer":
+        return asked
+    found = chosen(run, item, asked.attempt, asked.repairs)
+    return asked._replace(form=routes.forms[found.agent or ""], routed=found)
 
 
 def assignment_of(run: DispatchRun, step: NextStep) -> Assignment:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from backcast.domain.errors import InputError
 from backcast.domain.events import Fact, TaskStarted, WorkflowEvent
+from backcast.domain.ledger import STALLS, StallPolicy
 from backcast.domain.spending import Allowance
 from backcast.domain.task_list import ListedTask
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.workflow.dispatch.agents import AgentForm
 from backcast.engine.workflow.dispatch.landing import tip
+from backcast.engine.workflow.dispatch.routing_file import Routes
 from backcast.engine.workflow.dispatch.source import SourceRepository
 from backcast.engine.workflow.dispatch.task_file import TaskFile
 from backcast.engine.workflow.sandbox.run import SandboxLimits
@@ -38,6 +40,9 @@ class DispatchSettings:
     "The address of a proxy before the model's server; empty where agents have their own."
     only: tuple[str, ...] = ()
     "The tasks to work on; all that are to do if empty."
+    routes: Routes | None = None
+    "Chooses the implementer of each attempt, in place of the one above."
+    stalls: StallPolicy = STALLS
 
 
 class DispatchRun:

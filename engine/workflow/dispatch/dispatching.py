@@ -23,7 +23,12 @@ from backcast.domain.task_list import ListedTask
 from backcast.engine.log.blobs import Blob
 from backcast.engine.workflow.dispatch.agent_run import AgentOrders, AgentRun
 from backcast.engine.workflow.dispatch.agents import AgentForm, filled, prepared, program_of
-from backcast.engine.workflow.dispatch.assignments import Assignment, assignment_of, details_of
+from backcast.engine.workflow.dispatch.assignments import (
+    Assignment,
+    assignment_of,
+    details_of,
+    routed,
+)
 from backcast.engine.workflow.dispatch.budget import CallCounter, admitted
 from backcast.engine.workflow.dispatch.checking import (
     Finding,
@@ -46,7 +51,7 @@ LISTED = 20
 
 def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
     """Dispatch an agent by what comes next; return why the budget denies it, or nothing."""
-    asked = assignment_of(run, step)
+    asked = routed(run, item, assignment_of(run, step))
     admission = admitted(run.spending, asked.form.seconds)
     if admission.action == "deny":
         return admission.reason
@@ -67,12 +72,14 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
             (folder / name).mkdir()
         tree = WorkTree(run.source.repository, folder, asked.commit)
         tree.make(asked.patch)
+        phase = "mend" if asked.repairs and "mend" in asked.form.roles else asked.role
         started = prepared(
-            asked.form, asked.role, prompt, program, home=folder / "home", work=tree.path,
+            asked.form, phase, prompt, program, home=folder / "home", work=tree.path,
             server=server, mark={MARK: mark},
         )  # fmt: skip
         body = Blob(prompt.encode(errors="surrogatepass"))
-        about = {"reviews": asked.reviews, "repairs": asked.repairs, "recorded_as": recorded}
+        about = {"reviews": asked.reviews, "repairs": asked.repairs, "recorded_as": recorded,
+                 "routed": asked.routed}  # fmt: skip
         about = {name: value for name, value in about.items() if value}
         fact = DispatchStarted(
             item=item.id, title=item.title, role=asked.role, agent=asked.form.name,
@@ -84,6 +91,8 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
         )  # fmt: skip
         [event] = run.append([fact], [body])
         run.tell(f"{item.id}: {asked.role} {asked.form.name}, attempt {asked.attempt}")
+        for why in asked.routed.why if asked.routed else ():
+            run.tell(f"{item.id}: {why}")
         if admission.action == "degrade":
             run.tell(f"{item.id}: {admission.code}: it has {admission.seconds:.0f} s")
         counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest) \

@@ -49,6 +49,7 @@ def _work_on(run: DispatchRun, item: ListedTask, halted: int) -> str:
         step = next_step(
             run.state, item.id, reviewed=run.settings.reviewer is not None,
             attempts=run.settings.attempts, halted=halted,
+            stalls=run.settings.stalls,
         )  # fmt: skip
         match step.kind:
             case "done":

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from backcast.domain.ledger import stall
+from backcast.domain.ledger import STALLS, StallPolicy, stall
 from backcast.engine.history.ledgers import LedgerStates, attempts_of
 from backcast.projections import checks, dispatches, facts, progress
 from backcast.projections.dispatches import DispatchState
@@ -28,8 +28,9 @@ class NextStep(NamedTuple):
 
 
 def next_step(
-    state: dispatches.State, item: str, *, reviewed: bool, attempts: int, halted: int = 0
-) -> NextStep:
+    state: dispatches.State, item: str, *, reviewed: bool, attempts: int, halted: int = 0,
+    stalls: StallPolicy = STALLS,
+) -> NextStep:  # fmt: skip
     """Return what comes next for a task; what was done before the event `halted` counts no more."""
     done = [
         (version, found) for version, found in dispatches.of_item(state, item) if version > halted
@@ -41,7 +42,7 @@ def next_step(
     if last.ended is None:
         return NextStep("halt", attempt, version, "it is under way")
     if last.started.role == "reviewer":
-        return _unless_stalled(_after_review(done, attempts), state, item, halted)
+        return _unless_stalled(_after_review(done, attempts), state, item, halted, stalls)
     if last.ended.outcome in UNFINISHED:
         return NextStep("implement", attempt, _latest_check(done), review=_review(done))
     if last.claimed is not None and last.claimed.result is None and _may_mend(last):
@@ -52,10 +53,12 @@ def next_step(
         kind: Literal["review", "done"] = "review" if reviewed else "done"
         return NextStep(kind, attempt, version, last.checked.reason or "")
     step = _again(attempt, attempts, version, last.checked.reason or "")
-    return _unless_stalled(step, state, item, halted)
+    return _unless_stalled(step, state, item, halted, stalls)
 
 
-def _unless_stalled(step: NextStep, state: dispatches.State, item: str, halted: int) -> NextStep:
+def _unless_stalled(
+    step: NextStep, state: dispatches.State, item: str, halted: int, policy: StallPolicy
+) -> NextStep:
     """Return the step, with advice where attempts are alike; a halt where that did not help."""
     if step.kind != "implement":
         return step
@@ -63,7 +66,7 @@ def _unless_stalled(step: NextStep, state: dispatches.State, item: str, halted: 
     made = [found for found in attempts_of(states).get(item, ()) if found.version > halted]
     # A stall is told of once; the work may have stalled, and the review of it not.
     last = max((place for place, found in enumerate(made, 1) if not found.review), default=0)
-    stalls = [stall(made[:end]) for end in range(last, len(made) + 1)]
+    stalls = [stall(made[:end], policy) for end in range(last, len(made) + 1)]
     stalled = max(stalls, key=lambda found: (found.halt, bool(found.kind)))
     advice = f"{stalled.why}; {stalled.advice}".removeprefix(f"{item}: ")
     if stalled.halt:

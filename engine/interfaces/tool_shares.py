@@ -1,0 +1,33 @@
+"""The share of a dispatched agent's prompt that the definitions of its tools take."""
+
+from typing import Any
+
+from backcast.domain.errors import DamagedError, MomentError
+from backcast.engine.interfaces.foreign_prompts import BOUND
+from backcast.engine.log.store import EventStore
+from backcast.engine.models.tokenizers import tokenizer_of
+from backcast.engine.replay.foreign_prompts import UNCOUNTED, anatomy, request_at
+
+
+def tool_share(store: EventStore, task: str | None) -> dict[str, Any]:
+    """Return tools, their tokens, and those of the last prompt that a proxy recorded of a task.
+
+    Empty without a proxy, or before the first call.
+    """
+    if not task:
+        return {}
+    try:
+        found = anatomy(store, task, request_at(store, task), tokenizer_of(BOUND).count)
+    except (MomentError, DamagedError):
+        return {}
+    tools = [part for part in found.parts if part.kind == "tool"]
+    whole = sum(part.tokens for part in found.parts if part.kind not in UNCOUNTED)
+    return {"count": len(tools), "tokens": sum(part.tokens for part in tools), "of": whole}
+
+
+def said(share: dict[str, Any]) -> str:
+    """Return a share in words; empty for none."""
+    if not share:
+        return ""
+    plural = "tool" if share["count"] == 1 else "tools"
+    return f"{share['count']} {plural}, {share['tokens'] / max(1, share['of']):.0%} of its prompt"
