@@ -20,10 +20,10 @@ from backcast.domain.events import (
     ToolCalled,
     ToolReturned,
 )
-from backcast.domain.line_worth import TextRequest, request_of
 from backcast.domain.message_parts import RESULT
 from backcast.domain.moment import NOW
 from backcast.domain.policy import DEFAULT, Policy
+from backcast.domain.text_request import TextRequest, request_of
 from backcast.engine.context.message_policies import message_policy
 from backcast.engine.context.policies import policy_at
 from backcast.engine.context.recorded import record_context

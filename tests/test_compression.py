@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from backcast.domain.compression import CompressedText, compressed, extracted
 from backcast.domain.compression_settings import CompressionSettings, KeepRule, share_of
-from backcast.domain.line_worth import TextRequest, request_of
 from backcast.domain.output_lines import kinds_of
+from backcast.domain.text_request import TextRequest, request_of
 
 NOTHING = TextRequest()
 SMALL = CompressionSettings(target=200, over=400, most=1.0, share=1.0)
@@ -264,7 +264,7 @@ def test_lines_are_kept_whole_in_order_and_errors_always(lines: list[str], targe
 def test_equal_inputs_give_equal_bytes_under_any_hash_seed() -> None:
     program = (
         "from backcast.domain.compression import extracted\n"
-        "from backcast.domain.line_worth import request_of\n"
+        "from backcast.domain.text_request import request_of\n"
         "text = '\\n'.join(f'def work_{n}(a, b): return shop.till_{n % 7}' for n in range(300))\n"
         "near = {'shop/a.py': 2, 'shop/b.py': 1}\n"
         "asked = request_of('why do work_5 and work_9 and the shop till in shop/till.py', near)\n"

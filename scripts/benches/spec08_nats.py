@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from backcast.domain.compression import compressed
 from backcast.domain.compression_settings import CompressionSettings
-from backcast.domain.line_worth import request_of
 from backcast.domain.message_parts import MESSAGE, RESULT
+from backcast.domain.text_request import request_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.likelihood import LikelihoodReader
 from backcast.engine.models.places import model_file
