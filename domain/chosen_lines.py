@@ -17,7 +17,7 @@ GAP = 7
 "The usual tokens of a line that marks a gap."
 APART = 30
 "Tokens that a gap is worth: a block has to be better by so much to stand alone."
-FIRST, LAST = 0.15, 0.25
+FIRST, LAST = 0.05, 0.15
 "Shares of the room for the first and the last lines."
 BLOCK = 12
 "Lines of a block at most."
@@ -90,7 +90,18 @@ class LineChoice:
                 if (other := self._ends.get(place)) is not None and other not in tried:
                     now = self._gain(self._blocks[other], shown, said)[0]
                     heapq.heappush(heap, (-now, other))
-        return sorted(self._closed(shown))
+        shown = self._closed(shown)
+        self._filled(shown, room)
+        return sorted(shown)
+
+    def _filled(self, shown: set[int], room: int) -> None:
+        """Use what is left of the room for lines behind those that are shown."""
+        for place in range(1, self._count):
+            if place not in shown and place - 1 in shown and self._known.worth[place] >= 0:
+                tokens = self._cost(place)
+                if tokens <= room:
+                    room -= tokens
+                    shown.add(place)
 
     def _taken(self, shown: set[int], places: range, room: int) -> int:
         """Add places in turn as long as there is room, and return their tokens."""
@@ -105,7 +116,7 @@ class LineChoice:
         return taken
 
     def _gain(self, block: range, shown: set[int], said: set[str]) -> tuple[float, int, list[int]]:
-        """Return what a block is worth for its size, the tokens of gaps, and what of it is added."""
+        """Return what a block is worth for its size, tokens of gaps, and what of it is added."""
         places = [place for place in block if place not in shown]
         if not places:
             return 0.0, 0, places

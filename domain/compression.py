@@ -29,7 +29,7 @@ SAMPLE = 2**16
 "Characters at each end of a longer text by which its tokens are estimated."
 ASKED = 20
 "Paths and symbols of a request that are looked for in such a text."
-TRIES, FULL = 6, 0.97
+TRIES, FULL = 6, 0.99
 "Tries to fill a target, and the share of it that is full enough."
 BINARY = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f�]")
 "Characters that no text has; a colour begins with another one."

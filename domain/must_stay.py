@@ -56,7 +56,7 @@ def must_stay(
         if fresh:
             stay.add(place)
             named |= fresh
-    for place in _code(lines, kinds, paths, request.symbols):
+    for place in _code(lines, kinds, paths, request):
         if place not in again:
             stay.add(place)
     return stay, again
@@ -114,21 +114,23 @@ def touches(path: str, wanted: frozenset[str]) -> bool:
 
 def _code(
     lines: Sequence[str], kinds: Sequence[LineKind], paths: Mapping[int, Sequence[str]],
-    symbols: frozenset[str],
+    request: TextRequest,
 ) -> Iterator[int]:  # fmt: skip
     """Yield the lines of code that some symbols touch: the definition of each, whole, and its
-    uses. Of a symbol that stands all over the text only the imports count as uses."""
+    uses. Of a symbol that stands all over the text only the imports count as uses, and of a name in
+    quotes only the definition is asked for."""
+    symbols, names = request.symbols, request.symbols | request.named
     used = dict[str, list[int]]()
-    for place in paths if symbols else ():
+    for place in paths if names else ():
         if kinds[place] in ("definition", "import", "code"):
             for word in sorted(symbols.intersection(WORD.findall(lines[place][:LONG]))):
                 used.setdefault(word, []).append(place)
-    for word, places in used.items():
-        for place in places:
-            named = _NAMED.search(lines[place][:LONG])
-            if named and named[1] == word:
+            named = _NAMED.search(lines[place][:LONG]) if kinds[place] == "definition" else None
+            if named and named[1] in names:
                 yield from _definition(lines, place)
-            elif len(places) <= RARE or kinds[place] == "import":
+    for places in used.values():
+        for place in places:
+            if len(places) <= RARE or kinds[place] == "import":
                 yield place
 
 

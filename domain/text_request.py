@@ -9,6 +9,7 @@ from backcast.domain.action_evidence import PATH, SYMBOL, evidence_in
 HOPS = 4
 "Imports between what is asked about and what is still near it."
 _WORD = re.compile(r"[A-Za-z_]\w+")
+_QUOTED = re.compile(r"""[`'"]([A-Za-z_]\w*)(?:\(\))?[`'"]""")
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SOUNDLESS = frozenset((
     "and", "are", "but", "can", "for", "from", "has", "have", "not", "that", "the", "this", "was",
@@ -28,6 +29,8 @@ class TextRequest(NamedTuple):
     "Words in small letters, and the parts of those that have some."
     paths: frozenset[str] = frozenset()
     symbols: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
+    "Names in quotes, of which only the definitions are asked for."
     near: tuple[tuple[str, int], ...] = ()
     "Paths that lie near, each with its distance from 1 to `HOPS`, sorted."
 
@@ -43,6 +46,7 @@ def request_of(text: str, near: Mapping[str, int] | None = None) -> TextRequest:
         frozenset(found - _SOUNDLESS),
         frozenset(thing.text for thing in evidence if thing.kind == PATH),
         frozenset(thing.text for thing in evidence if thing.kind == SYMBOL),
+        frozenset(_QUOTED.findall(text)),
         tuple((path, hops) for path, hops in distances if 0 < hops <= HOPS),
     )
 
