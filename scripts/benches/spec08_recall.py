@@ -20,13 +20,18 @@ SIZES = (1_000, 2_000)
 
 def head_and_tail(text: str, tokens: int, count: Count) -> str:
     """Return the first and the last characters of a text, half each: as many as the tokens hold."""
-    least, most = 0, min(len(text) // 2, 16 * tokens)
+    least, most, middle = 0, len(text) // 2, 2 * tokens
     while least < most:
-        middle = (least + most + 1) // 2
-        if count(_ends(text, middle)) <= tokens:
+        middle = min(max(middle, least + 1), most)
+        size = count(_ends(text, middle))
+        if size <= tokens:
             least = middle
         else:
             most = middle - 1
+        if size == tokens:
+            break
+        # Characters per token hardly change from here on.
+        middle = round(middle * tokens / size)
     return _ends(text, least)
 
 
