@@ -33,6 +33,8 @@ TRIED = 20_000
 "The blocks, from each end, for which there is a try to fit them in."
 CLOSED = 3
 "Lines of a gap that is rather closed than marked."
+WORTHY = 3.0
+"The worth from which on a line that is not indented is taken alone: it names what lies near."
 _ALONE = ("verdict", "progress", "path", "heading", "reference")
 "Kinds of lines that tell by themselves, where they are not indented."
 _WORD = re.compile(r"[A-Za-z_]\w{2,}")
@@ -168,7 +170,8 @@ def _blocks(pieces: Sequence[TextPiece], known: LineWorth) -> Iterator[range]:
     for place, kind in enumerate((*known.kinds, "blank")):
         last = place == len(known.kinds)
         ends = last or place in known.protected or place in known.repeated
-        alone = not last and kind in _ALONE and not pieces[place].text[:1].isspace()
+        tells = not last and (kind in _ALONE or known.worth[place] >= WORTHY)
+        alone = tells and kind != "blank" and not pieces[place].text[:1].isspace()
         if start is not None and (ends or alone or _begins(pieces, known, start, place)):
             stop = place
             while known.kinds[stop - 1] == "blank":
