@@ -12,41 +12,28 @@ tokens are used up. Each gap tells how much is left out, and the head names the 
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from backcast.domain.chosen_lines import GAP, LineChoice
 from backcast.domain.compression_settings import SHARE, CompressionSettings, KeepRule
-from backcast.domain.line_worth import LineWorth, TextRequest, worth_of
+from backcast.domain.line_worth import LineWorth, worth_of
 from backcast.domain.message_parts import Count
 from backcast.domain.output_lines import SIGNS
+from backcast.domain.text_pieces import Span, TextPiece, pieces_of
+from backcast.domain.text_request import TextRequest
 
 COUNTED = 2**20
 "Characters up to which a whole text is counted; the tokens of a longer one are estimated."
 SAMPLE = 2**16
 "Characters at each end of a longer text by which its tokens are estimated."
-READ = 2**19
-"Characters at each end that are read of a text which is longer than both."
-AROUND = 1_000
-"Characters around a sign of an error that are read in the middle of such a text."
 ASKED = 20
 "Paths and symbols of a request that are looked for in such a text."
-LONGEST = 1_000
-"Characters from which on a line is taken in pieces."
-TRIES, FULL = 6, 0.97
+TRIES, FULL = 6, 0.99
 "Tries to fill a target, and the share of it that is full enough."
-GAP = 7
-"The usual tokens of a line that marks a gap."
-LENGTH = 0.4
-"The power of its length by which a line is worth less."
-BLOCK = 8
-"Lines of a block at most."
-TRIED = 20_000
-"The best blocks for which there is a try to fit them in."
 BINARY = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f�]")
 "Characters that no text has; a colour begins with another one."
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _VERDICTS = re.compile(r"\b(?:PASSED|SKIPPED|XFAIL|XPASS|RERUN|PASS|OK)\b")
-Span = tuple[int, int]
 
 
 class CompressedText(NamedTuple):
@@ -88,16 +75,6 @@ class CompressedText(NamedTuple):
         } | ({"estimated": True} if self.estimated else {})  # fmt: skip
 
 
-class TextPiece(NamedTuple):
-    """A line, or a piece of a very long one."""
-
-    text: str
-    line: int
-    "The number of its line, from 1."
-    joins: bool = False
-    "Whether it goes on with the piece before."
-
-
 def compressed(
     text: str, request: TextRequest, settings: CompressionSettings, count: Count, *,
     share: float = SHARE, name: str = "", tokens: int | None = None,
@@ -128,7 +105,7 @@ def extracted(
     if _is_binary(text):
         return _binary(text, before, target, count, name)
     lines = max(1, text.count("\n") + (not text.endswith("\n")))
-    pieces = _pieces(text, (*SIGNS, *sorted(request.paths | request.symbols)[:ASKED]))
+    pieces = pieces_of(text, (*SIGNS, *sorted(request.paths | request.symbols)[:ASKED]))
     known = worth_of([piece.text for piece in pieces], request, guideline)
     costs = dict[int, int]()
 
@@ -142,10 +119,10 @@ def extracted(
     state = "offloaded" if offloads else "compressed"
     top = _head(state, before, lines, lines, name)
     room = max(0, target - protected - GAP * _gaps(known.protected, len(pieces)) - count(top))
-    order = _ordered(pieces, known)
+    choice = LineChoice(pieces, known, cost)
     chosen, shown, size = list[int](), "", -1
     for _ in range(TRIES):
-        places = _chosen(known, order, room, cost)
+        places = choice.chosen(room)
         hidden = lines - len({pieces[place].line for place in places})
         head = _head(state, before, hidden, lines, name)
         if protected > target:
@@ -173,67 +150,6 @@ def extracted(
 def _head(state: str, before: int, out: int, lines: int, name: str) -> str:
     where = f"; 'backcast cat {name}' prints it whole" if name else ""
     return f"[{state}: {out:,} of {lines:,} lines ({before:,} tokens in all) are left out{where}]"
-
-
-def _ordered(pieces: Sequence[TextPiece], known: LineWorth) -> list[range]:
-    """Return the blocks of what may go, the worthiest for their length first."""
-    blocks = list(_blocks(known))
-    by_length = dict[range, float]()
-    for block in blocks:
-        worths = [known.worth[place] for place in block]
-        worth = (sum(worths) / len(block) + max(worths)) / 2
-        length = sum(len(pieces[place].text) for place in block) / len(block)
-        by_length[block] = round(worth / (length + 20) ** LENGTH, 6)
-    found = [block for block in blocks if by_length[block] > 0]
-    return sorted(found, key=lambda block: (-by_length[block], block.start))[:TRIED]
-
-
-def _blocks(known: LineWorth) -> Iterator[range]:
-    """Yield the lines that may go, in blocks: lines of code that follow each other tell more
-    together than as many that lie apart."""
-    start: int | None = None
-    for place, kind in enumerate((*known.kinds, "blank")):
-        ends = place == len(known.kinds) or place in known.protected or place in known.repeated
-        alone = kind in ("verdict", "progress", "path", "heading", "reference")
-        if start is not None and (ends or alone or kind == "blank" or place - start >= BLOCK):
-            yield range(start, place)
-            start = None
-        if ends or kind == "blank":
-            continue
-        if alone:
-            yield range(place, place + 1)
-        elif start is None:
-            start = place
-
-
-def _chosen(
-    known: LineWorth, order: Sequence[range], room: int, cost: Callable[[int], int]
-) -> list[int]:
-    """Return the places that are shown, in order: what must stay, then the worthiest that fit."""
-    shown = set(known.protected)
-    last = len(known.worth)
-    for block in order:
-        if room <= 0:
-            break
-        beside = (block.start - 1 in shown or not block.start) + (
-            block.stop in shown or block.stop == last
-        )
-        tokens = sum(cost(place) for place in block) + GAP * (1 - beside)
-        if tokens <= room:
-            shown.update(block)
-            room -= tokens
-    return sorted(_closed(shown, room, cost))
-
-
-def _closed(shown: set[int], room: int, cost: Callable[[int], int]) -> set[int]:
-    """Return what is shown with those gaps closed that hardly take more than a line that tells."""
-    more, before = set[int](), -1
-    for place in sorted(shown):
-        gap = range(before + 1, place)
-        if 0 < len(gap) <= 3 and sum(cost(other) for other in gap) <= 2 * GAP:
-            more.update(gap)
-        before = place
-    return shown | more
 
 
 def _gaps(shown: frozenset[int], count: int) -> int:
@@ -306,86 +222,6 @@ def _joined(numbers: Sequence[int]) -> Iterator[Span]:
             first = number
         if place + 1 == len(numbers) or numbers[place + 1] > number + 1:
             yield first, number
-
-
-def _pieces(text: str, words: Sequence[str]) -> list[TextPiece]:
-    """Return the lines of a text as a terminal shows them, very long ones in pieces."""
-    found, line, at = list[TextPiece](), 1, 0
-    for start, end in _stretches(text, words):
-        line += text.count("\n", at, start)
-        part = text[start:end]
-        inside = start > 0 and text[start - 1] != "\n"
-        if "\x1b" in part:
-            part = _COLOURS.sub("", part)
-        for number, own in enumerate(part.split("\n")):
-            if "\r" in own:  # what is written over is never seen
-                own = own.rstrip("\r").rpartition("\r")[2]
-            joins = inside and not number
-            if len(own) <= LONGEST:
-                found.append(TextPiece(own, line + number, joins))
-            else:
-                found += (
-                    TextPiece(piece, line + number, joins or bool(place))
-                    for place, piece in enumerate(_cut(own))
-                )
-        if found and not found[-1].text and not found[-1].joins:
-            found.pop()  # what begins behind the last line break is no line
-        line, at = line + part.count("\n"), end
-    return found
-
-
-def _stretches(text: str, words: Sequence[str]) -> list[Span]:
-    """Return the parts of a text that are read: all of it, or of a very long one both ends and
-    what stands around each word that tells of an error or that is asked for."""
-    if len(text) <= 2 * READ:
-        return [(0, len(text))]
-    found, last = [(0, _line_end(text, READ))], _line_begin(text, len(text) - READ)
-    seen = set[str]()
-    for place in sorted(place for word in words for place in _places(text, word, READ, last)):
-        if place < found[-1][1] - AROUND // 2:
-            continue
-        key = text[_line_begin(text, place) : _line_end(text, place)]
-        if key in seen:
-            continue
-        seen.add(key)
-        begin = max(found[-1][1], _line_begin(text, place - AROUND))
-        end = min(last, _line_end(text, place + AROUND))
-        if begin == found[-1][1]:
-            found[-1] = (found[-1][0], end)
-        else:
-            found.append((begin, end))
-    if last <= found[-1][1]:
-        return [*found[:-1], (found[-1][0], len(text))]
-    return [*found, (last, len(text))]
-
-
-def _places(text: str, word: str, start: int, end: int) -> Iterator[int]:
-    place = text.find(word, start, end)
-    while place >= 0:
-        yield place
-        place = text.find(word, place + len(word), end)
-
-
-def _line_begin(text: str, place: int) -> int:
-    """Return where the line of a place begins, but no further back than some characters."""
-    return max(text.rfind("\n", max(0, place - AROUND), place) + 1, place - AROUND, 0)
-
-
-def _line_end(text: str, place: int) -> int:
-    """Return the place behind the end of a line, but no further on than some characters."""
-    found = text.find("\n", place, place + AROUND)
-    return found + 1 if found >= 0 else min(len(text), place + AROUND)
-
-
-def _cut(line: str) -> Iterator[str]:
-    """Yield a very long line in pieces that end with a word, where there is one."""
-    start = 0
-    while start < len(line):
-        end = min(len(line), start + LONGEST // 2)
-        space = line.rfind(" ", start + 1, end) if end < len(line) else -1
-        end = space + 1 if space > start + LONGEST // 4 else end
-        yield line[start:end]
-        start = end
 
 
 def _tokens(text: str, count: Count) -> tuple[int, bool]:

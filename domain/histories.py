@@ -19,7 +19,6 @@ from backcast.domain.compaction import summary_of
 from backcast.domain.compression import compressed
 from backcast.domain.compression_settings import CompressionSettings
 from backcast.domain.error_lines import cut, numbered_errors
-from backcast.domain.line_worth import TextRequest, request_of
 from backcast.domain.message_parts import (
     CALL,
     MASKED,
@@ -35,6 +34,7 @@ from backcast.domain.message_parts import (
     total,
 )
 from backcast.domain.message_settings import MessageSettings
+from backcast.domain.text_request import TextRequest, request_of
 
 
 class ShownHistory(NamedTuple):

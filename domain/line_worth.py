@@ -11,12 +11,11 @@ from fnmatch import fnmatchcase
 from math import log
 from typing import NamedTuple
 
-from backcast.domain.action_evidence import PATH, SYMBOL, evidence_in
 from backcast.domain.compression_settings import KeepRule, LineKind
+from backcast.domain.must_stay import WORD, must_stay, touches
 from backcast.domain.output_lines import LONG, kinds_of
+from backcast.domain.text_request import TextRequest, word_parts
 
-HOPS = 4
-"Imports between what is asked about and what is still near it."
 RANKED = 6_000
 "Lines at each end of an output that are ranked by their words; the rest of a longer one is not."
 BASES: Mapping[LineKind, float] = {
@@ -33,31 +32,9 @@ FURTHER = 0.75
 "The power by which each further line of the same shape is worth less."
 NEAR = 8
 "Lines from one that must stay within which others explain it."
-_WORD = re.compile(r"[A-Za-z_]\w+")
-_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _PATHS = re.compile(r"[\w@+~.-]*(?:/[\w@+~.-]+)+|[\w@+~-][\w@+~.-]*\.\w{1,5}")
 _VARIES = re.compile(r"0x[0-9a-fA-F]+|\d+")
 _TESTED = re.compile(r"::\S+")
-_SOUNDLESS = frozenset((
-    "and", "are", "but", "can", "for", "from", "has", "have", "not", "that", "the", "this", "was",
-    "what", "when", "where", "which", "will", "with", "you", "your", "should", "does", "its",
-))  # fmt: skip
-
-
-class TextRequest(NamedTuple):
-    """What somebody wants of a text.
-
-    >>> request = request_of("Why does add_item fail in shop/till.py?")
-    >>> sorted(request.paths), sorted(request.symbols)
-    (['shop/till.py'], ['add_item'])
-    """
-
-    words: frozenset[str] = frozenset()
-    "Words in small letters, and the parts of those that have some."
-    paths: frozenset[str] = frozenset()
-    symbols: frozenset[str] = frozenset()
-    near: tuple[tuple[str, int], ...] = ()
-    "Paths that lie near, each with its distance from 1 to `HOPS`, sorted."
 
 
 class LineWorth(NamedTuple):
@@ -73,21 +50,6 @@ class LineWorth(NamedTuple):
     "Each line without what varies: equal for lines that are like each other."
 
 
-def request_of(text: str, near: Mapping[str, int] | None = None) -> TextRequest:
-    """Return what a text asks for; `near` has the distance of paths that lie near."""
-    evidence = evidence_in(text)
-    found = set[str]()
-    for word in _WORD.findall(text):
-        found.update(part for part in _parts(word) if len(part) > 2)
-    distances = sorted((near or {}).items())
-    return TextRequest(
-        frozenset(found - _SOUNDLESS),
-        frozenset(thing.text for thing in evidence if thing.kind == PATH),
-        frozenset(thing.text for thing in evidence if thing.kind == SYMBOL),
-        tuple((path, hops) for path, hops in distances if 0 < hops <= HOPS),
-    )
-
-
 def worth_of(
     lines: Sequence[str], request: TextRequest, guideline: Sequence[KeepRule] = ()
 ) -> LineWorth:
@@ -96,7 +58,7 @@ def worth_of(
     shapes = [_shape(line) for line in lines]
     ranked = _ranked(len(lines))
     paths = {place: _PATHS.findall(lines[place][:LONG]) for place in ranked}
-    protected, repeated = _protected(lines, kinds, paths, request)
+    protected, repeated = must_stay(lines, kinds, paths, request)
     found = [BASES[kind] for kind in kinds]
     _add_words(found, lines, ranked, request)
     seen = Counter[str]()
@@ -123,113 +85,9 @@ def _ranked(count: int) -> Sequence[int]:
     return (*range(RANKED), *range(count - RANKED, count))
 
 
-def _parts(word: str) -> Iterable[str]:
-    yield word.lower()
-    if "_" in word or (word != word.lower() and word != word.upper()):
-        yield from (part.lower() for part in _PART.findall(word))
-
-
 def _shape(line: str) -> str:
     short = _VARIES.sub("0", line[:LONG].strip())
     return _TESTED.sub("::", short) if "::" in short else short
-
-
-def _protected(
-    lines: Sequence[str], kinds: Sequence[LineKind], paths: Mapping[int, Sequence[str]],
-    request: TextRequest,
-) -> tuple[set[int], set[int]]:  # fmt: skip
-    """Return the lines that must stay, and those that only repeat some of them.
-
-    Errors stay, each once. The frames of a trace stay with the code that they show, unless an
-    earlier trace has the very same. Of what the request touches the code stays, and the first
-    line that names each path.
-    """
-    stay, again = set[int](), set[int]()
-    for trace in _traces(lines, kinds):
-        stay.update(trace)
-    seen = set[tuple[str, ...]]()
-    for trace in _traces(lines, kinds):
-        key = tuple(_plain(lines[place]) for place in trace)
-        if key in seen:
-            stay.difference_update(trace)
-            again.update(trace)
-        seen.add(key)
-    errors, begins = set[str](), True
-    for place, kind in enumerate(kinds):
-        if kind == "error":
-            key_line = _plain(lines[place])
-            # The first error behind a heading stays: it says why that test failed.
-            (again if key_line in errors and not begins else stay).add(place)
-            errors.add(key_line)
-            begins = False
-        elif kind == "heading" and lines[place].startswith("___"):
-            begins = True
-    _add_headings(stay, lines, kinds)
-    named = set[str]()
-    for place, found in paths.items():
-        if place in again or kinds[place] in ("progress", "blank"):
-            continue
-        fresh = {path for path in found if _touches(path, request.paths)} - named
-        if fresh:
-            stay.add(place)
-            named |= fresh
-    if request.symbols:
-        for place in paths:
-            if kinds[place] in ("definition", "import", "code") and place not in again:
-                words = _WORD.findall(lines[place][:LONG])
-                if not request.symbols.isdisjoint(words):
-                    stay.add(place)
-    return stay, again
-
-
-def _traces(lines: Sequence[str], kinds: Sequence[LineKind]) -> Iterable[list[int]]:
-    """Yield the places of each trace: frames, the code that they show, and what led to what."""
-    trace, apart = list[int](), 0
-    for place, kind in enumerate(kinds):
-        shows = kind == "code" and (
-            lines[place].startswith(">") or (place > 0 and kinds[place - 1] == "frame")
-        )
-        if kind in ("frame", "cause") or shows:
-            begins = kind == "cause" and lines[place].lstrip().startswith("Traceback")
-            if trace and begins and kinds[place - 1] != "cause":
-                yield trace
-                trace = []
-            trace.append(place)
-            apart = 0
-        elif kind == "heading":
-            if trace:
-                yield trace
-            trace = []
-        elif trace:
-            apart += 1
-            if apart > 40:
-                yield trace
-                trace = []
-    if trace:
-        yield trace
-
-
-def _add_headings(stay: set[int], lines: Sequence[str], kinds: Sequence[LineKind]) -> None:
-    """Add the nearest heading above each error, which says what failed."""
-    above: int | None = None
-    for place, kind in enumerate(kinds):
-        if kind == "heading":
-            above = place
-        elif place in stay and above is not None and not lines[place].startswith(("FAILED", "ERR")):
-            stay.add(above)
-            above = None
-
-
-def _plain(line: str) -> str:
-    """Return a line without spaces around and without what memory addresses it tells."""
-    return re.sub(r"0x[0-9a-fA-F]+", "0x", line.strip())
-
-
-def _touches(path: str, wanted: frozenset[str]) -> bool:
-    if path in wanted:
-        return True
-    names = path.strip("./").split("/")
-    return any("/".join(names[start:]) in wanted for start in range(len(names)))
 
 
 def _add_words(
@@ -242,8 +100,8 @@ def _add_words(
     counts = Counter[str]()
     for place in ranked:
         words = set[str]()
-        for word in _WORD.findall(lines[place][:LONG]):
-            words.update(part for part in _parts(word) if part in request.words)
+        for word in WORD.findall(lines[place][:LONG]):
+            words.update(part for part in word_parts(word) if part in request.words)
         if words:
             held[place] = words
             counts.update(words)
@@ -282,7 +140,7 @@ def _add_paths(
         return
     near, named = dict(request.near), set[str]()
     for place, own in paths.items():
-        if any(_touches(path, request.paths) for path in own):
+        if any(touches(path, request.paths) for path in own):
             found[place] += 1.5
         for path in own if near else ():
             known = [other for other in near if _same(path, other)]

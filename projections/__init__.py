@@ -31,6 +31,7 @@ from backcast.projections import (
     changes,
     checks,
     completions,
+    compressions,
     context_map,
     dependency_graph,
     facts,
@@ -84,7 +85,7 @@ ALL: Sequence[Projection] = (
     questions,
     prefixes,
 )
-ASKED: Sequence[Projection] = (facts,)
+ASKED: Sequence[Projection] = (compressions, facts)
 "Those that are folded only when somebody asks: no command waits for them, no snapshot is kept."
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 

@@ -20,10 +20,10 @@ from backcast.domain.events import (
     ToolCalled,
     ToolReturned,
 )
-from backcast.domain.line_worth import TextRequest, request_of
 from backcast.domain.message_parts import RESULT
 from backcast.domain.moment import NOW
 from backcast.domain.policy import DEFAULT, Policy
+from backcast.domain.text_request import TextRequest, request_of
 from backcast.engine.context.message_policies import message_policy
 from backcast.engine.context.policies import policy_at
 from backcast.engine.context.recorded import record_context
@@ -36,6 +36,7 @@ from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 from backcast.engine.models.tokenizers import UpperBound
 from backcast.engine.replay.fit_keep import fit_keep, held_out
 from backcast.engine.replay.long_results import dropped_lines, long_results
+from backcast.projections import compressions, fold
 
 NOISE = "".join(f"worker {number} is done with its part of the work\n" for number in range(900))
 ERROR = "TillError: the till of pear is empty\n"
@@ -138,6 +139,9 @@ def test_a_long_failure_is_compressed_in_a_prompt_and_the_fact_says_what_went() 
         assert shown.compressed.whole[:17] in item.text
         assert shown.compressed.tokens < shown.compressed.before
         assert shown.compressed.dropped
+        [(section, row)] = fold(compressions, store.read("till")).items()
+        assert (section, row.texts) == (shown.section, 1)
+        assert (row.before, row.after) == (shown.compressed.before, shown.compressed.tokens)
         whole = record_context(store, "till", NOW, request, profile)
         assert [one.level for one in whole.items if one.node == item.node] == ["full"]
     # What a log remembers of a failure is shorter than the limit at which that is done by itself.
@@ -220,7 +224,7 @@ def test_failures_of_a_compression_are_lines_that_later_actions_used(tmp_path: P
 def test_rules_that_runs_held_out_confirm_are_kept(tmp_path: Path) -> None:
     with EventStore.open(stored(tmp_path, 6)) as store:
         results = [one for n in range(6) for one in long_results(store, f"run{n}", 1_000, count)]
-    settings = CompressionSettings(target=800, over=800, most=1.0, share=1.0)
+    settings = CompressionSettings(target=500, over=500, most=1.0, share=1.0)
     found = fit_keep(results, settings, count)
     assert found.refusal == ""
     assert found.settings.guideline

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from backcast.domain.compression import CompressedText, compressed, extracted
 from backcast.domain.compression_settings import CompressionSettings, KeepRule, share_of
-from backcast.domain.line_worth import TextRequest, request_of
 from backcast.domain.output_lines import kinds_of
+from backcast.domain.text_request import TextRequest, request_of
 
 NOTHING = TextRequest()
 SMALL = CompressionSettings(target=200, over=400, most=1.0, share=1.0)
@@ -97,6 +97,32 @@ def test_what_the_request_touches_stays() -> None:
     assert "./pkg/part_77/module_77.py" not in short(listing).text
     code = "".join(f"def work_{number}(x):\n    return x + {number}\n" for number in range(300))
     assert "def work_150(x):" in short(code, request_of("call work_150(3)")).text
+
+
+def test_the_definition_of_what_is_asked_for_stays_whole() -> None:
+    body = "def put_pear(till):\n    till.pears += 1\n\n    return till\n"
+    used = "".join(f"    n{number} = put_pear(till_{number})\n" for number in range(9))
+    other = "def b(till):\n    return till.pears\n"
+    text = f"{noise(200)}{body}\n{other}def test_all(till):\n{used}{noise(200)}"
+    found = extracted(text, request_of("What does put_pear do, and the 'b' of the till?"), 0, count)
+    assert body in found.text
+    assert other in found.text
+    assert "n4 = put_pear" not in found.text  # it stands all over the text
+    rare = text.replace(used, used.split("\n")[0] + "\n")
+    assert "n0 = put_pear" in extracted(rare, request_of("put_pear"), 0, count).text
+    assert other not in extracted(text, request_of("the b of the till"), 0, count).text
+
+
+def test_both_ends_stay_and_blocks_are_whole() -> None:
+    paragraphs = "\n".join(
+        "".join(f"part {n} tells of thing{n}x{m} in its own words\n" for m in range(6))
+        for n in range(60)
+    )
+    found = extracted(paragraphs, NOTHING, 600, count)
+    assert paragraphs.rstrip().endswith(found.text[-200:])
+    assert found.kept[0][0] == 1
+    assert len(found.kept) <= 12
+    assert 560 <= found.tokens <= 600
 
 
 def test_paths_that_lie_near_rank_by_their_distance() -> None:
@@ -264,7 +290,7 @@ def test_lines_are_kept_whole_in_order_and_errors_always(lines: list[str], targe
 def test_equal_inputs_give_equal_bytes_under_any_hash_seed() -> None:
     program = (
         "from backcast.domain.compression import extracted\n"
-        "from backcast.domain.line_worth import request_of\n"
+        "from backcast.domain.text_request import request_of\n"
         "text = '\\n'.join(f'def work_{n}(a, b): return shop.till_{n % 7}' for n in range(300))\n"
         "near = {'shop/a.py': 2, 'shop/b.py': 1}\n"
         "asked = request_of('why do work_5 and work_9 and the shop till in shop/till.py', near)\n"

@@ -10,17 +10,19 @@ import pytest
 
 from backcast.domain.events import (
     CallSettled,
+    CompressedItem,
     ContextBuilt,
     ContextItem,
     Fact,
     ModelFailed,
     ModelReplied,
     StepStarted,
+    TextCompressed,
     WorkflowEvent,
 )
 from backcast.engine.interfaces.plots import PolicyMark, recall_plot, run_plot
-from backcast.engine.interfaces.run_stats import CallSections
-from backcast.projections import calls, fold
+from backcast.engine.interfaces.run_stats import CallSections, compressed_lines
+from backcast.projections import calls, compressions, fold
 from tests.strategies import NOON
 
 Call = Callable[..., tuple[str, str, int]]
@@ -84,6 +86,32 @@ def test_items_are_summed_by_section_cache_and_level() -> None:
         ("code", "offline", "name"): calls.ShownThere(1, 1, 1),
     }
     assert state.calls[2].sections == (("code", 7),)
+
+
+def test_texts_that_were_compressed_are_told_by_kind() -> None:
+    def short(before: int, tokens: int, **more: object) -> CompressedItem:
+        return CompressedItem(whole="blob:" + "0" * 64, before=before, tokens=tokens, **more)
+
+    shown = ContextItem(node="failure:a", section="recent errors", compressed=short(9_000, 2_000))
+    again = shown.model_copy(update={"compressed": short(6_000, 3_000, protected=3, target=2)})
+    events = [
+        WorkflowEvent(n, "t", n, fact, NOON, NOON, "ann", ())
+        for n, fact in enumerate(
+            (
+                ContextBuilt(items=(shown, ContextItem(node="a", section="code"))),
+                ContextBuilt(items=(again,)),
+                TextCompressed(about="answer", compressed=short(40_000, 2_000, state="offloaded")),
+                TextCompressed(about="answer"),
+            ),
+            1,
+        )
+    ]
+    assert list(compressed_lines(fold(compressions, events))) == [
+        "compressed, answer: 1 text, 40,000 -> 2,000 tokens (20.0 x); 1 as a preview",
+        "compressed, recent errors: 2 texts, 15,000 -> 5,000 tokens (3.0 x);"
+        " 1 over the target by what must stay",
+    ]
+    assert not list(compressed_lines(fold(compressions, events[:0])))
 
 
 def test_stats_of_a_run_of_our_own_agree_with_what_other_commands_tell(backcast: Call) -> None:

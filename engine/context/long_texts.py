@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from backcast.domain.compression import CompressedText, compressed
 from backcast.domain.compression_settings import share_of
 from backcast.domain.context import Candidate, LongText
-from backcast.domain.line_worth import HOPS, TextRequest, request_of
 from backcast.domain.message_parts import REF
+from backcast.domain.text_request import HOPS, TextRequest, request_of
 from backcast.engine.context.request_scope import RequestScope
 from backcast.engine.context.symbols import Symbols
 from backcast.engine.log.blobs import ref_of

@@ -13,7 +13,7 @@ from backcast.engine.interfaces.anatomy_text import GROUPS
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.exchanges.requests import RequestReader
 from backcast.engine.replay.foreign_prompts import UNCOUNTED
-from backcast.projections import calls, online_cache, prefixes
+from backcast.projections import calls, compressions, online_cache, prefixes
 
 FIGURES = {"prompt": "prompt tokens", "answer": "answer tokens", "cached": "tokens kept by the"
            " server", "seconds": "time"}  # fmt: skip
@@ -48,13 +48,14 @@ class RunStats(NamedTuple):
     unread: int
     "Requests that cannot be read, as texts of theirs are gone."
     prefixes: prefixes.State
+    compressed: compressions.State
 
 
 def gathered(place: Place, count: Callable[[str], int]) -> RunStats:
     """Return the statistics of a task at a moment; `count` counts what nobody else did."""
     store, task, moment = place.store, place.task, place.moment
-    folded = [calls, online_cache, prefixes]
-    state, hand, warm = states_of(store, folded, task, moment)
+    folded = [calls, online_cache, prefixes, compressions]
+    state, hand, warm, short = states_of(store, folded, task, moment)
     unread = list[int]()
     parts = _parts(place, state, count, unread)
     thinking: dict[str, int] = {}
@@ -71,6 +72,7 @@ def gathered(place: Place, count: Callable[[str], int]) -> RunStats:
     return RunStats(
         task, store.version_at(task, moment), calls.by_kind(state), thinking, sorted(first), state,
         hand.counters if len(state.shown) else None, prompts, len(unread), warm,
+        short,
     )  # fmt: skip
 
 
@@ -181,6 +183,7 @@ def stats_lines(found: RunStats) -> Iterator[str]:
             share = f"{100 * kept / tokens:.1f} %"
             yield f"{who} {tokens:,} tokens in {prompts:,} prompts {kept:,} {what} ({share})"
     yield from _prefix_lines(found.prefixes)
+    yield from compressed_lines(found.compressed)
     if not calls.prefix_kept(every)[2]:
         untold.append("what prompts share with the one before ('backcast diff TASK' tells)")
     if first := found.first_bytes:
@@ -205,6 +208,20 @@ def _prefix_lines(state: prefixes.State) -> Iterator[str]:
         yield (
             f"warmed: {count}, {warm.fresh:,} tokens read in {warm.seconds:,.1f} s;"
             f" {warm.used:,} used, which saved {warm.saved:,} tokens"
+        )
+
+
+def compressed_lines(state: compressions.State) -> Iterator[str]:
+    """Yield how much was taken out of long texts, a line for each kind."""
+    for kind in sorted(state):
+        row = state[kind]
+        words = [f"{row.offloaded:,} as a preview"] if row.offloaded else []
+        if row.exceeded:
+            words.append(f"{row.exceeded:,} over the target by what must stay")
+        ratio = f" ({row.ratio:.1f} x)" if row.ratio else ""
+        texts = "1 text" if row.texts == 1 else f"{row.texts:,} texts"
+        yield "; ".join(
+            (f"compressed, {kind}: {texts}, {row.before:,} -> {row.after:,} tokens{ratio}", *words)
         )
 
 
@@ -239,6 +256,7 @@ def stats_json(found: RunStats) -> dict[str, Any]:
         "reused": dict(zip(("answers", "reused", "unread"), calls.reused(every), strict=True)),
         "first_byte": found.first_bytes or None, "unread": found.unread,
         "hits": {name: getattr(found.prefixes, name) for name in ("hits", "misses", "untold")},
+        "compressed": {kind: row._asdict() for kind, row in sorted(found.compressed.items())},
         "warmed": prefixes.sums(warm[version] for version in sorted(warm))._asdict(),
     }  # fmt: skip
 

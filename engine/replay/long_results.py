@@ -12,8 +12,8 @@ from backcast.domain.action_evidence import ActionEvidence, ShownText, evidence_
 from backcast.domain.compression import CompressedText, compressed
 from backcast.domain.compression_settings import CompressionSettings
 from backcast.domain.histories import asked_at
-from backcast.domain.line_worth import TextRequest
 from backcast.domain.message_parts import RESULT, Count, MessagePart
+from backcast.domain.text_request import TextRequest
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.agent_prompts import agent_prompts
 

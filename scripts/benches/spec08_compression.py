@@ -17,7 +17,7 @@ from typing import NamedTuple
 from backcast.domain.compression import CompressedText, compressed, extracted
 from backcast.domain.compression_settings import CompressionSettings
 from backcast.domain.error_lines import numbered_errors
-from backcast.domain.line_worth import HOPS, request_of
+from backcast.domain.text_request import HOPS, request_of
 from backcast.engine.models.tokenizers import tokenizer_of
 from scripts.benches.figures import Bench, Bound, Figure, percentile
 from scripts.benches.spec08_nats import rows as nats_rows

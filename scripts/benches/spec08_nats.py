@@ -2,20 +2,22 @@
 
 Two kinds of cases: a failing suite before a real fix, with the lines that the fix wrote; and a long
 result in an agent's run, with the next action. Each output is cut to its last `WHOLE` tokens, which
-the reader can hold; both short forms have the same tokens, and `nothing` has no output at all.
+the reader can hold, and then to what must stay and 30 % of the rest. Both short forms have the same
+tokens, and `nothing` has no output at all. A case of which most must stay compares nothing, and is
+left out.
 """
 
 import argparse
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import NamedTuple
 
-from backcast.domain.compression import compressed
-from backcast.domain.compression_settings import CompressionSettings
-from backcast.domain.line_worth import request_of
+from backcast.domain.compression import extracted
+from backcast.domain.histories import asked_at
 from backcast.domain.message_parts import MESSAGE, RESULT
+from backcast.domain.text_request import TextRequest, request_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.likelihood import LikelihoodReader
 from backcast.engine.models.places import model_file
@@ -26,12 +28,13 @@ from scripts.benches.spec08_fixes import fixes
 from scripts.benches.spec08_recall import Count, head_and_tail
 
 GROUP = "nats per token of what came next"
-WHOLE, TARGET, LEAST = 3_000, 800, 2_000
-"Tokens of a whole output at most, of a short form, and of an output that is read at all."
-ANSWER, ASKED = 1_200, 2_000
-"Characters of what came next, and of the request before it, at most."
+WHOLE, TARGET, LEAST = 2_200, 600, 1_800
+"Tokens of a whole output at most, of a short form and of an output that is read at least."
+STAYS, MOST = 0.3, 0.6
+"The share of what may go that stays, and the largest share of an output that a short form has."
+ANSWER, ASKED = 450, 900
+"Characters of what came next, and of each part of the request before it, at most."
 ARMS = ("full", "ours", "head and tail", "nothing")
-SHARE = CompressionSettings(target=TARGET, over=TARGET, share=1.0, most=1.0)
 
 
 class NatsCase(NamedTuple):
@@ -42,6 +45,7 @@ class NatsCase(NamedTuple):
     request: str
     output: str
     written: str
+    asked: TextRequest
 
 
 def fix_cases(
@@ -55,7 +59,8 @@ def fix_cases(
         if count(output) >= LEAST and most > 0:
             most -= 1
             request = f"Make the failing tests pass.\n{fix.request[:ASKED]}"
-            yield NatsCase("fixes", fix.name, request, output, fix.written[:ANSWER])
+            written = fix.written[:ANSWER]
+            yield NatsCase("fixes", fix.name, request, output, written, request_of(request))
 
 
 def action_cases(stores: Sequence[Path], most: int, count: Count) -> Iterator[NatsCase]:
@@ -79,11 +84,14 @@ def _actions(store: EventStore, task: str, count: Count) -> Iterator[NatsCase]:
             continue
         users = [part.text for part in parts if part.role == "user" and part.kind == MESSAGE]
         own = [part.text for part in parts if part.turn == parts[-1].turn and part != parts[-1]]
-        request = f"{(users or [''])[-1][-ASKED:]}\n\n{' '.join(own)[-ASKED:]}"
+        # What a tool's instructions say comes behind what is wanted.
+        request = f"{(users or [''])[-1][:ASKED]}\n\n{' '.join(own)[-ASKED:]}"
         written = "\n".join(prompt.action)[:ANSWER]
         if written.strip():
             output = _cut(parts[-1].text, count)
-            yield NatsCase("actions", f"{task}@{prompt.version}", request, output, written)
+            asked = asked_at(parts, len(parts) - 1)
+            name = f"{task}@{prompt.version}"
+            yield NatsCase("actions", name, request, output, written, asked)
 
 
 def _cut(text: str, count: Count) -> str:
@@ -96,9 +104,14 @@ def _cut(text: str, count: Count) -> str:
     return text
 
 
-def forms(case: NatsCase, count: Count) -> dict[str, str]:
-    """Return the output of a case in each form."""
-    short = compressed(case.output, request_of(case.request), SHARE, count, share=1.0)
+def forms(case: NatsCase, count: Count) -> dict[str, str] | None:
+    """Return the output of a case in each form; None where most of it must stay."""
+    whole = count(case.output)
+    stays = extracted(case.output, case.asked, TARGET, count, tokens=whole).protected
+    target = max(TARGET, stays + round(STAYS * (whole - stays)))
+    if target > MOST * whole:
+        return None
+    short = extracted(case.output, case.asked, target, count, tokens=whole)
     return {
         "full": case.output, "ours": short.text,
         "head and tail": head_and_tail(case.output, short.tokens, count), "nothing": "",
@@ -110,10 +123,10 @@ def rows(bench: Bench, python: Path, kept: Path, stores: Sequence[Path], most: i
     reader = reader_of(bench.options, kept)
     cases = [*fix_cases(bench, python, kept, most, reader.count),
              *action_cases(stores, most, reader.count)]  # fmt: skip
-    nats = {case: read(reader, case) for case in cases}
+    nats = {case: one for case in cases if (one := read(reader, case))}
     found = list[Figure]()
     for kind in ("fixes", "actions"):
-        own = [nats[case] for case in cases if case.kind == kind]
+        own = [nats[case] for case in cases if case.kind == kind and case in nats]
         if own:
             found += _rows(kind, own)
     return found
@@ -126,9 +139,9 @@ def reader_of(options: argparse.Namespace, folder: Path) -> LikelihoodReader:
 
 
 def read(reader: LikelihoodReader, case: NatsCase) -> dict[str, float]:
-    """Return the nats per token of what came next, behind each form of an output."""
+    """Return the nats per token of what came next, behind each form; none where none is short."""
     found = dict[str, float]()
-    for arm, text in forms(case, reader.count).items():
+    for arm, text in (forms(case, reader.count) or {}).items():
         content = f"{case.request}\n\n{text}" if text else case.request
         prompt = reader.prompt([("user", content)])
         result = reader.read(prompt, case.written)
@@ -140,11 +153,12 @@ def _rows(kind: str, own: Sequence[dict[str, float]]) -> Iterator[Figure]:
     means = {arm: mean(one[arm] for one in own) for arm in ARMS}
     behind = [100 * (one["ours"] / one["head and tail"] - 1) for one in own]
     low, high = interval(behind)
-    better = sum(one["ours"] < one["head and tail"] for one in own)
+    better, middle = sum(value < 0 for value in behind), median(behind)
     yield Figure(
         GROUP, f"{kind}, {len(own)}: ours beside head and tail of the same size",
         [100 * (means["ours"] / means["head and tail"] - 1)], "%", f"{means['ours']:.3f} nats",
-        f"{means['head and tail']:.3f}; 95 % {low:+.1f} to {high:+.1f}; better on {better}",
+        f"{means['head and tail']:.3f}; median {middle:+.1f} %, 95 % of the mean {low:+.1f} to"
+        f" {high:+.1f}; better on {better}",
         must=Bound("<=", 0),
     )  # fmt: skip
     yield Figure(

@@ -19,20 +19,24 @@ SIZES = (1_000, 2_000)
 
 
 def head_and_tail(text: str, tokens: int, count: Count) -> str:
-    """Return the first and last lines of a text within some tokens, half of them each."""
-    lines = text.split("\n")
-    first, room = 0, (tokens - 8) // 2
-    while first < len(lines) and (size := count(lines[first][:4_000]) + 1) <= room:
-        room -= size
-        first += 1
-    last, room = len(lines), (tokens - 8) // 2 + room
-    while last > first and (size := count(lines[last - 1][:4_000]) + 1) <= room:
-        room -= size
-        last -= 1
-    if first + len(lines) - last == 0:  # one line is longer than all of it
-        cut = int(len(text) * tokens / max(1, count(text)) / 2)
-        return f"{text[:cut]}\n[…]\n{text[len(text) - cut :]}"
-    return "\n".join((*lines[:first], f"[… {last - first:,} lines]", *lines[last:]))
+    """Return the first and the last characters of a text, half each: as many as the tokens hold."""
+    least, most, middle = 0, len(text) // 2, 2 * tokens
+    while least < most:
+        middle = min(max(middle, least + 1), most)
+        size = count(_ends(text, middle))
+        if size <= tokens:
+            least = middle
+        else:
+            most = middle - 1
+        if size == tokens:
+            break
+        # Characters per token hardly change from here on.
+        middle = round(middle * tokens / size)
+    return _ends(text, least)
+
+
+def _ends(text: str, characters: int) -> str:
+    return f"{text[:characters]}\n[…]\n{text[len(text) - characters :]}"
 
 
 def recall_rows(stores: Sequence[Path], count: Count) -> list[Figure]:

@@ -1,0 +1,203 @@
+"""Which lines of a text are shown within a room? What must stay, both ends, then whole blocks.
+
+A reader makes little of single lines between gaps: so what may go is taken in blocks, such as a
+function or a paragraph, a block beside what is shown already before one that stands alone, and one
+that says something new before one that repeats what is shown.
+"""
+
+import heapq
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from backcast.domain.line_worth import LineWorth
+from backcast.domain.output_lines import LONG
+from backcast.domain.text_pieces import TextPiece
+
+GAP = 7
+"The usual tokens of a line that marks a gap."
+APART = 30
+"Tokens that a gap is worth: a block has to be better by so much to stand alone."
+FIRST, LAST = 0.05, 0.15
+"Shares of the room for the first and the last lines."
+BLOCK = 12
+"Lines of a block at most."
+LEAST = 3
+"Lines of a part of a block at least."
+KNOWN = 0.3
+"The share of its worth that a line has whose words have all been shown."
+LENGTH = 0.6
+"The power of its tokens by which a line is worth more."
+CHARACTERS = 3
+"The usual characters of a token of code."
+TRIED = 20_000
+"The blocks, from each end, for which there is a try to fit them in."
+CLOSED = 3
+"Lines of a gap that is rather closed than marked."
+WORTHY = 3.0
+"The worth from which on a line that is not indented is taken alone: it names what lies near."
+_ALONE = ("verdict", "progress", "path", "heading", "reference")
+"Kinds of lines that tell by themselves, where they are not indented."
+_WORD = re.compile(r"[A-Za-z_]\w{2,}")
+Cost = Callable[[int], int]
+
+
+class LineChoice:
+    """The lines of a text, of which some are chosen."""
+
+    def __init__(self, pieces: Sequence[TextPiece], known: LineWorth, cost: Cost) -> None:
+        """Take the lines, what is known of each, and what says its tokens by place."""
+        self._known, self._cost, self._count = known, cost, len(pieces)
+        self._words = [frozenset(_WORD.findall(piece.text[:LONG])) for piece in pieces]
+        # To count the tokens of each line would take longer than all else.
+        self._sizes = [1 + len(piece.text.strip()) // CHARACTERS for piece in pieces]
+        found = list(_blocks(pieces, known))
+        self._blocks = found if len(found) <= 2 * TRIED else found[:TRIED] + found[-TRIED:]
+        self._ends = {
+            place: number for number, block in enumerate(self._blocks)
+            for place in (block.start, block.stop - 1)
+        }  # fmt: skip
+
+    def chosen(self, room: int) -> list[int]:
+        """Return the places that are shown, in order; what must stay takes none of the room."""
+        shown = set(self._known.protected)
+        first, last = int(room * FIRST), int(room * LAST)
+        room -= self._taken(shown, range(self._count - 1, -1, -1), last)
+        room -= self._taken(shown, range(self._count), first)
+        said = set[str]()
+        for place in sorted(shown):
+            said |= self._words[place]
+        heap = [(-self._gain(block, shown, said)[0], n) for n, block in enumerate(self._blocks)]
+        heapq.heapify(heap)
+        tried = set[int]()
+        while heap and room > GAP:
+            _, number = heapq.heappop(heap)
+            gain, gaps, places = self._gain(self._blocks[number], shown, said)
+            if number in tried or gain <= 0:
+                continue
+            if heap and -gain > heap[0][0]:  # what was shown since has made it worth less
+                heapq.heappush(heap, (-gain, number))
+                continue
+            tried.add(number)
+            tokens = sum(map(self._cost, places)) + gaps
+            if tokens > room:
+                places = self._part(places, shown, room - GAP)
+                tokens = sum(map(self._cost, places)) + GAP
+            if not places:
+                continue
+            room -= tokens
+            for place in places:
+                shown.add(place)
+                said |= self._words[place]
+            for place in self._beside(min(places), max(places)):
+                if (other := self._ends.get(place)) is not None and other not in tried:
+                    now = self._gain(self._blocks[other], shown, said)[0]
+                    heapq.heappush(heap, (-now, other))
+        shown = self._closed(shown)
+        self._filled(shown, room)
+        return sorted(shown)
+
+    def _filled(self, shown: set[int], room: int) -> None:
+        """Use what is left of the room for lines behind those that are shown."""
+        for place in range(1, self._count):
+            if place not in shown and place - 1 in shown and self._known.worth[place] >= 0:
+                tokens = self._cost(place)
+                if tokens <= room:
+                    room -= tokens
+                    shown.add(place)
+
+    def _taken(self, shown: set[int], places: range, room: int) -> int:
+        """Add places in turn as long as there is room, and return their tokens."""
+        taken = 0
+        for place in places:
+            if place in shown:
+                continue
+            if self._known.worth[place] < 0 or taken + self._cost(place) > room:
+                break
+            taken += self._cost(place)
+            shown.add(place)
+        return taken
+
+    def _gain(self, block: range, shown: set[int], said: set[str]) -> tuple[float, int, list[int]]:
+        """Return what a block is worth for its size, tokens of gaps, and what of it is added."""
+        places = [place for place in block if place not in shown]
+        if not places:
+            return 0.0, 0, places
+        worth, tokens, own = 0.0, 0, set[str]()
+        for place in places:
+            words, cost = self._words[place], self._sizes[place]
+            fresh = len(words - said - own) / len(words) if words else 0.0
+            own |= words
+            tokens += cost
+            worth += self._known.worth[place] * (KNOWN + (1 - KNOWN) * fresh) * cost**LENGTH
+        gaps = 1 - self._met(places[0] - 1, shown) - self._met(places[-1] + 1, shown)
+        return round(worth / (tokens + APART * max(0, gaps)), 6), GAP * gaps, places
+
+    def _met(self, place: int, shown: set[int]) -> bool:
+        """Return whether no gap begins at a place."""
+        return place in shown or not 0 <= place < self._count
+
+    def _part(self, places: list[int], shown: set[int], room: int) -> list[int]:
+        """Return what of a block fits, from the side that is shown; empty for too little."""
+        ahead = self._met(places[0] - 1, shown) or not self._met(places[-1] + 1, shown)
+        found = list[int]()
+        for place in places if ahead else reversed(places):
+            room -= self._cost(place)
+            if room < 0:
+                break
+            found.append(place)
+        return found if len(found) >= LEAST else []
+
+    def _beside(self, first: int, last: int) -> Iterator[int]:
+        """Yield the places of ends of blocks that lie beside some; blank lines lie between."""
+        yield from range(max(0, first - 3), first)
+        yield from range(last + 1, min(self._count, last + 4))
+
+    def _closed(self, shown: set[int]) -> set[int]:
+        """Return what is shown, with the gaps closed that hardly take more than what marks them."""
+        more, before = set[int](), -1
+        for place in sorted(shown):
+            gap = range(before + 1, place)
+            if 0 < len(gap) <= CLOSED and sum(map(self._cost, gap)) <= 2 * GAP:
+                more.update(gap)
+            before = place
+        return shown | more
+
+
+def _blocks(pieces: Sequence[TextPiece], known: LineWorth) -> Iterator[range]:
+    """Yield the lines that may go, in blocks that end where a function, a class or a paragraph
+    ends, without blank lines at their ends."""
+    start: int | None = None
+    for place, kind in enumerate((*known.kinds, "blank")):
+        last = place == len(known.kinds)
+        ends = last or place in known.protected or place in known.repeated
+        tells = not last and (kind in _ALONE or known.worth[place] >= WORTHY)
+        alone = tells and kind != "blank" and not pieces[place].text[:1].isspace()
+        if start is not None and (ends or alone or _begins(pieces, known, start, place)):
+            stop = place
+            while known.kinds[stop - 1] == "blank":
+                stop -= 1
+            yield range(start, stop)
+            start = None
+        if ends or (kind == "blank" and start is None):
+            continue
+        if alone:
+            yield range(place, place + 1)
+        elif start is None:
+            start = place
+
+
+def _begins(pieces: Sequence[TextPiece], known: LineWorth, start: int, place: int) -> bool:
+    """Return whether a line begins another block than the one that starts at a place."""
+    text = pieces[place].text
+    if not text.strip():
+        return False
+    deep = _indent(text) > _indent(pieces[start].text)
+    above, size = known.kinds[place - 1] == "blank", place - start
+    named = known.kinds[place] == "definition" and pieces[place - 1].text.lstrip()[:1] != "@"
+    if not deep and (named or text.lstrip()[:1] == "@" or (above and size >= LEAST)):
+        return True
+    return size >= BLOCK or (above and 3 * size >= 2 * BLOCK)
+
+
+def _indent(text: str) -> int:
+    return len(text) - len(text.lstrip())
