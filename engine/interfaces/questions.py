@@ -51,8 +51,8 @@ def ask(address: "Address", text: str, url: str, options: dict[str, Any]) -> Non
     from backcast.engine.interfaces.addresses import task_at
     from backcast.engine.interfaces.options import opened
     from backcast.engine.interfaces.outlining import need_outlines
-    from backcast.engine.workflow.ask.asking import start
     from backcast.engine.workflow.ask.limits import BUDGET, limits_for
+    from backcast.engine.workflow.ask.task import start
 
     with ExitStack() as stack:
         place = stack.enter_context(task_at(address, url))

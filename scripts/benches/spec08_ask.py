@@ -26,9 +26,10 @@ from backcast.engine.memory.outlines import Outlining
 from backcast.engine.models import Limits, Message
 from backcast.engine.models.server import ServerModel
 from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.engine.workflow.ask.asking import Asking, start
+from backcast.engine.workflow.ask.asking import Asking
 from backcast.engine.workflow.ask.limits import limits_for
 from backcast.engine.workflow.ask.subject import Subject
+from backcast.engine.workflow.ask.task import start
 from backcast.engine.workflow.runtime import Runtime, open_runtime
 from backcast.projections import dependency_graph, fold, questions, spending
 from backcast.projections.questions import FIRST

@@ -18,7 +18,7 @@ from backcast.engine.context.search.words import WordCounts, words
 from backcast.engine.history.kept_graph import graph_at
 from backcast.engine.history.moments import asked_at
 from backcast.engine.history.task_states import TaskStates, states_at
-from backcast.engine.workflow.ask.nodes import EVENT, NodeText, SubjectNodes, parted
+from backcast.engine.workflow.ask.nodes import EVENT, SubjectNodes, parted
 from backcast.projections import dependency_graph
 
 HITS, FIRST_HITS = 8, 4
@@ -149,6 +149,10 @@ class Subject(SubjectNodes):
             self._looks[key] = self._looked(*key)
         return self._looks[key]
 
+    @cached_property
+    def _looks(self) -> dict[tuple[str, str, int], str]:
+        return {}
+
     def _looked(self, question: str, about: str, tokens: int) -> str:
         if about.startswith(f"{EVENT}:"):
             return self.read(about)[1]
@@ -164,7 +168,7 @@ class Subject(SubjectNodes):
             shown = ContextBuilder(profile, cache, LOOK).build(states, graph, request).text
         except BackcastError:  # the window is too small for the builder's own frame
             shown = ""
-        return "\n\n".join(filter(None, [found, shown]))
+        return "\n\n".join(filter(None, [shown, found]))
 
     @cached_property
     def _known(self) -> tuple[TaskStates, Graph, BuildCache]:
