@@ -39,8 +39,10 @@ from scripts.benches.figures import Bench, Figure
 
 COUNT = 20
 BUDGET = Allowance(calls=8, tokens=16_000)
-SHOWN = 800
-"Tokens of bodies in the control's one prompt."
+SHOWN = LOOK = 400
+"Tokens of bodies in the control's one prompt, and of what `ask` shows at the beginning."
+ANSWER = 64
+"Tokens of an answer, of ours and of the control."
 GROUP = "20 questions whose answer is one line of one file"
 SCHEMA = {
     "type": "object",
@@ -127,19 +129,23 @@ def _share(rows: Sequence[dict[str, object]], key: str) -> float:
     return 100 * sum(bool(row[key]) for row in rows) / len(rows)
 
 
-def _asked(runtime: Runtime, view: Subject, question: LineQuestion) -> dict[str, object]:
+def _asked(
+    runtime: Runtime, view: Subject, question: LineQuestion, actions: int
+) -> dict[str, object]:
     with EventStore.open("sqlite://") as log:
-        limits = limits_for(runtime.profile, 1)._replace(iterations=4, result=400, answer=120)
+        limits = limits_for(runtime.profile, 1)._replace(
+            iterations=actions, result=400, answer=ANSWER, look=LOOK
+        )
         start(log, "ask", question.text, AskedSubject(task=view.task), limits)
         state = Asking(log, "ask", runtime, view).work()
         cost: spending.State = fold(spending, log.read("ask"))
     found = state.questions[FIRST].answer or questions.FoundAnswer()
-    actions = [turn.tool for turn in state.questions[FIRST].turns[1:]]
+    taken = [turn.tool for turn in state.questions[FIRST].turns[1:]]
     return {
         "question": question.text, "kind": question.kind, "expected": question.right,
         "answer": found.text, "right": is_right(found.text, question), "reason": found.reason,
         "proven": any(path_of(quote.node) == question.path for quote in found.shown),
-        "quotes": [quote._asdict() for quote in found.quotes], "actions": actions,
+        "quotes": [quote._asdict() for quote in found.quotes], "actions": taken,
         "tokens": cost.spent.tokens, "calls": cost.spent.calls,
         "questions": len(state.questions),
     }  # fmt: skip
@@ -159,7 +165,7 @@ def _control(
         if room < SHOWN // 20:
             break
     asked = [Message("system", SYSTEM), Message("user", "\n\n".join([*shown, f"Question: {text}"]))]
-    found = runtime.model.complete(asked, Limits(120), schema=SCHEMA)
+    found = runtime.model.complete(asked, Limits(ANSWER), schema=SCHEMA)
     try:
         answer = str(json.loads(found.text)["text"])
     except (ValueError, KeyError, TypeError):

@@ -21,6 +21,8 @@ TEXT = 1_500
 "Characters of an answer, or of a quote."
 SEVERAL = 6
 "Questions that are asked, and quotes that are given, at once."
+QUOTES, LINE = 3, 160
+"Quotes, and characters of each, to which a model is held that can be: they leave room for a text."
 
 
 class _Action(BaseModel):
@@ -108,14 +110,15 @@ def _form(name: str, nodes: Sequence[str]) -> dict[str, Any]:
     line = {"type": "integer"}
     asked = _object({"question": long, "about": text})
     of = {"enum": list(nodes)} if nodes else text
-    quote = _object({"node": of, "text": {"type": "string", "maxLength": WORDS}})
+    quote = _object({"node": of, "text": {"type": "string", "maxLength": LINE}})
     properties: dict[str, dict[str, Any]] = {
         "list": {"under": text},
         "search": {"words": text},
         "read": {"node": text, "first": line, "last": line},
         "ask": asked["properties"],
         "ask_many": {"questions": _list(asked, 1)},
-        "answer": {"text": long, "quotes": _list(quote, 0)},
+        # A small model that begins with quotes never comes to its answer.
+        "answer": {"text": long, "quotes": _list(quote, 0, QUOTES)},
     }
     form = _object({"action": {"const": name}, **properties[name]})
     if name == "read":
@@ -130,8 +133,8 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _list(items: dict[str, Any], least: int) -> dict[str, Any]:
-    return {"type": "array", "items": items, "minItems": least, "maxItems": SEVERAL}
+def _list(items: dict[str, Any], least: int, most: int = SEVERAL) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": least, "maxItems": most}
 
 
 def read_action(reply: str, allowed: tuple[str, ...]) -> TakenAction:

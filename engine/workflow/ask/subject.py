@@ -3,18 +3,19 @@
 Equal moments give equal results, whatever was asked before: what is kept only saves time.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from backcast.domain.errors import BackcastError, InputError
 from backcast.domain.graph import Graph
 from backcast.domain.node import SYMBOLS, kind_of, node_id
-from backcast.domain.policy import DEFAULT
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.request import Request
 from backcast.engine.context.search import Document, search_words
 from backcast.engine.context.search.words import WordCounts, words
+from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.history.kept_graph import graph_at
 from backcast.engine.history.moments import asked_at
 from backcast.engine.history.task_states import TaskStates, states_at
@@ -25,7 +26,8 @@ HITS, FIRST_HITS = 8, 4
 "Nodes that a search finds, and that are shown at the beginning."
 CHUNK = 60
 "Lines of a part of a file that is found by itself, as nothing names its parts."
-LOOK = DEFAULT.model_copy(
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z_0-9]{3,}")
+LOOK = STRATEGIES["no-cache"].model_copy(
     update={"name": "look", "recalled": 0.0, "news": 0, "plans": "off", "keep": False}
 )
 "The policy of what is shown at the beginning: the subject's own code alone."
@@ -90,7 +92,25 @@ class Subject(SubjectNodes):
         if not asked:
             raise InputError("needed words to search for, found none")
         hits = search_words(self._documents, query, count, self._counted)
-        return "\n".join(self._found(hit.id, asked) for hit in hits) or "nothing holds these words"
+        nodes = dict.fromkeys([*self._named(query)[: count // 2], *(hit.id for hit in hits)])
+        found = (self._found(node, asked) for node in list(nodes)[:count])
+        return "\n".join(dict.fromkeys(found)) or "nothing holds these words"
+
+    def _named(self, query: str) -> Sequence[str]:
+        """Return the nodes whose own name some words have, those of the rarest name first."""
+        wanted = dict.fromkeys(IDENTIFIER.findall(query))
+        found = [self._definitions[name] for name in wanted if name in self._definitions]
+        return [node for nodes in sorted(found, key=len) for node in nodes]
+
+    @cached_property
+    def _definitions(self) -> Mapping[str, Sequence[str]]:
+        """The nodes of each name, without what it belongs to."""
+        known = dict[str, list[str]]()
+        for path in self.paths:
+            for name in sorted(dependency_graph.lines_of(self.state, path)):
+                kind = (self.state.modules[path].facets.get(f"sig:{name}") or ("function",))[0]
+                known.setdefault(name.rpartition(".")[2], []).append(node_id(kind, path, name))
+        return known
 
     @cached_property
     def _counted(self) -> WordCounts:

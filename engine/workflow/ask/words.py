@@ -28,29 +28,27 @@ LOOK = "look"
 REPEATED = "you have asked this already; its result stands above"
 "The tool of what is shown at the beginning."
 SYSTEM = (
-    "You answer a question about a project, of which parts are shown to you. Each of your replies"
-    " is one JSON object. Say nothing that is not shown."
+    "Answer the question about the project below in one short sentence, as JSON with an action,"
+    " which is answer, a text, and quotes: lines that show it, word for word, each with its node."
 )
 FORMS: Mapping[str, str] = {
     "answer": (
-        '{"action": "answer", "text": "In a/b.py: at most 7 tries.", "quotes": [{"node":'
-        ' "function:a/b.py::tries", "text": "return min(7, count)"}]} is the end: as soon as what'
-        " is shown answers the question, say so shortly, and quote lines that show it, word for"
-        " word."
+        '{"action": "answer", "text": ..., "quotes": [{"node": ..., "text": ...}]} as soon as what'
+        " is shown answers the question."
     ),
-    "search": '{"action": "search", "words": "most tries"} finds functions, classes and modules.',
+    "search": '{"action": "search", "words": ...} finds functions, classes and modules.',
     "read": (
-        '{"action": "read", "node": "function:a/b.py::tries"} shows it whole; with "first": 10,'
-        ' "last": 90 such lines of its module.'
+        '{"action": "read", "node": ...} shows a node whole; with "first": 10, "last": 90 such'
+        " lines of its module."
     ),
-    "list": '{"action": "list", "under": "a"} shows what a folder or a module holds.',
+    "list": '{"action": "list", "under": ...} shows what a folder or a module holds.',
     "ask": (
-        '{"action": "ask", "question": "Who calls tries?", "about": "module:a/b.py"} has somebody'
-        " else answer a smaller question."
+        '{"action": "ask", "question": ..., "about": ...} has somebody else answer a smaller'
+        " question, about a node or about nothing particular."
     ),
     "ask_many": (
-        '{"action": "ask_many", "questions": [{"question": "Who calls tries?", "about": ""}]} has'
-        " several answered at once."
+        '{"action": "ask_many", "questions": [{"question": ..., "about": ...}]} has several'
+        " answered at once."
     ),
 }  # fmt: skip
 "How each action is written, and what it is for."
@@ -100,7 +98,7 @@ class StepBuilder:
         limit = min(state.limits.get("prompt", self.profile.prompt), self.profile.prompt)
         turns, only = question.turns, allowed == ("answer",)
         head = [] if only else [self._item("actions:", _forms(allowed))]
-        tail = self._item(f"question:{question.name}", _asked(question, only=only))
+        tail = self._item(f"question:{question.name}", _asked(question))
         if only:
             turns = tuple(turn for turn in turns if turn.message != REPEATED)
         shown = [self._turn(question, turn) for turn in turns]
@@ -178,18 +176,13 @@ def said(turn: QuestionTurn) -> str:
 
 
 def _forms(allowed: tuple[str, ...]) -> str:
-    return "\n".join(["# Replies", "", *(FORMS[name] for name in allowed)])
+    return "\n".join(["# Actions", "", *(FORMS[name] for name in allowed)])
 
 
-def _asked(question: OpenQuestion, *, only: bool) -> str:
-    lines = ["# Question"]
+def _asked(question: OpenQuestion) -> str:
+    lines = list[str]()
     if question.refused:
         lines.append(f"Your last reply was not used: {question.refusal}.")
-    if only:
-        lines.append(
-            'Reply with {"action": "answer"} and its fields: text, a short answer; quotes, each a'
-            " node and a line of it that shows it."
-        )
     about = f" (It is about {question.about}.)" if question.about else ""
-    lines.append(f"{question.text}{about}")
+    lines.append(f"Question: {question.text}{about}")
     return "\n\n".join(lines)
