@@ -41,8 +41,8 @@ COUNT = 20
 BUDGET = Allowance(calls=8, tokens=16_000)
 SHOWN = LOOK = 400
 "Tokens of bodies in the control's one prompt, and of what `ask` shows at the beginning."
-ANSWER = 64
-"Tokens of an answer, of ours and of the control."
+ANSWER, ACTIONS = 64, 4
+"Tokens of an answer, of ours and of the control; actions of a question that may take several."
 GROUP = "20 questions whose answer is one line of one file"
 SCHEMA = {
     "type": "object",
@@ -54,7 +54,10 @@ SYSTEM = "Answer the question about the code below in one short sentence, as JSO
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--model", dest="asked", metavar="URL", help="a llama-server that is up")
+    parser.add_argument("--model", dest="asked", metavar="MODEL", help="llama:FILE, or a URL")
+    parser.add_argument(
+        "--further", type=int, default=0, help="questions that may take several actions too"
+    )
     parser.add_argument("--count", type=int, default=COUNT, help="questions")
     parser.add_argument("--log", type=Path, help="a store that holds the repository already")
 
@@ -72,7 +75,7 @@ def measure(bench: Bench) -> list[Figure]:
     """Return the rows of the table."""
     options = bench.options
     if not options.asked:
-        why = "needed --model URL of a llama-server"
+        why = "needed --model, as llama:FILE or the URL of a llama-server"
         return [Figure(GROUP, "answered", unit="%", why=why)]
     with _opened(bench) as store:
         [task] = [name for name in store.tasks() if not name.startswith("ask")][:1]
@@ -91,14 +94,19 @@ def _opened(bench: Bench) -> EventStore:
 
 def _measured(bench: Bench, store: EventStore, task: str) -> Iterator[Figure]:
     runtime = open_runtime(bench.options.asked)
-    model = ServerModel(bench.options.asked, sampling={"temperature": 0})
-    runtime = runtime._replace(model=model, budget=BUDGET, concurrency=2)
+    if isinstance(runtime.model, ServerModel):
+        runtime = runtime._replace(
+            model=ServerModel(bench.options.asked, sampling={"temperature": 0})
+        )
+    runtime = runtime._replace(budget=BUDGET, concurrency=2)
     view = Subject(store, task, NOW, runtime.profile, tokenizer_of(runtime.profile.tokenizer))
     asked = questions_of(view)[: bench.options.count]
     pieces = list(_pieces(view))
     rows = list[dict[str, object]]()
-    for question in asked:
-        row = _asked(runtime, view, question)
+    for number, question in enumerate(asked):
+        row = _asked(runtime, view, question, 1)
+        if number < bench.options.further:
+            row["further"] = _asked(runtime, view, question, ACTIONS)
         control, tokens = _control(runtime, view, pieces, question.text)
         row |= {
             "control": control, "control right": is_right(control, question),
@@ -116,6 +124,14 @@ def _measured(bench: Bench, store: EventStore, task: str) -> Iterator[Figure]:
                 f"{sum(bool(row['right']) for row in mine)} of {len(mine)}",
                 f"one prompt of BM25 bodies, {theirs:.0f} %", details={"rows": mine},
             )  # fmt: skip
+    further = [row["further"] for row in rows if isinstance(row.get("further"), dict)]
+    if further:
+        mine = rows[: len(further)]
+        yield Figure(
+            GROUP, f"answered right, with up to {ACTIONS} actions", [_share(further, "right")],
+            "%", f"of {len(further)}", f"at once {_share(mine, 'right'):.0f} %, one prompt of"
+            f" BM25 bodies {_share(mine, 'control right'):.0f} %",
+        )  # fmt: skip
     spent = [int(str(row["tokens"])) for row in rows]
     beside = [int(str(row["control tokens"])) for row in rows]
     yield Figure(

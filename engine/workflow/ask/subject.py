@@ -9,7 +9,7 @@ from functools import cached_property
 
 from backcast.domain.errors import BackcastError, InputError
 from backcast.domain.graph import Graph
-from backcast.domain.node import SYMBOLS, kind_of, node_id
+from backcast.domain.node import SYMBOLS, kind_of, node_id, path_of
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.request import Request
@@ -24,6 +24,8 @@ from backcast.projections import dependency_graph
 
 HITS, FIRST_HITS = 8, 4
 "Nodes that a search finds, and that are shown at the beginning."
+APART = 16
+"Tokens that the two may take more together."
 CHUNK = 60
 "Lines of a part of a file that is found by itself, as nothing names its parts."
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z_0-9]{3,}")
@@ -177,10 +179,12 @@ class Subject(SubjectNodes):
         if about.startswith(f"{EVENT}:"):
             return self.read(about)[1]
         found = self.search(question, FIRST_HITS) if words(question) and not about else ""
+        # The best stands next to the question: small models hold to what they have read last.
+        found = "\n".join(_under_path(line) for line in reversed(found.splitlines()))
         if not self.paths:
             return found
         target = about if kind_of(about) in ("module", *SYMBOLS) else ""
-        tokens = max(1, tokens - self.counter.count(found))
+        tokens = max(1, tokens - self.counter.count(found) - APART)
         request = Request(target, question, (target,) if target else ())
         try:
             profile = self.profile.with_context(max(1, min(tokens, self.profile.context)))
@@ -198,3 +202,14 @@ class Subject(SubjectNodes):
         states = states._replace(at=asked_at(store, moment, states.summaries.last_at))
         graph = graph_at(store, task, moment, states.graph)
         return states, graph, BuildCache(self.counter, store.get)
+
+
+def _under_path(hit: str) -> str:
+    """Return what a search found with the path above it, as code is shown."""
+    node, mark, line = hit.partition(": ")
+    is_event = node.startswith(f"{EVENT}:")
+    return (
+        hit
+        if is_event or not mark
+        else f"## {path_of(node.partition(' line ')[0])}\n{line}  [{node}]"
+    )
