@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from backcast.engine.workflow.runtime import Runtime
     from backcast.projections.questions import FoundAnswer, ShownQuote
 
-RUN_ONLY = {"policy_name": None, "out": None, "alternatives": (), "kept_prefixes": "256"}
+RUN_ONLY = {
+    "policy_name": None, "out": None, "alternatives": (), "reuse": None, "kept_prefixes": "256",
+    "warm": "shared",
+}  # fmt: skip
 "Options of a run that a question does not have."
 
 
