@@ -13,9 +13,10 @@ from backcast.engine.log import EventStore
 from backcast.engine.memory.outlines import Outlining
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.engine.workflow.ask.asking import Asking, start
+from backcast.engine.workflow.ask.asking import Asking
 from backcast.engine.workflow.ask.limits import AskLimits
 from backcast.engine.workflow.ask.subject import Subject
+from backcast.engine.workflow.ask.task import start
 from backcast.engine.workflow.executor import EndedCall, Further, Race, Report, run_calls
 from backcast.engine.workflow.runtime import Runtime
 from backcast.projections import questions

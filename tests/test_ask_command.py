@@ -16,8 +16,9 @@ from backcast.domain.events import AskedSubject, ModuleIteration
 from backcast.domain.spending import Allowance
 from backcast.engine.log import EventStore
 from backcast.engine.models import Call, Limits
-from backcast.engine.workflow.ask.asking import Asking, start
+from backcast.engine.workflow.ask.asking import Asking
 from backcast.engine.workflow.ask.limits import limits_for
+from backcast.engine.workflow.ask.task import start
 from backcast.engine.workflow.runtime import Runtime
 from backcast.projections import fold, questions
 from tests.asked import (

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from backcast.engine.workflow.runtime import Runtime
     from backcast.projections.questions import FoundAnswer, ShownQuote
 
-RUN_ONLY = {"policy_name": None, "out": None, "alternatives": ()}
+RUN_ONLY = {
+    "policy_name": None, "out": None, "alternatives": (), "reuse": None, "kept_prefixes": "256",
+    "warm": "shared",
+}  # fmt: skip
 "Options of a run that a question does not have."
 
 
@@ -51,8 +54,8 @@ def ask(address: "Address", text: str, url: str, options: dict[str, Any]) -> Non
     from backcast.engine.interfaces.addresses import task_at
     from backcast.engine.interfaces.options import opened
     from backcast.engine.interfaces.outlining import need_outlines
-    from backcast.engine.workflow.ask.asking import start
     from backcast.engine.workflow.ask.limits import BUDGET, limits_for
+    from backcast.engine.workflow.ask.task import start
 
     with ExitStack() as stack:
         place = stack.enter_context(task_at(address, url))

@@ -26,9 +26,10 @@ from backcast.engine.memory.outlines import Outlining
 from backcast.engine.models import Limits, Message
 from backcast.engine.models.server import ServerModel
 from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.engine.workflow.ask.asking import Asking, start
+from backcast.engine.workflow.ask.asking import Asking
 from backcast.engine.workflow.ask.limits import limits_for
 from backcast.engine.workflow.ask.subject import Subject
+from backcast.engine.workflow.ask.task import start
 from backcast.engine.workflow.runtime import Runtime, open_runtime
 from backcast.projections import dependency_graph, fold, questions, spending
 from backcast.projections.questions import FIRST
@@ -38,8 +39,10 @@ from scripts.benches.figures import Bench, Figure
 
 COUNT = 20
 BUDGET = Allowance(calls=8, tokens=16_000)
-SHOWN = 800
-"Tokens of bodies in the control's one prompt."
+SHOWN = LOOK = 400
+"Tokens of bodies in the control's one prompt, and of what `ask` shows at the beginning."
+ANSWER, ACTIONS = 64, 4
+"Tokens of an answer, of ours and of the control; actions of a question that may take several."
 GROUP = "20 questions whose answer is one line of one file"
 SCHEMA = {
     "type": "object",
@@ -51,7 +54,10 @@ SYSTEM = "Answer the question about the code below in one short sentence, as JSO
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--model", dest="asked", metavar="URL", help="a llama-server that is up")
+    parser.add_argument("--model", dest="asked", metavar="MODEL", help="llama:FILE, or a URL")
+    parser.add_argument(
+        "--further", type=int, default=0, help="questions that may take several actions too"
+    )
     parser.add_argument("--count", type=int, default=COUNT, help="questions")
     parser.add_argument("--log", type=Path, help="a store that holds the repository already")
 
@@ -69,7 +75,7 @@ def measure(bench: Bench) -> list[Figure]:
     """Return the rows of the table."""
     options = bench.options
     if not options.asked:
-        why = "needed --model URL of a llama-server"
+        why = "needed --model, as llama:FILE or the URL of a llama-server"
         return [Figure(GROUP, "answered", unit="%", why=why)]
     with _opened(bench) as store:
         [task] = [name for name in store.tasks() if not name.startswith("ask")][:1]
@@ -88,14 +94,19 @@ def _opened(bench: Bench) -> EventStore:
 
 def _measured(bench: Bench, store: EventStore, task: str) -> Iterator[Figure]:
     runtime = open_runtime(bench.options.asked)
-    model = ServerModel(bench.options.asked, sampling={"temperature": 0})
-    runtime = runtime._replace(model=model, budget=BUDGET, concurrency=2)
+    if isinstance(runtime.model, ServerModel):
+        runtime = runtime._replace(
+            model=ServerModel(bench.options.asked, sampling={"temperature": 0})
+        )
+    runtime = runtime._replace(budget=BUDGET, concurrency=2)
     view = Subject(store, task, NOW, runtime.profile, tokenizer_of(runtime.profile.tokenizer))
     asked = questions_of(view)[: bench.options.count]
     pieces = list(_pieces(view))
     rows = list[dict[str, object]]()
-    for question in asked:
-        row = _asked(runtime, view, question)
+    for number, question in enumerate(asked):
+        row = _asked(runtime, view, question, 1)
+        if number < bench.options.further:
+            row["further"] = _asked(runtime, view, question, ACTIONS)
         control, tokens = _control(runtime, view, pieces, question.text)
         row |= {
             "control": control, "control right": is_right(control, question),
@@ -113,6 +124,14 @@ def _measured(bench: Bench, store: EventStore, task: str) -> Iterator[Figure]:
                 f"{sum(bool(row['right']) for row in mine)} of {len(mine)}",
                 f"one prompt of BM25 bodies, {theirs:.0f} %", details={"rows": mine},
             )  # fmt: skip
+    further = [row["further"] for row in rows if isinstance(row.get("further"), dict)]
+    if further:
+        mine = rows[: len(further)]
+        yield Figure(
+            GROUP, f"answered right, with up to {ACTIONS} actions", [_share(further, "right")],
+            "%", f"of {len(further)}", f"at once {_share(mine, 'right'):.0f} %, one prompt of"
+            f" BM25 bodies {_share(mine, 'control right'):.0f} %",
+        )  # fmt: skip
     spent = [int(str(row["tokens"])) for row in rows]
     beside = [int(str(row["control tokens"])) for row in rows]
     yield Figure(
@@ -126,19 +145,23 @@ def _share(rows: Sequence[dict[str, object]], key: str) -> float:
     return 100 * sum(bool(row[key]) for row in rows) / len(rows)
 
 
-def _asked(runtime: Runtime, view: Subject, question: LineQuestion) -> dict[str, object]:
+def _asked(
+    runtime: Runtime, view: Subject, question: LineQuestion, actions: int
+) -> dict[str, object]:
     with EventStore.open("sqlite://") as log:
-        limits = limits_for(runtime.profile, 1)._replace(iterations=4, result=400, answer=120)
+        limits = limits_for(runtime.profile, 1)._replace(
+            iterations=actions, result=400, answer=ANSWER, look=LOOK
+        )
         start(log, "ask", question.text, AskedSubject(task=view.task), limits)
         state = Asking(log, "ask", runtime, view).work()
         cost: spending.State = fold(spending, log.read("ask"))
     found = state.questions[FIRST].answer or questions.FoundAnswer()
-    actions = [turn.tool for turn in state.questions[FIRST].turns[1:]]
+    taken = [turn.tool for turn in state.questions[FIRST].turns[1:]]
     return {
         "question": question.text, "kind": question.kind, "expected": question.right,
         "answer": found.text, "right": is_right(found.text, question), "reason": found.reason,
         "proven": any(path_of(quote.node) == question.path for quote in found.shown),
-        "quotes": [quote._asdict() for quote in found.quotes], "actions": actions,
+        "quotes": [quote._asdict() for quote in found.quotes], "actions": taken,
         "tokens": cost.spent.tokens, "calls": cost.spent.calls,
         "questions": len(state.questions),
     }  # fmt: skip
@@ -158,7 +181,7 @@ def _control(
         if room < SHOWN // 20:
             break
     asked = [Message("system", SYSTEM), Message("user", "\n\n".join([*shown, f"Question: {text}"]))]
-    found = runtime.model.complete(asked, Limits(120), schema=SCHEMA)
+    found = runtime.model.complete(asked, Limits(ANSWER), schema=SCHEMA)
     try:
         answer = str(json.loads(found.text)["text"])
     except (ValueError, KeyError, TypeError):

@@ -5,7 +5,7 @@ nevertheless is read as strictly.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +21,8 @@ TEXT = 1_500
 "Characters of an answer, or of a quote."
 SEVERAL = 6
 "Questions that are asked, and quotes that are given, at once."
+QUOTES, LINE = 3, 160
+"Quotes, and characters of each, to which a model is held that can be: they leave room for a text."
 
 
 class _Action(BaseModel):
@@ -94,26 +96,29 @@ class TakenAction(NamedTuple):
         return self.action.model_dump()
 
 
-def schema_of(allowed: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return the JSON schema of a reply that takes one of some actions."""
-    forms = [_form(name) for name in ACTIONS if name in allowed]
+def schema_of(allowed: tuple[str, ...], nodes: Sequence[str] = ()) -> Mapping[str, Any]:
+    """Return the JSON schema of a reply that takes one of some actions; `nodes` are those that a
+    quote may be of, any where none is named."""
+    forms = [_form(name, nodes) for name in ACTIONS if name in allowed]
     return forms[0] if len(forms) == 1 else {"anyOf": forms}
 
 
-def _form(name: str) -> dict[str, Any]:
+def _form(name: str, nodes: Sequence[str]) -> dict[str, Any]:
     # Written out: the schema that pydantic makes names its parts by references.
     text = {"type": "string", "maxLength": NAMES}
     long = {"type": "string", "minLength": 1, "maxLength": WORDS}
     line = {"type": "integer"}
     asked = _object({"question": long, "about": text})
-    quote = _object({"node": text, "text": {"type": "string", "maxLength": WORDS}})
+    of = {"enum": list(nodes)} if nodes else text
+    quote = _object({"node": of, "text": {"type": "string", "maxLength": LINE}})
     properties: dict[str, dict[str, Any]] = {
         "list": {"under": text},
         "search": {"words": text},
         "read": {"node": text, "first": line, "last": line},
         "ask": asked["properties"],
         "ask_many": {"questions": _list(asked, 1)},
-        "answer": {"text": long, "quotes": _list(quote, 0)},
+        # A small model that begins with quotes never comes to its answer.
+        "answer": {"text": long, "quotes": _list(quote, 0, QUOTES)},
     }
     form = _object({"action": {"const": name}, **properties[name]})
     if name == "read":
@@ -128,8 +133,8 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _list(items: dict[str, Any], least: int) -> dict[str, Any]:
-    return {"type": "array", "items": items, "minItems": least, "maxItems": SEVERAL}
+def _list(items: dict[str, Any], least: int, most: int = SEVERAL) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": least, "maxItems": most}
 
 
 def read_action(reply: str, allowed: tuple[str, ...]) -> TakenAction:
@@ -159,6 +164,23 @@ def _unfenced(reply: str) -> str:
     if text.startswith("```") and text.endswith("```") and "\n" in text:
         return text.partition("\n")[2].removesuffix("```")
     return text
+
+
+def answer_in(reply: str) -> TakenAction | None:
+    """Return the answer of a reply that was cut within its quotes; those that are whole count.
+
+    >>> answer_in('{"action": "answer", "text": "Five.", "quotes": [{"node": "a').arguments
+    {'text': 'Five.', 'quotes': []}
+    >>> answer_in('{"action": "answer", "text": "Fi')
+    """
+    try:
+        stated = from_json(_unfenced(reply).encode(errors="replace"), allow_partial=True)
+        if stated.pop("action") != "answer" or "quotes" not in stated:
+            return None
+        whole = [quote for quote in stated["quotes"] if set(quote) == {"node", "text"}]
+        return TakenAction("answer", AnswerAction.model_validate(stated | {"quotes": whole}))
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
 
 
 def words_in(reply: str) -> str:

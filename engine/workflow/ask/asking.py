@@ -7,101 +7,35 @@ what it may spend on what its asker had left: so in whatever order the calls end
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from uuid import uuid4
 
-from backcast.domain.cache import LookUpPolicy, look_up
-from backcast.domain.context import Context
-from backcast.domain.errors import BudgetExceededError, InputError, ModelError
+from backcast.domain.errors import ModelError
 from backcast.domain.events import (
     AnswerRefused,
-    AskedSubject,
     BudgetGranted,
     Claim,
-    ContextBuilt,
     Fact,
-    ModelFailed,
     PolicyUsed,
-    QuestionAsked,
-    StepStarted,
-    TaskStarted,
     WorkflowEvent,
 )
-from backcast.domain.spending import Amounts, short_of
-from backcast.engine.context.prefix import compared
-from backcast.engine.context.recorded import fact_of, messages
-from backcast.engine.context.request import Request
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
-from backcast.engine.models import Call, Completion, Limits, Message
-from backcast.engine.models.cancelling import Cancellation
-from backcast.engine.models.templates import PromptPiece, pieces
-from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.engine.workflow.ask.actions import read_action, schema_of, words_in
+from backcast.engine.workflow.ask.actions import TakenAction, answer_in, read_action, words_in
+from backcast.engine.workflow.ask.asked_calls import QuestionCalls
 from backcast.engine.workflow.ask.doing import ActionDoer, DoneAction
-from backcast.engine.workflow.ask.limits import AskLimits
 from backcast.engine.workflow.ask.subject import Subject
-from backcast.engine.workflow.ask.words import POLICY, VERSION, StepBuilder
-from backcast.engine.workflow.call_budget import CallBudget, PreparedCall
-from backcast.engine.workflow.decide import AskModel
-from backcast.engine.workflow.executor import EndedCall, Further, Race, Report, SideCall, run_calls
+from backcast.engine.workflow.ask.task import AskedTask
+from backcast.engine.workflow.ask.words import POLICY
+from backcast.engine.workflow.executor import EndedCall, Further, Race, Report, run_calls
 from backcast.engine.workflow.refusals import RefusedError
-from backcast.engine.workflow.results import replied
 from backcast.engine.workflow.runtime import Runtime
-from backcast.projections import questions, spending
-from backcast.projections.questions import FIRST, KIND
+from backcast.projections import questions
+from backcast.projections.questions import FIRST
 
 Watch = Callable[[Sequence[WorkflowEvent]], None]
 Run = Callable[[Sequence[Race], Report, int, Further], None]
 REPAIRS = 1
 "Replies that could not be used, after which the next one ends the question."
-
-
-def start(
-    store: EventStore, task_id: str, text: str, subject: AskedSubject, limits: AskLimits,
-    about: str = "",
-) -> None:  # fmt: skip
-    """Begin a task that answers a question. `InputError` where the task exists already."""
-    if store.version(task_id):
-        raise InputError(
-            f"task {task_id!r} is in this store already: 'backcast show answer {task_id}' shows"
-            f" what it found, 'backcast resume {task_id}' goes on with it; to ask anew, name"
-            " another --task"
-        )
-    if not text.strip():
-        raise InputError("needed a question, found no words")
-    asked = {"about": about} if about else {}
-    facts: list[Fact] = [
-        TaskStarted(goal=text),
-        QuestionAsked(
-            name=FIRST, text=text, limits=limits._asdict(), subject=subject, **asked
-        ),
-    ]  # fmt: skip
-    store.append(task_id, facts, after=0, writer="ask")
-
-
-class AskedTask:
-    """The task of a question, up to the last event that was read."""
-
-    def __init__(self, store: EventStore, task_id: str) -> None:
-        self.store, self.task_id, self.version = store, task_id, 0
-        self.asked: questions.State = questions.initial
-        self.spending: spending.State = spending.initial
-        self.used: PolicyUsed | None = None
-
-    def read_on(self) -> None:
-        """Read new events."""
-        for event in self.store.read(self.task_id, after=self.version):
-            self.version = event.version
-            self.asked = questions.evolve(self.asked, event)
-            self.spending = spending.evolve(self.spending, event)
-            if isinstance(event.fact, PolicyUsed):
-                self.used = event.fact
-
-    def event(self, version: int) -> WorkflowEvent:
-        """Return the event at a version of the task."""
-        [event] = self.store.read(self.task_id, after=version - 1, last=version)
-        return event
 
 
 class Asking:
@@ -121,16 +55,13 @@ class Asking:
     ) -> None:
         """`seconds` are the most for one call; `run` runs calls in place of the executor."""
         self.task, self.runtime, self.subject = AskedTask(store, task_id), runtime, subject
-        self.runner, self.watch, self.seconds, self.run = runner or uuid4().hex, watch, seconds, run
-        self.budget = CallBudget(self.task, runtime)
-        self.tokenizer = tokenizer_of(runtime.profile.tokenizer)
-        self.builder = StepBuilder(runtime.profile, self.tokenizer, store.get)
-        self.doer = ActionDoer(store, subject, self.tokenizer, runtime.price)
-        self.flying: dict[int, PreparedCall] = {}
-        "The open calls, by the version of their STEP_STARTED."
+        self.watch, self.run = watch, run
+        self.calls = QuestionCalls(
+            self.task, runtime, subject, self._append, runner=runner or uuid4().hex, seconds=seconds
+        )
+        self.doer = ActionDoer(store, subject, self.calls.tokenizer, runtime)
         self.stopped: ModelError | None = None
         "Why the first question itself got no answer of the model."
-        self._last: Sequence[PromptPiece] = ()
 
     def work(self) -> questions.State:
         """Work until the question has an answer, and return the questions.
@@ -157,7 +88,7 @@ class Asking:
         fact = PolicyUsed(policy=policy.ref, profile=profile.ref, model=runtime.name)
         if self.task.used != fact:
             self._append([fact], [profile, policy])
-        if cut := self.budget.settled_cut():
+        if cut := self.calls.budget.settled_cut():
             self._append(cut)
         if runtime.budget is not None and runtime.budget != self.task.spending.allowed:
             stated = runtime.budget._asdict().items()
@@ -169,7 +100,7 @@ class Asking:
 
     def _further(self) -> list[Race]:
         """Do all that can be done without the model, and return the calls that come next."""
-        races = list[Race]()
+        begun = list[int]()
         moved = True
         while moved:
             moved = False
@@ -180,11 +111,13 @@ class Asking:
             for name in questions.unanswered(self.task.asked):
                 if name == FIRST and self.stopped:
                     continue
-                if race := self._begun(name):
-                    races.append(race)
+                call, why = self.calls.begun(name)
+                if call:
+                    begun.append(call)
                 else:
+                    self._done(self.doer.end(self.task.asked, name, why))
                     moved = True
-        return races
+        return self.calls.placed(begun)
 
     def _moved(self, name: str) -> bool:
         """Do what is next for a question without the model; whether there was anything."""
@@ -194,7 +127,8 @@ class Asking:
             return False
         if not question.turns:
             limits = state.limits
-            self._done(self.doer.look(state, name, limits.get("result", 0)))
+            tokens = limits.get("look", limits.get("result", 0))
+            self._done(self.doer.look(state, name, tokens))
         elif question.reply is not None:
             self._take(name)
         elif not question.turns[-1].closed and not questions.waiting(state, name):
@@ -211,9 +145,7 @@ class Asking:
         question = state.questions[name]
         reply = self.task.store.get(question.reply or "").decode(errors="replace")
         try:
-            if question.cut:
-                raise RefusedError("it was cut, as it is too long")
-            taken = read_action(reply, question.actions)
+            taken = self._read(reply, question)
         except RefusedError as error:
             if question.refused < REPAIRS:
                 call = question.replied
@@ -226,91 +158,17 @@ class Asking:
             return
         self._done(self.doer.do(state, name, taken))
 
-    # Calls
-
-    def _begun(self, name: str) -> Race | None:
-        """Append that a question's next call is made, and return it; None where it is not made."""
-        state, store = self.task.asked, self.task.store
-        question = state.questions[name]
-        limits = Limits(state.limits.get("answer", 256), seconds=self.seconds)
-        blobs = list[Blob]()
-        if question.context:
-            built = self.task.event(question.context).fact
-            assert isinstance(built, ContextBuilt)
-            actions, again = question.actions, question.context
-            said = messages(built, store.get)
-            number, attempt = question.iteration, question.refused + 1
-        else:
-            try:
-                step = self.builder.build(state, name)
-            except BudgetExceededError as error:
-                self._done(self.doer.end(state, name, str(error)))
-                return None
-            built, blobs = self._built(name, question.text, step.context)
-            actions, again, said = step.allowed, 0, step.context.messages
-            number, attempt = step.number, step.attempt
-        rest = questions.unspent(state, name)
-        if rest.seconds is not None:
-            limits = limits._replace(seconds=round(min(limits.seconds, rest.seconds), 3))
-        asked = AskModel(KIND, name, number, attempt)
-        prepared = PreparedCall(name, asked, built, said, limits, again)
-        most = self.budget.most(prepared)
-        needed = Amounts(1, most.tokens, max(most.seconds, 0.001), most.money)
-        if short := short_of(question.allowed, questions.used(state, name), needed):
-            self._done(self.doer.end(state, name, f"the budget does not suffice: {short}"))
-            return None
-        extra: dict[str, object] = {"again": again} if again else {}
-        started = StepStarted(
-            kind=KIND, module_name=name, iteration=number, attempt=attempt, runner=self.runner,
-            reserved=most, actions=actions, **extra,
-        )  # fmt: skip
-        self._append([started] if again else [started, built], blobs)
-        call = self.task.asked.questions[name].call
-        self.flying[call] = prepared
-        return Race([SideCall(call, partial(self._ask, prepared, actions), limits.seconds)])
-
-    def _built(self, name: str, text: str, context: Context) -> tuple[ContextBuilt, list[Blob]]:
-        """Return a prompt as it is recorded."""
-        profile, tokenizer = self.runtime.profile, self.tokenizer
-        before, self._last = self._last, pieces(profile.template, context.messages)
-        prefix = compared(before, self._last, tokenizer, POLICY.words) if before else None
-        request = Request(f"question:{name}", text)
-        found = look_up([item.node for item in context.items], (), (), LookUpPolicy(enough=0))
-        fact, blobs = fact_of(
-            context, request, profile, POLICY, tokenizer, self.task.version, found, prefix
-        )
-        code = {**fact.code, KIND: str(VERSION)}
-        return fact.model_copy(update={"code": code}), blobs
-
-    def _ask(
-        self, prepared: PreparedCall, actions: tuple[str, ...], cancellation: Cancellation
-    ) -> Completion:
-        said = [Message(role, text) for role, text in prepared.said]
-        call = Call(self.task.task_id, *prepared.action, digest=prepared.fact.digest or "")
-        limits = prepared.limits._replace(cancellation=cancellation)
-        return self.runtime.model.complete(said, limits, schema=schema_of(actions), call=call)
+    def _read(self, reply: str, question: questions.OpenQuestion) -> TakenAction:
+        if not question.cut:
+            return read_action(reply, question.actions)
+        if answer := answer_in(reply):  # what was cut are its quotes
+            return answer
+        raise RefusedError("it was cut, as it is too long")
 
     def _report(self, ended: EndedCall) -> None:
         """Append how a call ended; what is made of its answer comes when further calls are due."""
-        call, prepared = ended.call.id, self.flying.pop(ended.call.id)
-        settlement = self.budget.settled(
-            call, prepared, ended.outcome, ended.answer, ended.error, seconds=ended.seconds
-        )
-        if ended.answer is not None:
-            result = replied(
-                ended.answer, self.runtime.model.id, prepared.fact.tokens, call, prepared.lane
-            )
-            self._append([*result.facts, settlement], result.blobs, writer=result.writer)
-            return
-        if ended.outcome != "failed" or ended.error is None:
-            self._append([settlement])
-            return
-        error = ended.error
-        failed = ModelFailed(
-            reason=str(error), kind=error.kind, call=call, module_name=prepared.lane
-        )
-        self._append([failed, settlement])
-        if prepared.lane == FIRST:
+        name, error = self.calls.ended(ended)
+        if name == FIRST and error is not None:
             self.stopped = error
 
     # The log

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from backcast.domain.compression_settings import share_of
 from backcast.domain.errors import InputError
 from backcast.domain.events import (
     AnswerGiven,
@@ -15,7 +16,7 @@ from backcast.domain.events import (
     ToolReturned,
 )
 from backcast.domain.json_text import json_text
-from backcast.domain.spending import Allowance, Price
+from backcast.domain.spending import Allowance
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.tokenizers import Tokenizer
@@ -28,8 +29,10 @@ from backcast.engine.workflow.ask.actions import (
     SearchAction,
     TakenAction,
 )
+from backcast.engine.workflow.ask.shortening import ShortResult, bounded, shortened
 from backcast.engine.workflow.ask.subject import Subject
 from backcast.engine.workflow.ask.words import LOOK, REPEATED, turns_in_circles
+from backcast.engine.workflow.runtime import Runtime
 from backcast.projections import questions
 from backcast.projections.questions import OpenQuestion
 
@@ -48,16 +51,18 @@ class ActionDoer:
     """What carries out the actions of questions about one subject."""
 
     def __init__(
-        self, store: EventStore, subject: Subject, tokenizer: Tokenizer, price: Price
+        self, store: EventStore, subject: Subject, tokenizer: Tokenizer, runtime: Runtime
     ) -> None:
-        self.store, self.subject, self.tokenizer, self.price = store, subject, tokenizer, price
+        self.store, self.subject, self.tokenizer = store, subject, tokenizer
+        self.price, self.share = runtime.price, share_of(runtime.profile.template)
 
     def look(self, state: questions.State, name: str, tokens: int) -> DoneAction:
         """Return what a question is shown at the beginning."""
         question = state.questions[name]
         arguments = {"question": question.text, "about": question.about}
         shown = self.subject.look(question.text, question.about, tokens)
-        return self._result(f"{name}#0", LOOK, arguments, shown, tokens)
+        short = ShortResult(bounded(shown, tokens, self.tokenizer))
+        return self._result(f"{name}#0", LOOK, arguments, short)
 
     def do(self, state: questions.State, name: str, taken: TakenAction) -> DoneAction:
         """Return what an action of a question comes to."""
@@ -81,7 +86,11 @@ class ActionDoer:
         except InputError as error:
             return DoneAction([called, _failed(called, str(error))])
         tokens = state.limits.get("result", 0)
-        return self._result(call_id, taken.tool, arguments, shown, tokens, node)
+        if node:  # a text; lists have their best lines first
+            short = self._short(state, question.text, shown, tokens, node)
+        else:
+            short = ShortResult(bounded(shown, tokens, self.tokenizer))
+        return self._result(call_id, taken.tool, arguments, short, node)
 
     def _seen(self, taken: TakenAction) -> tuple[str, str]:
         """Return what a look at the subject shows, and the node that it is of."""
@@ -95,38 +104,24 @@ class ActionDoer:
         raise InputError(f"there is no action {taken.tool!r}")
 
     def _result(
-        self, call_id: str, tool: str, arguments: dict[str, Any], text: str, tokens: int,
-        node: str = "",
-    ) -> DoneAction:  # fmt: skip
-        body = Blob(self.bounded(text, tokens).encode(errors="surrogatepass"))
+        self, call_id: str, tool: str, arguments: dict[str, Any], short: ShortResult, node: str = ""
+    ) -> DoneAction:
+        body = Blob(short.text.encode(errors="surrogatepass"))
         nodes = {"nodes": (node,)} if node else {}
         return DoneAction(
             [
                 ToolCalled(tool=tool, call_id=call_id, arguments=arguments),
+                *short.facts,
                 ToolReturned(tool=tool, call_id=call_id, output=body.ref, **nodes),
             ],
-            [body],
+            [body, *short.blobs],
         )
 
-    def bounded(self, text: str, tokens: int) -> str:
-        """Return the first lines of a text that have at most so many tokens, and what is missing.
-
-        A line that is too long by itself is cut.
-        """
-        if self.tokenizer.count(text) <= tokens:
-            return text
-        lines, kept, room = text.splitlines(), list[str](), tokens - self.tokenizer.count(_MORE)
-        for line in lines:
-            room -= self.tokenizer.count(f"{line}\n")
-            if room < 0:
-                break
-            kept.append(line)
-        if not kept and lines:
-            cut = lines[0]
-            while cut and self.tokenizer.count(cut) > tokens // 2:
-                cut = cut[: len(cut) * 3 // 4]
-            kept = [f"{cut} ..."]
-        return "\n".join([*kept, _MORE.format(count=len(lines) - len(kept))])
+    def _short(
+        self, state: questions.State, question: str, text: str, tokens: int, about: str
+    ) -> ShortResult:
+        most = max(tokens, state.limits.get("prompt", 0) // 2)
+        return shortened(text, question, tokens, most, self.tokenizer, self.share, about)
 
     # Asking
 
@@ -181,7 +176,7 @@ class ActionDoer:
             child for child in question.children if child[len(name) + 1 : -1] == str(turn.number)
         ]
         tokens = state.limits.get("result", 0) // max(1, len(mine))
-        shown, found = list[str](), 0
+        shown, facts, blobs, found = list[str](), list[Fact](), list[Blob](), 0
         for name_of_child in mine:
             child, answer = state.questions[name_of_child], state.questions[name_of_child].answer
             assert answer is not None
@@ -190,13 +185,17 @@ class ActionDoer:
             best = "" if answer.complete else f" (no more than a best effort: {answer.reason})"
             said = f"{answer.text}{best}" if answer.text else f"no answer: {answer.reason}"
             quotes = "".join(f'\n{quote.node}: "{quote.text}"' for quote in answer.shown)
-            shown.append(self.bounded(f"{child.text}{about}\n-> {said}{quotes}", tokens))
+            whole = f"{child.text}{about}\n-> {said}{quotes}"
+            short = self._short(state, question.text, whole, tokens, f"the answer to {child.name}")
+            shown.append(short.text)
+            facts += short.facts
+            blobs += short.blobs
         text = "\n\n".join(shown)
         body = Blob(text.encode(errors="surrogatepass"))
         call_id = f"{name}#{turn.number}"
         failed = {} if found else {"failed": True, "message": text}
         fact = ToolReturned(tool=turn.tool, call_id=call_id, output=body.ref, **failed)
-        return DoneAction([fact], [body])
+        return DoneAction([*facts, fact], [body, *blobs])
 
     # Answers
 
@@ -238,9 +237,6 @@ class ActionDoer:
         if question.name == questions.FIRST:
             facts.append(TaskComplete() if text else TaskFailed(reason=f"no answer: {reason}"))
         return DoneAction(facts)
-
-
-_MORE = "... {count} more lines are not shown: ask for less"
 
 
 def _failed(called: ToolCalled, message: str) -> ToolReturned:

@@ -27,6 +27,8 @@ class AskLimits(NamedTuple):
     "Tokens of a reply."
     result: int = 700
     "Tokens of an action's result."
+    look: int = 1_800
+    "Tokens of what is shown at the beginning."
 
 
 def limits_for(profile: ModelProfile, depth: int = AskLimits().depth) -> AskLimits:
@@ -37,5 +39,5 @@ def limits_for(profile: ModelProfile, depth: int = AskLimits().depth) -> AskLimi
     prompt = min(usual.prompt, profile.prompt)
     return usual._replace(
         depth=depth, prompt=prompt, answer=min(usual.answer, profile.generation),
-        result=min(usual.result, prompt // (RESULTS + 2)),
+        result=min(usual.result, prompt // (RESULTS + 2)), look=min(usual.look, prompt * 2 // 5),
     )  # fmt: skip

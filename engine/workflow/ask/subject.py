@@ -3,206 +3,47 @@
 Equal moments give equal results, whatever was asked before: what is kept only saves time.
 """
 
-from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from hashlib import sha256
-from typing import NamedTuple
 
-from backcast.domain.budget import ModelProfile
-from backcast.domain.errors import BackcastError, DamagedError, InputError
-from backcast.domain.events import (
-    ChecksRan,
-    Committed,
-    MessageReceived,
-    ModelReplied,
-    TaskStarted,
-    ToolCalled,
-    ToolReturned,
-    WorkflowEvent,
-)
+from backcast.domain.errors import BackcastError, InputError
 from backcast.domain.graph import Graph
-from backcast.domain.json_text import json_text
-from backcast.domain.moment import Moment
-from backcast.domain.node import SYMBOLS, kind_of, name_of, node_id, path_of
-from backcast.domain.policy import DEFAULT
+from backcast.domain.node import SYMBOLS, kind_of, node_id, path_of
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.request import Request
 from backcast.engine.context.search import Document, search_words
 from backcast.engine.context.search.words import WordCounts, words
+from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.history.kept_graph import graph_at
 from backcast.engine.history.moments import asked_at
-from backcast.engine.history.snapshots import state_at
 from backcast.engine.history.task_states import TaskStates, states_at
-from backcast.engine.log.store import EventStore
-from backcast.engine.models.tokenizers import Tokenizer
+from backcast.engine.workflow.ask.nodes import EVENT, SubjectNodes, parted
 from backcast.projections import dependency_graph
 
-EVENT = "event"
-"The kind of a node that is an event of the log with a text."
 HITS, FIRST_HITS = 8, 4
 "Nodes that a search finds, and that are shown at the beginning."
+APART = 16
+"Tokens that the two may take more together."
 CHUNK = 60
 "Lines of a part of a file that is found by itself, as nothing names its parts."
-NEAR = 3
-"Names that an error about a wrong one tells."
-LOOK = DEFAULT.model_copy(
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z_0-9]{3,}")
+LOOK = STRATEGIES["no-cache"].model_copy(
     update={"name": "look", "recalled": 0.0, "news": 0, "plans": "off", "keep": False}
 )
 "The policy of what is shown at the beginning: the subject's own code alone."
 
 
-class NodeText(NamedTuple):
-    """The text of a node as of the moment."""
-
-    node: str
-    text: str
-    version: int
-    "The version of the event that brought it."
-    first: int = 1
-    "The number of its first line in its module."
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the text."""
-        return sha256(self.text.encode(errors="surrogatepass")).hexdigest()
-
-
-class Subject:
-    """A view of one task's log as of a moment."""
-
-    def __init__(
-        self,
-        store: EventStore,
-        task: str,
-        moment: Moment,
-        profile: ModelProfile,
-        counter: Tokenizer,
-    ) -> None:
-        self.store, self.task, self.moment = store, task, moment
-        self.profile, self.counter = profile, counter
-        self._texts: dict[str, str] = {}
-        self._looks: dict[tuple[str, str, int], str] = {}
-
-    # What is there
-
-    @cached_property
-    def state(self) -> dependency_graph.State:
-        """The modules as of the moment."""
-        found: dependency_graph.State = state_at(
-            self.store, dependency_graph, self.task, self.moment
-        )
-        return found
-
-    @cached_property
-    def paths(self) -> Sequence[str]:
-        """The paths of the modules whose text is known, sorted."""
-        modules = self.state.modules
-        return [
-            path
-            for path in sorted(modules)
-            if not modules[path].deleted and modules[path].source is not None
-        ]
-
-    @cached_property
-    def events(self) -> dict[int, str]:
-        """The texts of the events that have one, by version."""
-        found = dict[int, str]()
-        for event in self.store.read(self.task, moment=self.moment):
-            if text := self._said(event):
-                found[event.version] = text
-        return found
-
-    def _said(self, event: WorkflowEvent) -> str:
-        """Return what an event tells in words; empty where that is nothing."""
-        match event.fact:
-            case Committed(sha=sha, message=message):
-                return f"commit {sha[:10]}: {message}"
-            case TaskStarted(goal=str(goal)):
-                return f"goal: {goal}"
-            case MessageReceived(role=role, text=str(ref)):
-                return f"{role}: {self._body(ref)}"
-            case ModelReplied(text=str(ref)):
-                return f"model: {self._body(ref)}"
-            case ToolCalled(tool=tool, arguments=arguments):
-                return f"call of {tool}: {json_text(arguments)}"
-            case ToolReturned() as fact if fact.output or fact.message:
-                output = self._body(fact.output) if fact.output else fact.message or ""
-                return f"result of {fact.tool or 'a tool'}: {output}"
-            case ChecksRan() as fact:
-                return f"checks: {fact.passed} passed, {fact.failed} failed\n{fact.preview or ''}"
-        return ""
-
-    def _body(self, ref: str) -> str:
-        try:
-            return self.store.get(ref).decode(errors="replace")
-        except (DamagedError, ValueError):
-            return ""
-
-    def text(self, path: str) -> str:
-        """Return the text of a module that is there."""
-        if path not in self._texts:
-            self._texts[path] = self._body(self.state.modules[path].source or "")
-        return self._texts[path]
-
-    # Nodes
-
-    def node(self, named: str) -> NodeText:
-        """Return a node's text; `InputError` where there is none such, with those that are near.
-
-        A bare path, or a wrong kind before a right name, is understood.
-        """
-        named = named.strip()
-        if named.startswith(f"{EVENT}:"):
-            return self._event(named)
-        path, name = _parted(named)
-        if path not in self.paths:
-            raise InputError(f"there is no {named!r} here{self._near(named)}")
-        version = self.state.modules[path].version
-        if not name:
-            return NodeText(node_id("module", path), self.text(path), version)
-        lines = dependency_graph.lines_of(self.state, path).get(name)
-        if lines is None:
-            raise InputError(f"{path} has no {name!r}{self._near(named)}")
-        kind = (self.state.modules[path].facets.get(f"sig:{name}") or ("function",))[0]
-        cut = self.text(path).splitlines(keepends=True)[lines[0] - 1 : lines[1]]
-        return NodeText(node_id(kind, path, name), "".join(cut), version, lines[0])
-
-    def _event(self, named: str) -> NodeText:
-        number = named.removeprefix(f"{EVENT}:")
-        version = int(number) if number.isdecimal() and len(number) < 12 else 0
-        if version not in self.events:
-            near = sorted(self.events, key=lambda other: (abs(other - version), other))[:NEAR]
-            hint = f"; near it: {', '.join(f'event:{n}' for n in sorted(near))}" if near else ""
-            raise InputError(f"there is no {named!r} with a text here{hint}")
-        return NodeText(f"{EVENT}:{version}", self.events[version], version)
-
-    def _near(self, named: str) -> str:
-        path, name = _parted(named)
-        if path in self.paths:
-            names = sorted(dependency_graph.lines_of(self.state, path))
-            last = name.rpartition(".")[2]
-            near = [one for one in names if one.rpartition(".")[2] == last]
-            near += get_close_matches(name, names, NEAR, 0.4)
-            found = [node_id("function", path, one) for one in dict.fromkeys(near)]
-        else:
-            base = path.rpartition("/")[2]
-            near = [one for one in self.paths if one.rpartition("/")[2] == base]
-            near += get_close_matches(path, self.paths, NEAR, 0.4)
-            found = [node_id("module", one) for one in dict.fromkeys(near)]
-        if not found:
-            return ": list or search shows what is there"
-        return f"; near it: {', '.join(found[:NEAR])}"
-
-    # Actions
+class Subject(SubjectNodes):
+    """A view of one task's log as of a moment, and what can be looked at in it."""
 
     def list(self, under: str) -> str:
         """Return what is below a path: folders and modules; of a module what is in it."""
         asked = under.strip()
         if asked.startswith(f"{EVENT}:") or asked == EVENT:
             return self._listed_events(asked)
-        path = _parted(asked)[0].strip("/").removeprefix("./")
+        path = parted(asked)[0].strip("/").removeprefix("./")
         if path in self.paths:
             return self._outlined(path)
         prefix = f"{path}/" if path and path != "." else ""
@@ -253,7 +94,25 @@ class Subject:
         if not asked:
             raise InputError("needed words to search for, found none")
         hits = search_words(self._documents, query, count, self._counted)
-        return "\n".join(self._found(hit.id, asked) for hit in hits) or "nothing holds these words"
+        nodes = dict.fromkeys([*self._named(query)[: count // 2], *(hit.id for hit in hits)])
+        found = (self._found(node, asked) for node in list(nodes)[:count])
+        return "\n".join(dict.fromkeys(found)) or "nothing holds these words"
+
+    def _named(self, query: str) -> Sequence[str]:
+        """Return the nodes whose own name some words have, those of the rarest name first."""
+        wanted = dict.fromkeys(IDENTIFIER.findall(query))
+        found = [self._definitions[name] for name in wanted if name in self._definitions]
+        return [node for nodes in sorted(found, key=len) for node in nodes]
+
+    @cached_property
+    def _definitions(self) -> Mapping[str, Sequence[str]]:
+        """The nodes of each name, without what it belongs to."""
+        known = dict[str, list[str]]()
+        for path in self.paths:
+            for name in sorted(dependency_graph.lines_of(self.state, path)):
+                kind = (self.state.modules[path].facets.get(f"sig:{name}") or ("function",))[0]
+                known.setdefault(name.rpartition(".")[2], []).append(node_id(kind, path, name))
+        return known
 
     @cached_property
     def _counted(self) -> WordCounts:
@@ -312,14 +171,20 @@ class Subject:
             self._looks[key] = self._looked(*key)
         return self._looks[key]
 
+    @cached_property
+    def _looks(self) -> dict[tuple[str, str, int], str]:
+        return {}
+
     def _looked(self, question: str, about: str, tokens: int) -> str:
         if about.startswith(f"{EVENT}:"):
             return self.read(about)[1]
         found = self.search(question, FIRST_HITS) if words(question) and not about else ""
+        # The best stands next to the question: small models hold to what they have read last.
+        found = "\n".join(_under_path(line) for line in reversed(found.splitlines()))
         if not self.paths:
             return found
         target = about if kind_of(about) in ("module", *SYMBOLS) else ""
-        tokens = max(1, tokens - self.counter.count(found))
+        tokens = max(1, tokens - self.counter.count(found) - APART)
         request = Request(target, question, (target,) if target else ())
         try:
             profile = self.profile.with_context(max(1, min(tokens, self.profile.context)))
@@ -327,7 +192,7 @@ class Subject:
             shown = ContextBuilder(profile, cache, LOOK).build(states, graph, request).text
         except BackcastError:  # the window is too small for the builder's own frame
             shown = ""
-        return "\n\n".join(filter(None, [found, shown]))
+        return "\n\n".join(filter(None, [shown, found]))
 
     @cached_property
     def _known(self) -> tuple[TaskStates, Graph, BuildCache]:
@@ -338,27 +203,13 @@ class Subject:
         graph = graph_at(store, task, moment, states.graph)
         return states, graph, BuildCache(self.counter, store.get)
 
-    # Quotes
 
-    def quoted(self, named: str, text: str) -> tuple[NodeText | None, str]:
-        """Return a quote's node, and why the quote is not proven; empty where it is.
-
-        White space may differ.
-        """
-        try:
-            found = self.node(named)
-        except InputError as error:
-            return None, str(error)
-        wanted = " ".join(text.split())
-        if not wanted:
-            return found, "it quotes nothing"
-        if wanted in " ".join(found.text.split()):
-            return found, ""
-        return found, f"{found.node} does not hold this text"
-
-
-def _parted(named: str) -> tuple[str, str]:
-    """Return the path and the name of a node, whatever its kind; of a bare path too."""
-    known = ("module", *SYMBOLS, "attribute")
-    node = named if kind_of(named) in known and ":" in named else f"module:{named}"
-    return path_of(node), name_of(node)
+def _under_path(hit: str) -> str:
+    """Return what a search found with the path above it, as code is shown."""
+    node, mark, line = hit.partition(": ")
+    is_event = node.startswith(f"{EVENT}:")
+    return (
+        hit
+        if is_event or not mark
+        else f"## {path_of(node.partition(' line ')[0])}\n{line}  [{node}]"
+    )

@@ -1,11 +1,13 @@
 """The prompt of a question's next step: a function of what stands in the log, and of nothing else.
 
-What stays comes first: how to answer, the question, then each action with its result, in order. A
-prompt never has more tokens than its limit: where not all results fit, the oldest are only named.
+What stays comes first: how to reply, what a search for the question's words finds, then each action
+with its result, in order; the question stands last, as what is read last is answered. Where only an
+answer is allowed, no action is spoken of. A prompt never has more tokens than its limit: where not
+all results fit, the oldest are only named.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
@@ -20,21 +22,36 @@ from backcast.engine.workflow.ask.actions import ACTIONS, ASKING
 from backcast.projections import questions
 from backcast.projections.questions import OpenQuestion, QuestionTurn
 
-VERSION = 1
+VERSION = 2
 "Grows when the same questions would give another prompt."
 LOOK = "look"
 REPEATED = "you have asked this already; its result stands above"
 "The tool of what is shown at the beginning."
 SYSTEM = (
-    "You find the answer to a question about a project that is too large to be shown. Each of your"
-    " replies is one JSON object with an action and its fields; what it brings is shown to you, and"
-    " you reply again. answer (text, quotes) is the end: as soon as something shown answers the"
-    " question, say so shortly, and quote the lines that show it, word for word, with their nodes."
-    " search (words) finds functions, classes and modules. read (node, first, last) shows lines of"
-    " a module:PATH, or a function:PATH::NAME whole. list (under) shows what a folder or a module"
-    " holds. ask (question, about) has somebody else answer a smaller question, ask_many"
-    " (questions) several at once. Say nothing that you have not read."
+    "Answer the question about the project below in one short sentence, as JSON with an action,"
+    " which is answer, a text, and quotes: lines that show it, word for word, each with its node."
 )
+FORMS: Mapping[str, str] = {
+    "answer": (
+        '{"action": "answer", "text": ..., "quotes": [{"node": ..., "text": ...}]} as soon as what'
+        " is shown answers the question."
+    ),
+    "search": '{"action": "search", "words": ...} finds functions, classes and modules.',
+    "read": (
+        '{"action": "read", "node": ...} shows a node whole; with "first": 10, "last": 90 such'
+        " lines of its module."
+    ),
+    "list": '{"action": "list", "under": ...} shows what a folder or a module holds.',
+    "ask": (
+        '{"action": "ask", "question": ..., "about": ...} has somebody else answer a smaller'
+        " question, about a node or about nothing particular."
+    ),
+    "ask_many": (
+        '{"action": "ask_many", "questions": [{"question": ..., "about": ...}]} has several'
+        " answered at once."
+    ),
+}  # fmt: skip
+"How each action is written, and what it is for."
 POLICY = Policy(name="ask", version=VERSION, system=SYSTEM, texts={TASK: ""})
 "The policy that a question's prompts record: the words around them."
 
@@ -79,19 +96,22 @@ class StepBuilder:
         self, state: questions.State, question: OpenQuestion, allowed: tuple[str, ...]
     ) -> Context:
         limit = min(state.limits.get("prompt", self.profile.prompt), self.profile.prompt)
-        head, turns = self._item(f"question:{question.name}", _asked(question)), question.turns
-        tail = self._item(f"next:{question.name}", _next(state, question, allowed))
+        turns, only = question.turns, allowed == ("answer",)
+        head = [] if only else [self._item("actions:", _forms(allowed))]
+        tail = self._item(f"question:{question.name}", _asked(question))
+        if only:
+            turns = tuple(turn for turn in turns if turn.message != REPEATED)
         shown = [self._turn(question, turn) for turn in turns]
-        context = self._of([head, *shown, tail])
+        context = self._of([*head, *shown, tail])
         for place, turn in enumerate(turns):  # the oldest give way first
             if context.tokens <= limit:
                 break
             shown[place] = self._turn(question, turn, whole=False)
-            context = self._of([head, *shown, tail])
+            context = self._of([*head, *shown, tail])
         first = 0
         while context.tokens > limit and first < len(shown):
             first += 1
-            context = self._of([head, *shown[first:], tail])
+            context = self._of([*head, *shown[first:], tail])
         if context.tokens > limit:
             raise BudgetExceededError(context.tokens, limit, ("the words of the question",))
         return context
@@ -155,21 +175,14 @@ def said(turn: QuestionTurn) -> str:
     return " ".join([turn.tool, *(" ".join(text.split()) for text in stated)])[:200]
 
 
+def _forms(allowed: tuple[str, ...]) -> str:
+    return "\n".join(["# Actions", "", *(FORMS[name] for name in allowed)])
+
+
 def _asked(question: OpenQuestion) -> str:
-    about = f"\n\nIt is about {question.about}." if question.about else ""
-    return f"# Question\n\n{question.text}{about}"
-
-
-def _next(state: questions.State, question: OpenQuestion, allowed: tuple[str, ...]) -> str:
-    lines = ["# Now"]
+    lines = list[str]()
     if question.refused:
         lines.append(f"Your last reply was not used: {question.refusal}.")
-    if allowed == ("answer",):
-        lines.append(
-            'Nothing more can be looked up. Reply with {"action": "answer"} and its fields: a short'
-            " text, and quotes, each a node and a text of it."
-        )
-    else:
-        lines.append(f'Reply with {{"action": ...}} and its fields, one of {", ".join(allowed)}.')
-    lines.append(f"The question is: {question.text}")
+    about = f" (It is about {question.about}.)" if question.about else ""
+    lines.append(f"Question: {question.text}{about}")
     return "\n\n".join(lines)
