@@ -38,6 +38,46 @@ class TasksRead(Fact):
     "What somebody else had changed meanwhile."
 
 
+class PromptPart(BaseModel):
+    """A section of an agent's prompt: its levels, and the one that is shown."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = ""
+    group: str = ""
+    "kept, delta or surroundings: in which stage it may be lowered."
+    level: int = 0
+    "The level that is shown, counted from 0."
+    levels: tuple[BlobRef, ...] = ()
+    "Its texts, the most detailed first; that of an empty one leaves the section out."
+    tokens: int = 0
+    "Of the level that is shown."
+
+
+class BuiltPrompt(BaseModel):
+    """What an agent's prompt was built of; its bytes follow from the parts and their levels."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    parts: tuple[PromptPart, ...] = ()
+    stage: str = ""
+    "whole, delta, surroundings, or rules and objective: how far it was lowered."
+    room: int = 0
+    "The most tokens that it may have, a share of the window."
+    window: int = 0
+    tokenizer: str = ""
+    "The id of the tokenizer."
+    prefix: BlobRef | None = None
+    "What stands before all that differs between tasks."
+    prefix_tokens: int = 0
+    stood_at: int = 0
+    "The last version of the run that its ledger was folded from."
+    in_its_place: int | None = None
+    "Tokens of the list, the answers and the test outputs that the ledger stands for."
+    version: int = 1
+    "Of the code that made the sections."
+
+
 class DispatchStarted(Fact):
     """An agent is about to be started: whatever comes of it, this stands in the log before."""
 
@@ -64,6 +104,9 @@ class DispatchStarted(Fact):
     "The word that the agent's processes carry in their environment, and its result must repeat."
     prompt: BlobRef | None = None
     prompt_tokens: int | None = None
+    "As they were counted before it started."
+    built: BuiltPrompt | None = None
+    "None in logs from before prompts were built of parts."
     command: tuple[str, ...] = ()
     recorded_as: str | None = None
     "The task under which a proxy records the agent's own calls; None without a proxy."

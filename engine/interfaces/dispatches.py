@@ -31,7 +31,8 @@ def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
 
     files = [Path(sqlite_file(url))] if scheme_of(url) == "sqlite" else []
     source = source_at(options["repo"], [tasks, *files])
-    limits = {name: options[name] for name in ("seconds", "silence") if options[name]}
+    limits = {name: options[name] for name in ("seconds", "silence", "window")
+              if options[name]}  # fmt: skip
     forms = []
     for named in filter(None, (options["implementer"], options["reviewer"])):
         form = agent_of(named, options["own"]).model_copy(update=limits)

@@ -90,6 +90,16 @@ class AgentForm(BaseModel):
     files: dict[str, str] = {}
     server: ServerForm = ServerForm()
     output: OutputForm = OutputForm()
+    schema_arguments: tuple[str, ...] = ()
+    "Arguments that hold its result to a JSON schema: `{schema_file}` or `{schema}`; empty if none."
+    reads: tuple[str, ...] = ()
+    "Files of rules of a project that it reads by itself, which its prompt need not show."
+    window: int = Field(default=32_768, ge=1024)
+    "Tokens that its model reads."
+    fill: float = Field(default=0.6, gt=0, le=1)
+    "The share of the window that a prompt may have: it adds its own words and its tools."
+    tokenizer: str = "upper-bound"
+    "How its model counts; a bound that no model exceeds where it is not known."
     install: str = ""
     "How to get it."
     seconds: float = Field(default=1800, gt=0)

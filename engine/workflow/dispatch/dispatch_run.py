@@ -53,6 +53,8 @@ class DispatchRun:
         self.state: dispatches.State = dispatches.initial
         self.spending: spending.State = spending.initial
         self.goal = ""
+        self.listed: dict[str, tuple[tuple[str, ...], tuple[str, str]]] = {}
+        "Of each commit its paths, and the file of its project's rules."
         self.read_on()
 
     @property

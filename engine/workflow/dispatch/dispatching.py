@@ -14,7 +14,7 @@ from backcast.domain.dispatch_events import (
     DispatchStarted,
     ResultClaimed,
 )
-from backcast.domain.dispatch_prompt import BLOCKS, PromptParts, prompt_text
+from backcast.domain.dispatch_prompt import BLOCKS
 from backcast.domain.dispatch_results import read_result
 from backcast.domain.errors import InputError
 from backcast.domain.events import CallCost, Fact
@@ -23,7 +23,7 @@ from backcast.domain.task_list import ListedTask
 from backcast.engine.log.blobs import Blob
 from backcast.engine.workflow.dispatch.agent_run import AgentOrders, AgentRun
 from backcast.engine.workflow.dispatch.agents import AgentForm, filled, prepared, program_of
-from backcast.engine.workflow.dispatch.assignments import Assignment, assignment_of, details_of
+from backcast.engine.workflow.dispatch.assignments import Assignment, assignment_of
 from backcast.engine.workflow.dispatch.budget import CallCounter, admitted
 from backcast.engine.workflow.dispatch.checking import (
     Finding,
@@ -35,6 +35,7 @@ from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun
 from backcast.engine.workflow.dispatch.leftovers import MARK, is_held, new_folder, remove_left
 from backcast.engine.workflow.dispatch.next_step import NextStep
 from backcast.engine.workflow.dispatch.output import AgentOutput, read_output
+from backcast.engine.workflow.dispatch.prompts import prompt_of
 from backcast.engine.workflow.dispatch.source import tasks_within
 from backcast.engine.workflow.dispatch.work_tree import WorkTree
 from backcast.engine.workflow.results import PREVIEW
@@ -51,11 +52,7 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
     if admission.action == "deny":
         return admission.reason
     program = program_of(asked.form, run.source.top)
-    parts = PromptParts(
-        role=asked.role, task_id=item.id, title=item.title, details=details_of(item),
-        attempt=asked.attempt, of=run.settings.attempts, **asked.parts,
-    )  # fmt: skip
-    prompt = prompt_text(parts)
+    prompt = prompt_of(run, item, asked)
     number = len(run.state.dispatches) + 1
     recorded = f"{run.task}.{number}" if run.settings.server else ""
     server = f"{run.settings.server}/backcast/{recorded}" if recorded else ""
@@ -68,22 +65,22 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
         tree = WorkTree(run.source.repository, folder, asked.commit)
         tree.make(asked.patch)
         started = prepared(
-            asked.form, asked.role, prompt, program, home=folder / "home", work=tree.path,
+            asked.form, asked.role, prompt.text, program, home=folder / "home", work=tree.path,
             server=server, mark={MARK: mark},
         )  # fmt: skip
-        body = Blob(prompt.encode(errors="surrogatepass"))
         about = {"reviews": asked.reviews, "repairs": asked.repairs, "recorded_as": recorded}
         about = {name: value for name, value in about.items() if value}
         fact = DispatchStarted(
             item=item.id, title=item.title, role=asked.role, agent=asked.form.name,
             model=asked.form.model, attempt=asked.attempt, repository=str(run.source.top),
-            commit=asked.commit, folder=str(folder), mark=mark, prompt=body.ref,
+            commit=asked.commit, folder=str(folder), mark=mark, prompt=prompt.body.ref,
+            prompt_tokens=prompt.tokens, built=prompt.built,
             command=tuple(word.replace(str(folder), "FOLDER") for word in started.shown),
             seconds=admission.seconds, silence=asked.form.silence, reserved=admission.reserved,
             **about,
         )  # fmt: skip
-        [event] = run.append([fact], [body])
-        run.tell(f"{item.id}: {asked.role} {asked.form.name}, attempt {asked.attempt}")
+        [event] = run.append([fact], [prompt.body, *prompt.blobs])
+        run.tell(f"{item.id}: {asked.role} {asked.form.name}, attempt {asked.attempt}; {prompt}")
         if admission.action == "degrade":
             run.tell(f"{item.id}: {admission.code}: it has {admission.seconds:.0f} s")
         counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest) \
@@ -104,7 +101,7 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
             )
         )
         agent.run()
-        _record(run, item, asked, agent, tree, event.version, prompt, counter)
+        _record(run, item, asked, agent, tree, event.version, counter)
     finally:
         if agent is not None:
             agent.close()
@@ -194,7 +191,7 @@ def settle_cut(run: DispatchRun) -> None:
 
 def _record(
     run: DispatchRun, item: ListedTask, asked: Assignment, agent: AgentRun, tree: WorkTree,
-    version: int, prompt: str, counter: CallCounter | None,
+    version: int, counter: CallCounter | None,
 ) -> None:  # fmt: skip
     """Record how an agent ended, what it left, and what it claims: at once, so none is lost."""
     form, facts, blobs = asked.form, list[Fact](), list[Blob]()
