@@ -12,6 +12,7 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.workflow.dispatch.agents import AgentForm
 from backcast.engine.workflow.dispatch.landing import tip
+from backcast.engine.workflow.dispatch.leaving import Leaving
 from backcast.engine.workflow.dispatch.source import SourceRepository
 from backcast.engine.workflow.dispatch.task_file import TaskFile
 from backcast.engine.workflow.sandbox.run import SandboxLimits
@@ -53,6 +54,7 @@ class DispatchRun:
         self.state: dispatches.State = dispatches.initial
         self.spending: spending.State = spending.initial
         self.goal = ""
+        self._leaving = list[Leaving]()
         self.listed: dict[str, tuple[tuple[str, ...], tuple[str, str]]] = {}
         "Of each commit its paths, and the file of its project's rules."
         self.read_on()
@@ -61,6 +63,16 @@ class DispatchRun:
     def branch(self) -> str:
         """The branch of the repository that holds what is done."""
         return f"backcast/{self.task}"
+
+    def leave(self, leaving: Leaving) -> None:
+        """Have the folder of an agent removed, and do not wait for that."""
+        leaving.begin()
+        self._leaving.append(leaving)
+
+    def settle_leaving(self) -> None:
+        """Wait until the folders of all agents that have ended are gone."""
+        while self._leaving:
+            self._leaving.pop().settle()
 
     def read_on(self) -> None:
         """Fold the events that are new."""

@@ -32,6 +32,7 @@ from backcast.engine.workflow.dispatch.checking import (
     verdict,
 )
 from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun
+from backcast.engine.workflow.dispatch.leaving import Leaving
 from backcast.engine.workflow.dispatch.leftovers import MARK, is_held, new_folder, remove_left
 from backcast.engine.workflow.dispatch.next_step import NextStep
 from backcast.engine.workflow.dispatch.output import AgentOutput, read_output
@@ -56,18 +57,36 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
     number = len(run.state.dispatches) + 1
     recorded = f"{run.task}.{number}" if run.settings.server else ""
     server = f"{run.settings.server}/backcast/{recorded}" if recorded else ""
+    run.settle_leaving()
+    mark = secrets.token_hex(8)
     folder, lock = new_folder(f"{run.source.top} {run.task}")
     agent: AgentRun | None = None
     try:
-        mark = secrets.token_hex(8)
         for name in ("home", "tmp"):
             (folder / name).mkdir()
         tree = WorkTree(run.source.repository, folder, asked.commit)
-        tree.make(asked.patch)
         started = prepared(
             asked.form, asked.role, prompt.text, program, home=folder / "home", work=tree.path,
             server=server, mark={MARK: mark},
         )  # fmt: skip
+        counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest) \
+            if recorded else None  # fmt: skip
+        agent = AgentRun(
+            AgentOrders(
+                folder=folder,
+                work=tree.path,
+                command=started.command,
+                environment=started.environment,
+                prompt=started.prompt,
+                lock=lock,
+                seconds=admission.seconds,
+                silence=asked.form.silence,
+                exceeded=counter.exceeded if counter else lambda: "",
+                lively=(lambda: counter.lively) if counter else lambda: 0.0,
+            )
+        )
+        agent.start_keeper()
+        tree.make(asked.patch)
         about = {"reviews": asked.reviews, "repairs": asked.repairs, "recorded_as": recorded}
         about = {name: value for name, value in about.items() if value}
         fact = DispatchStarted(
@@ -83,31 +102,11 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
         run.tell(f"{item.id}: {asked.role} {asked.form.name}, attempt {asked.attempt}; {prompt}")
         if admission.action == "degrade":
             run.tell(f"{item.id}: {admission.code}: it has {admission.seconds:.0f} s")
-        counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest) \
-            if recorded else None  # fmt: skip
-        agent = AgentRun(
-            AgentOrders(
-                folder=folder,
-                work=tree.path,
-                command=started.command,
-                environment=started.environment,
-                prompt=started.prompt,
-                lock=lock,
-                seconds=admission.seconds,
-                silence=asked.form.silence,
-                exceeded=counter.exceeded if counter else lambda: "",
-                lively=(lambda: counter.lively) if counter else lambda: 0.0,
-                printed=lambda stream, at, part: _printed(run, event.version, stream, at, part),
-            )
-        )
-        agent.run()
+        agent.run(lambda stream, at, part: _printed(run, event.version, stream, at, part))
         _record(run, item, asked, agent, tree, event.version, counter)
     finally:
-        if agent is not None:
-            agent.close()
         os.close(lock)
-        if agent is None or folder.exists():  # else its keeper has cleared away all of it
-            remove_left(str(folder), mark)
+        run.leave(Leaving(agent, folder, mark))
     if agent.outcome == "cancelled":
         raise KeyboardInterrupt
     return ""

@@ -36,10 +36,13 @@ def work(run: DispatchRun) -> str:
     """Work on one task after the other; return why it stopped before the last, or nothing."""
     halted = {item: run.state.at[item] for item in run.state.decided
               if run.state.decided[item].action == "halt"}  # fmt: skip
-    for item in run.items():
-        if stopped := _work_on(run, item, halted.get(item.id, 0)):
-            return f"{item.id}: {stopped}"
-    return ""
+    try:
+        for item in run.items():
+            if stopped := _work_on(run, item, halted.get(item.id, 0)):
+                return f"{item.id}: {stopped}"
+        return ""
+    finally:
+        run.settle_leaving()
 
 
 def _work_on(run: DispatchRun, item: ListedTask, halted: int) -> str:

@@ -85,9 +85,7 @@ class WorkTree:
 
         Files `without` are taken to be as they were.
         """
-        self._ask("add", "--all")
-        for path in without:
-            self._ask("reset", "-q", self.commit, "--", f":(literal){path}", check=False)
+        self._ask("add", "--all", "--", ".", *(f":(exclude,literal){path}" for path in without))
         tree = self._ask("write-tree").decode().strip()
         pair = (self.commit, tree)
         names = self._ask("diff-tree", "-r", "-z", "--no-renames", "--name-status", *pair)
