@@ -38,7 +38,7 @@ class TasksRead(Fact):
     "What somebody else had changed meanwhile."
 
 
-class PromptPart(BaseModel):
+class ShownPart(BaseModel):
     """A section of an agent's prompt: its levels, and the one that is shown."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -54,12 +54,12 @@ class PromptPart(BaseModel):
     "Of the level that is shown."
 
 
-class BuiltPrompt(BaseModel):
+class BuiltParts(BaseModel):
     """What an agent's prompt was built of; its bytes follow from the parts and their levels."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    parts: tuple[PromptPart, ...] = ()
+    parts: tuple[ShownPart, ...] = ()
     stage: str = ""
     "whole, delta, surroundings, or rules and objective: how far it was lowered."
     room: int = 0
@@ -105,7 +105,7 @@ class DispatchStarted(Fact):
     prompt: BlobRef | None = None
     prompt_tokens: int | None = None
     "As they were counted before it started."
-    built: BuiltPrompt | None = None
+    built: BuiltParts | None = None
     "None in logs from before prompts were built of parts."
     command: tuple[str, ...] = ()
     recorded_as: str | None = None
@@ -116,6 +116,8 @@ class DispatchStarted(Fact):
     "The limit of the time in which it says nothing."
     reserved: CallCost | None = None
     "The most that it may cost, set aside before it starts."
+    reserved_calls: int | None = None
+    "Calls of the model that are set aside; None where one stands for the dispatch."
 
 
 class AgentPrinted(Fact):
@@ -198,6 +200,8 @@ class ClaimChecked(Fact):
 
     type = EventType.CLAIM_CHECKED
     dispatch: int
+    commit: str | None = None
+    "The commit upon which it was checked, where that is not the one it began with."
     files: tuple[ChangedFile, ...] = ()
     "The changed files, as git sees them, sorted by path."
     patch: BlobRef | None = None

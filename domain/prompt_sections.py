@@ -53,8 +53,8 @@ def compacted(
         tokens = count(text)
         if tokens <= room:
             return CompactedPrompt(text, tokens, stage, levels)
-    kept = ", ".join(f"{one.name} {count(one.texts[0]):,}" for one in sections
-                     if one.group == KEPT and one.texts[0])  # fmt: skip
+    whole = [section for section in sections if section.group == KEPT and section.texts[0]]
+    kept = ", ".join(f"{section.name} {count(section.texts[0]):,}" for section in whole)
     lacks = f"needed {tokens:,} tokens for what must stand whole ({kept}), found {room:,}"
     return CompactedPrompt("", tokens, stage, levels, lacks)
 

@@ -46,7 +46,7 @@ def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
             tests=options["tests"], attempts=options["attempts"], server=server,
             limits=SandboxLimits(seconds=seconds, cpu_seconds=int(seconds) + 1),
             budget=parsed(options["budget"]) if options["budget"] is not None else Allowance(),
-            only=options["only"],
+            only=options["only"], concurrency=options["concurrency"],
         )  # fmt: skip
         run = DispatchRun(store, name, source, tasks, settings, lambda text: message(escaped(text)))
         for note in source.notes:

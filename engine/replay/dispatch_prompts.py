@@ -7,7 +7,7 @@ folded from the log as it was then, and today's levels choose the same.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from backcast.domain.dispatch_events import BuiltPrompt, DispatchStarted
+from backcast.domain.dispatch_events import BuiltParts, DispatchStarted
 from backcast.domain.dispatch_prompt import LEDGER, VERSION, ledger_texts
 from backcast.domain.errors import BackcastError, InputError, MomentError
 from backcast.domain.prompt_sections import PromptSection, compacted, joined
@@ -67,7 +67,7 @@ def text_of(store: EventStore, ref: str) -> str:
     return store.get(ref).decode(errors="surrogatepass")
 
 
-def sections_in(store: EventStore, built: BuiltPrompt) -> list[PromptSection]:
+def sections_in(store: EventStore, built: BuiltParts) -> list[PromptSection]:
     """Return the recorded sections of a prompt with all of their levels."""
     return [
         PromptSection(part.name, tuple(text_of(store, ref) for ref in part.levels), part.group)

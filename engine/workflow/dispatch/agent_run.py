@@ -93,6 +93,8 @@ class AgentOrders:
     grace: float = GRACE
     exceeded: Callable[[], str] = lambda: ""
     "Names another limit that is reached; asked a few times a second."
+    stopping: Callable[[], bool] = lambda: False
+    "Whether somebody ends all agents; asked a few times a second."
     lively: Callable[[], float] = lambda: 0.0
     "When, by the monotonic clock, it last did something that is seen elsewhere."
 
@@ -211,6 +213,8 @@ class AgentRun:
     def _limit(self, began: float, heard: float) -> tuple[str, str] | None:
         """Return the limit that is reached, with the reason."""
         now, orders = time.monotonic(), self.orders
+        if orders.stopping():
+            return "cancelled", "ended by Ctrl-C"
         if now - began > orders.seconds:
             return "time limit", f"it was not done after {orders.seconds:g} s"
         if now - heard > orders.silence:

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from backcast.domain.dispatch_events import (
     AgentPrinted,
@@ -24,7 +24,7 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.workflow.dispatch.agent_run import AgentOrders, AgentRun
 from backcast.engine.workflow.dispatch.agents import AgentForm, filled, prepared, program_of
 from backcast.engine.workflow.dispatch.assignments import Assignment, assignment_of
-from backcast.engine.workflow.dispatch.budget import CallCounter, admitted
+from backcast.engine.workflow.dispatch.budget import Admission, CallCounter, admitted
 from backcast.engine.workflow.dispatch.checking import (
     Finding,
     differences,
@@ -37,6 +37,7 @@ from backcast.engine.workflow.dispatch.leftovers import MARK, is_held, new_folde
 from backcast.engine.workflow.dispatch.next_step import NextStep
 from backcast.engine.workflow.dispatch.output import AgentOutput, read_output
 from backcast.engine.workflow.dispatch.prompts import prompt_of
+from backcast.engine.workflow.dispatch.side_by_side import LOOK
 from backcast.engine.workflow.dispatch.source import tasks_within
 from backcast.engine.workflow.dispatch.work_tree import WorkTree
 from backcast.engine.workflow.results import PREVIEW
@@ -46,48 +47,90 @@ LISTED = 20
 "Failures that a fact holds."
 
 
+class _Begun(NamedTuple):
+    """A dispatch whose agent may start."""
+
+    agent: AgentRun
+    tree: WorkTree
+    version: int
+    counter: CallCounter | None
+
+
 def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
     """Dispatch an agent by what comes next; return why the budget denies it, or nothing."""
-    asked = assignment_of(run, step)
-    admission = admitted(run.spending, asked.form.seconds)
-    if admission.action == "deny":
-        return admission.reason
+    run.settle_leaving()
+    mark, begun = secrets.token_hex(8), None
+    folder, lock = new_folder(f"{run.source.top} {run.task}")
+    try:
+        with run.turns.lock:  # what is read, set aside and recorded belongs together
+            asked = assignment_of(run, step)
+            admission = _admitted(run, asked)
+            if admission.action == "deny":
+                return admission.reason
+            begun = _begun(run, item, asked, admission, folder, lock, mark)
+        agent, tree, version, counter = begun
+        agent.run(lambda stream, at, part: _printed(run, version, stream, at, part))
+        _record(run, item, asked, agent, tree, version, counter)
+    finally:
+        os.close(lock)
+        run.leave(Leaving(begun and begun.agent, folder, mark))
+    if agent.outcome == "cancelled":
+        raise KeyboardInterrupt
+    return ""
+
+
+def _admitted(run: DispatchRun, asked: Assignment) -> Admission:
+    """Return what a dispatch may spend, once others have settled what it needs."""
+    while True:
+        if run.turns.stopping:
+            raise KeyboardInterrupt
+        open_now = len(dispatches.under_way(run.state))
+        slots = min(run.settings.concurrency, run.turns.waiting() or 1) - open_now
+        late = open_now if run.settings.server else 0
+        found = admitted(run.spending, asked.form.seconds, max(1, slots), late)
+        if found.action != "deny" or not open_now:
+            return found
+        run.turns.changed.wait(LOOK)
+
+
+def _begun(
+    run: DispatchRun, item: ListedTask, asked: Assignment, admission: Admission, folder: Path,
+    lock: int, mark: str,
+) -> _Begun:  # fmt: skip
+    """Fill an agent's folder, start its keeper, and record that it is about to start."""
     program = program_of(asked.form, run.source.top)
     prompt = prompt_of(run, item, asked)
-    number = len(run.state.dispatches) + 1
-    recorded = f"{run.task}.{number}" if run.settings.server else ""
+    recorded = f"{run.task}.{len(run.state.dispatches) + 1}" if run.settings.server else ""
     server = f"{run.settings.server}/backcast/{recorded}" if recorded else ""
-    run.settle_leaving()
-    mark = secrets.token_hex(8)
-    folder, lock = new_folder(f"{run.source.top} {run.task}")
-    agent: AgentRun | None = None
-    try:
-        for name in ("home", "tmp"):
-            (folder / name).mkdir()
-        tree = WorkTree(run.source.repository, folder, asked.commit)
-        started = prepared(
-            asked.form, asked.role, prompt.text, program, home=folder / "home", work=tree.path,
-            server=server, mark={MARK: mark},
-        )  # fmt: skip
-        counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest) \
-            if recorded else None  # fmt: skip
-        agent = AgentRun(
-            AgentOrders(
-                folder=folder,
-                work=tree.path,
-                command=started.command,
-                environment=started.environment,
-                prompt=started.prompt,
-                lock=lock,
-                seconds=admission.seconds,
-                silence=asked.form.silence,
-                exceeded=counter.exceeded if counter else lambda: "",
-                lively=(lambda: counter.lively) if counter else lambda: 0.0,
-            )
+    for name in ("home", "tmp"):
+        (folder / name).mkdir()
+    tree = WorkTree(run.source.repository, folder, asked.commit)
+    started = prepared(
+        asked.form, asked.role, prompt.text, program, home=folder / "home", work=tree.path,
+        server=server, mark={MARK: mark},
+    )  # fmt: skip
+    counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest) \
+        if recorded else None  # fmt: skip
+    agent = AgentRun(
+        AgentOrders(
+            folder=folder,
+            work=tree.path,
+            command=started.command,
+            environment=started.environment,
+            prompt=started.prompt,
+            lock=lock,
+            seconds=admission.seconds,
+            silence=asked.form.silence,
+            stopping=lambda: run.turns.stopping,
+            exceeded=counter.exceeded if counter else lambda: "",
+            lively=(lambda: counter.lively) if counter else lambda: 0.0,
         )
-        agent.start_keeper()
+    )
+    agent.start_keeper()
+    try:
         tree.make(asked.patch)
-        about = {"reviews": asked.reviews, "repairs": asked.repairs, "recorded_as": recorded}
+        about = {"reviews": asked.reviews, "repairs": asked.repairs, "recorded_as": recorded,
+                 "reserved_calls": admission.rest.calls if recorded else None}  # fmt: skip
         about = {name: value for name, value in about.items() if value}
         fact = DispatchStarted(
             item=item.id, title=item.title, role=asked.role, agent=asked.form.name,
@@ -99,17 +142,13 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
             **about,
         )  # fmt: skip
         [event] = run.append([fact], [prompt.body, *prompt.blobs])
-        run.tell(f"{item.id}: {asked.role} {asked.form.name}, attempt {asked.attempt}; {prompt}")
-        if admission.action == "degrade":
-            run.tell(f"{item.id}: {admission.code}: it has {admission.seconds:.0f} s")
-        agent.run(lambda stream, at, part: _printed(run, event.version, stream, at, part))
-        _record(run, item, asked, agent, tree, event.version, counter)
-    finally:
-        os.close(lock)
-        run.leave(Leaving(agent, folder, mark))
-    if agent.outcome == "cancelled":
-        raise KeyboardInterrupt
-    return ""
+    except BaseException:
+        agent.close()
+        raise
+    run.tell(f"{item.id}: {asked.role} {asked.form.name}, attempt {asked.attempt}; {prompt}")
+    if admission.action == "degrade":
+        run.tell(f"{item.id}: {admission.code}: it has {admission.seconds:.0f} s")
+    return _Begun(agent, tree, event.version, counter)
 
 
 def check(run: DispatchRun, version: int) -> None:
@@ -121,13 +160,19 @@ def check(run: DispatchRun, version: int) -> None:
     error = (claimed.message or claimed.error or "") if claimed else "it was ended before"
     finding = Finding()
     patch = run.store.get(ended.patch) if ended.patch else b""
-    commit = ended.commit or found.started.commit or run.source.commit
+    began = ended.commit or found.started.commit or run.source.commit
+    commit, clash = run.base() if found.checked else began, ""
     wanted = ended.outcome == "answered" and claim is not None and claim["status"] == "completed"
     if wanted:
         try:
             with _bare_tree(run, commit) as tree:
+                try:
+                    made = tree.patched(patch, merged=commit != began)
+                except InputError as problem:
+                    clash = str(problem)
+                    raise
                 before = tree.bodies(f"{commit}^{{tree}}")
-                after = tree.bodies(tree.patched(patch))
+                after = tree.bodies(made)
             finding = found_by_tests(before, after, run.settings.tests, run.settings.limits)
         except InputError as problem:
             finding = Finding(notes=(str(problem),))
@@ -135,6 +180,8 @@ def check(run: DispatchRun, version: int) -> None:
     accepted, reason = verdict(
         ended.outcome or "", ended.reason or "", claim, error, ended.files, finding, false
     )
+    if clash:
+        accepted, reason = False, f"its changes do not fit what was done meanwhile: {clash}"
     output = Blob(finding.output)
     ran = {} if finding.passed is None else {
         "passed": finding.passed, "failed": finding.failed, "errors": finding.errors,
@@ -145,6 +192,7 @@ def check(run: DispatchRun, version: int) -> None:
     fact = ClaimChecked(
         dispatch=version, files=ended.files, patch=ended.patch, differences=(*false, *untold),
         accepted=accepted, reason=reason, notes=finding.notes, **ran,
+        **({"commit": commit} if commit != began else {}),
     )  # fmt: skip
     run.append(
         [fact], [output] if ran else [], [version, found.claim] if found.claim else [version]
@@ -153,6 +201,14 @@ def check(run: DispatchRun, version: int) -> None:
     run.tell(f"{item}: {'holds' if accepted else 'does not hold'}: {reason}")
     for difference in fact.differences:
         run.tell(f"{item}: {difference}")
+
+
+def checked_upon(run: DispatchRun, version: int) -> str:
+    """Return the commit upon which the work of a dispatch was checked."""
+    found = run.state.dispatches[version]
+    checked = found.checked.commit if found.checked else None
+    began = found.ended.commit if found.ended else None
+    return checked or began or run.source.commit
 
 
 def settle_cut(run: DispatchRun) -> None:

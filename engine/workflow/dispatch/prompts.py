@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from backcast.domain.dispatch_events import BuiltPrompt, PromptPart
+from backcast.domain.dispatch_events import BuiltParts, ShownPart
 from backcast.domain.dispatch_prompt import (
     LEDGER,
     VERSION,
@@ -32,7 +32,7 @@ class DispatchPrompt(NamedTuple):
     text: str
     tokens: int
     body: Blob
-    built: BuiltPrompt
+    built: BuiltParts
     blobs: tuple[Blob, ...]
 
     def __str__(self) -> str:
@@ -50,7 +50,8 @@ def prompt_of(run: DispatchRun, item: ListedTask, asked: Assignment) -> Dispatch
     """Build the prompt of a dispatch; `InputError` where its rules do not fit the window."""
     form = asked.form
     paths, guides = _project(run, asked.commit, form)
-    states = ledger_states(run.store, run.task, last=run.version)
+    stood_at = run.version
+    states = ledger_states(run.store, run.task, last=stood_at)
     parts = PromptParts(
         role=asked.role, task_id=item.id, title=item.title, details=item.details, guides=guides,
         paths=paths, ledger=ledger_of(run.task, states), attempt=asked.attempt,
@@ -70,15 +71,15 @@ def prompt_of(run: DispatchRun, item: ListedTask, asked: Assignment) -> Dispatch
     stable = joined(sections[:end], found.levels[:end]).rstrip("\n")
     prefix = Blob(stable.encode(errors="surrogatepass"))
     texts = [[Blob(text.encode(errors="surrogatepass")) for text in one.texts] for one in sections]
-    built = BuiltPrompt(
+    built = BuiltParts(
         parts=tuple(
-            PromptPart(name=section.name, group=section.group, level=level,
+            ShownPart(name=section.name, group=section.group, level=level,
                        levels=tuple(blob.ref for blob in blobs),
                        tokens=counter.count(section.texts[level]))
             for section, blobs, level in zip(sections, texts, found.levels, strict=True)
         ),
         stage=found.stage, room=room, window=form.window, tokenizer=counter.id, prefix=prefix.ref,
-        prefix_tokens=counter.count(stable), stood_at=run.version, version=VERSION,
+        prefix_tokens=counter.count(stable), stood_at=stood_at, version=VERSION,
         in_its_place=sum(map(counter.count, _instead(run))),
     )  # fmt: skip
     blobs = (prefix, *(blob for row in texts for blob in row))
