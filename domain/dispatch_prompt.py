@@ -73,6 +73,8 @@ class PromptParts(NamedTuple):
     paths: Sequence[str] = ()
     "The files of the repository, sorted."
     ledger: Ledger | None = None
+    held: bool = False
+    "Whether its answer is held to the schema of a result."
     attempt: int = 1
     of: int = 3
     findings: Sequence[str] = ()
@@ -91,7 +93,7 @@ class PromptParts(NamedTuple):
 def sections_of(parts: PromptParts) -> tuple[PromptSection, ...]:
     """Return the sections of a prompt with their levels, in their order."""
     sections = [PromptSection("rules", (RULES[parts.role],)),
-                PromptSection("contract", (_contract(parts.role),))]  # fmt: skip
+                PromptSection("contract", (_contract(parts.role, held=parts.held),))]  # fmt: skip
     sections += [PromptSection(f"guide {path}", (f"# {path}\n\n{text.strip()}",))
                  for path, text in parts.guides]  # fmt: skip
     if parts.paths:
@@ -140,7 +142,14 @@ def ledger_texts(ledger: Ledger, item: str) -> tuple[str, str, str]:
     return title + "\n".join(whole), title + "\n".join([whole[0], *about]), ""
 
 
-def _contract(role: str) -> str:
+def _contract(role: str, *, held: bool) -> str:
+    if held:
+        return f"""# How to end
+
+Your final answer is one JSON object of this form, with your own values and no other text. Where a
+value shows several words, choose one of them.
+
+{BLOCKS[role]}"""
     return f"""# How to end
 
 The last thing that you say is one block of this form, with your own values and no other text in it.

@@ -1,5 +1,6 @@
 """Agents as data: how each is called, pointed at a server, and read."""
 
+import json
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from backcast.domain.dispatch_results import schema_of
 from backcast.domain.errors import InputError
 from backcast.engine.log.codec import first_problem
 
@@ -164,7 +166,10 @@ def prepared(
         "home": str(home), "work": str(work), "model": form.model or "default", "server": server,
         "prompt": prompt, "prompt_file": str(file),
     }  # fmt: skip
-    parts = [*form.arguments, *form.roles.get(role, ())]
+    parts = [*form.arguments, *form.roles.get(role, ()), *form.schema_arguments]
+    if form.schema_arguments:
+        values |= {"schema": json.dumps(schema_of(role)), "schema_file": str(home / "schema.json")}
+        (home / "schema.json").write_text(values["schema"])
     at_server = form.server.arguments if server else ()
     named = any("{model}" in part for part in at_server)
     parts += [*(form.model_arguments if form.model and not named else ()), *at_server]

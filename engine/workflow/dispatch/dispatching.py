@@ -284,7 +284,8 @@ def _record(
         )
     )  # fmt: skip
     if outcome != "cancelled":
-        result = read_result(said.answer, asked.role, item.id, [BLOCKS[asked.role]])
+        result = read_result(said.answer, asked.role, item.id, [BLOCKS[asked.role]],
+                             held=bool(form.schema_arguments))  # fmt: skip
         read = {"result": result.result} if result.result is not None else {
             "error": result.error, "message": result.message}  # fmt: skip
         facts.append(ResultClaimed(dispatch=version, role=asked.role, notes=result.notes, **read))

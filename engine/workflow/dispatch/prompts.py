@@ -55,7 +55,7 @@ def prompt_of(run: DispatchRun, item: ListedTask, asked: Assignment) -> Dispatch
     parts = PromptParts(
         role=asked.role, task_id=item.id, title=item.title, details=item.details, guides=guides,
         paths=paths, ledger=ledger_of(run.task, states), attempt=asked.attempt,
-        of=run.settings.attempts, **asked.parts,
+        held=bool(form.schema_arguments), of=run.settings.attempts, **asked.parts,
     )  # fmt: skip
     sections = sections_of(parts)
     counter = tokenizer_of(form.tokenizer)
