@@ -103,6 +103,14 @@ def act(what: str) -> str:
             if "Must be fixed:\n- add unit.txt" in PROMPT:
                 Path("unit.txt").write_text("euro\n")
                 return claim(["cart.py", "unit.txt"])
+        case "asks":
+            try:
+                with open("/dev/tty") as terminal:
+                    return terminal.readline()
+            except OSError as error:
+                return f"cannot ask: {error.strerror}"
+        case "login":
+            sys.exit("Please log in first: agent login")
         case "blocked":
             return claim([], status="blocked")
         case "schema":

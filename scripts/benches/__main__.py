@@ -170,12 +170,13 @@ BENCHES = {
     "dispatch": Entry(
         "false claims that complete a task, beside believing them; what is left after kills; the"
         " time beside the agent itself; facts with their times, beside git and ast, and their"
-        " retrieval, beside BM25 over the raw log",
+        " retrieval, beside BM25 over the raw log; real agents, named by BACKCAST_AGENTS",
         {
             "claims": "dispatch_claims",
             "kills": "dispatch_kills",
             "overhead": "dispatch_overhead",
             "facts": "dispatch_facts",
+            "agents": "dispatch_agents",
         },
         "--only claims ../click ../boltons",
         core=True,

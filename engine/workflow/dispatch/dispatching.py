@@ -67,7 +67,13 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
             admission = _admitted(run, asked)
             if admission.action == "deny":
                 return admission.reason
-            begun = _begun(run, item, asked, admission, folder, lock, mark)
+            try:
+                begun = _begun(run, item, asked, admission, folder, lock, mark)
+            except OSError as error:  # of a disk that is full, for instance
+                raise InputError(
+                    f"{folder}: needed a folder for an agent: {error.strerror or error}: make room"
+                    " there, or set TMPDIR, and give the same command again"
+                ) from None
         agent, tree, version, counter = begun
         agent.run(lambda stream, at, part: _printed(run, version, stream, at, part))
         _record(run, item, asked, agent, tree, version, counter)
