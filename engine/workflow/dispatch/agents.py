@@ -154,10 +154,11 @@ def program_of(form: AgentForm, folder: Path) -> str:
 
 def prepared(
     form: AgentForm, role: str, prompt: str, program: str, *, home: Path, work: Path, server: str,
-    mark: Mapping[str, str],
+    mark: Mapping[str, str], phase: str = "",
 ) -> StartedAs:  # fmt: skip
     """Write what an agent needs into its home, and return its command line.
 
+    `phase` names other arguments than those of its role; its result is that of the role.
     `server` is the address of a model's server without /v1; empty for the agent's own.
     """
     file = home / "prompt.txt"
@@ -166,7 +167,7 @@ def prepared(
         "home": str(home), "work": str(work), "model": form.model or "default", "server": server,
         "prompt": prompt, "prompt_file": str(file),
     }  # fmt: skip
-    parts = [*form.arguments, *form.roles.get(role, ()), *form.schema_arguments]
+    parts = [*form.arguments, *form.roles.get(phase or role, ()), *form.schema_arguments]
     if form.schema_arguments:
         values |= {"schema": json.dumps(schema_of(role)), "schema_file": str(home / "schema.json")}
         (home / "schema.json").write_text(values["schema"])
