@@ -568,13 +568,13 @@ def test_two_tasks_of_one_number_are_refused(tmp_path: Path) -> None:
 def test_ctrl_c_at_any_stage_leaves_nothing_and_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    from backcast.engine.workflow.dispatch import dispatch_run, dispatching, loop
+    from backcast.engine.workflow.dispatch import dispatch_run, dispatching, loop, work_tree
 
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     places: dict[str, tuple[Any, str]] = {
-        "WorkTree.make": (dispatching.WorkTree, "make"), "check": (loop, "check"),
+        "WorkTree.make": (work_tree.WorkTree, "make"), "check": (loop, "check"),
         "commit_patch": (loop, "commit_patch"),
         "DispatchRun.mark": (dispatch_run.DispatchRun, "mark"),
     }  # fmt: skip

@@ -209,7 +209,11 @@ def test_a_prompt_that_is_too_long_for_an_argument_is_refused(tmp_path: Path) ->
                  home=tmp_path / "home", work=tmp_path)  # fmt: skip
 
 
-HELD = {**CLAIM, "follow_up_actions": [], "tests": [{**CLAIM["tests"][0], "failures": []}]}
+HELD = {
+    **CLAIM,
+    "follow_up_actions": [],
+    "tests": [{"command": "pytest", "passed": True, "failures": []}],
+}
 
 
 def test_an_agent_that_can_be_held_to_a_schema_is_and_says_its_result_without_markers(

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from backcast.domain.dispatch_events import (
@@ -96,7 +97,7 @@ def _worked(folder: Path, place: Path, name: str, count: int) -> dict[str, int]:
             "same": sum(verdict.holds for verdict in verdicts)}  # fmt: skip
 
 
-def _counted(facts: list[object]) -> dict[str, int]:
+def _counted(facts: Sequence[object]) -> dict[str, int]:
     """Return false claims, those that completed a task, done tasks, and tokens of ledgers."""
     claims = {fact.dispatch for fact in facts if isinstance(fact, ResultClaimed)
               and fact.result and fact.result.get("status") == "completed"}  # fmt: skip
