@@ -38,7 +38,7 @@ class TasksRead(Fact):
     "What somebody else had changed meanwhile."
 
 
-class ShownPart(BaseModel):
+class DispatchPart(BaseModel):
     """A section of an agent's prompt: its levels, and the one that is shown."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -59,7 +59,7 @@ class BuiltParts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    parts: tuple[ShownPart, ...] = ()
+    parts: tuple[DispatchPart, ...] = ()
     stage: str = ""
     "whole, delta, surroundings, or rules and objective: how far it was lowered."
     room: int = 0

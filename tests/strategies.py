@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from backcast.domain.dispatch_events import BuiltParts, ChangedFile, ReadTask, ShownPart
+from backcast.domain.dispatch_events import BuiltParts, ChangedFile, ReadTask, DispatchPart
 from backcast.domain.events import (
     AnswerOrigin,
     AnswerQuote,
@@ -154,7 +154,9 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
     | st.builds(
         BuiltParts,
         parts=st.lists(
-            st.builds(ShownPart, name=json_texts, level=st.integers(0, 3), levels=st.just((REF,))),
+            st.builds(
+                DispatchPart, name=json_texts, level=st.integers(0, 3), levels=st.just((REF,))
+            ),
             max_size=2,
         ).map(tuple),
         stage=json_texts,

@@ -47,7 +47,7 @@ LISTED = 20
 "Failures that a fact holds."
 
 
-class _Begun(NamedTuple):
+class _BegunDispatch(NamedTuple):
     """A dispatch whose agent may start."""
 
     agent: AgentRun
@@ -102,7 +102,7 @@ def _admitted(run: DispatchRun, asked: Assignment) -> Admission:
 def _begun(
     run: DispatchRun, item: ListedTask, asked: Assignment, admission: Admission, folder: Path,
     lock: int, mark: str,
-) -> _Begun:  # fmt: skip
+) -> _BegunDispatch:  # fmt: skip
     """Fill an agent's folder, start its keeper, and record that it is about to start."""
     program = program_of(asked.form, run.source.top)
     prompt = prompt_of(run, item, asked)
@@ -154,7 +154,7 @@ def _begun(
     run.tell(f"{item.id}: {asked.role} {asked.form.name}, attempt {asked.attempt}; {prompt}")
     if admission.action == "degrade":
         run.tell(f"{item.id}: {admission.code}: it has {admission.seconds:.0f} s")
-    return _Begun(agent, tree, event.version, counter)
+    return _BegunDispatch(agent, tree, event.version, counter)
 
 
 def check(run: DispatchRun, version: int) -> None:

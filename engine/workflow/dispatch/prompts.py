@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from backcast.domain.dispatch_events import BuiltParts, ShownPart
+from backcast.domain.dispatch_events import BuiltParts, DispatchPart
 from backcast.domain.dispatch_prompt import (
     LEDGER,
     VERSION,
@@ -73,7 +73,7 @@ def prompt_of(run: DispatchRun, item: ListedTask, asked: Assignment) -> Dispatch
     texts = [[Blob(text.encode(errors="surrogatepass")) for text in one.texts] for one in sections]
     built = BuiltParts(
         parts=tuple(
-            ShownPart(name=section.name, group=section.group, level=level,
+            DispatchPart(name=section.name, group=section.group, level=level,
                        levels=tuple(blob.ref for blob in blobs),
                        tokens=counter.count(section.texts[level]))
             for section, blobs, level in zip(sections, texts, found.levels, strict=True)
