@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from backcast.domain.dispatch_events import BuiltParts, ChangedFile, ReadTask, DispatchPart
+from backcast.domain.dispatch_events import BuiltParts, ChangedFile, DispatchPart, ReadTask
 from backcast.domain.events import (
     AnswerOrigin,
     AnswerQuote,
