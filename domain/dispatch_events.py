@@ -74,6 +74,46 @@ class RoutedTo(BaseModel):
     "The chance with which the agent that began was chosen; None where nothing was by chance."
 
 
+class DispatchPart(BaseModel):
+    """A section of an agent's prompt: its levels, and the one that is shown."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = ""
+    group: str = ""
+    "kept, delta or surroundings: in which stage it may be lowered."
+    level: int = 0
+    "The level that is shown, counted from 0."
+    levels: tuple[BlobRef, ...] = ()
+    "Its texts, the most detailed first; that of an empty one leaves the section out."
+    tokens: int = 0
+    "Of the level that is shown."
+
+
+class BuiltParts(BaseModel):
+    """What an agent's prompt was built of; its bytes follow from the parts and their levels."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    parts: tuple[DispatchPart, ...] = ()
+    stage: str = ""
+    "whole, delta, surroundings, or rules and objective: how far it was lowered."
+    room: int = 0
+    "The most tokens that it may have, a share of the window."
+    window: int = 0
+    tokenizer: str = ""
+    "The id of the tokenizer."
+    prefix: BlobRef | None = None
+    "What stands before all that differs between tasks."
+    prefix_tokens: int = 0
+    stood_at: int = 0
+    "The last version of the run that its ledger was folded from."
+    in_its_place: int | None = None
+    "Tokens of the list, the answers and the test outputs that the ledger stands for."
+    version: int = 1
+    "Of the code that made the sections."
+
+
 class DispatchStarted(Fact):
     """An agent is about to be started: whatever comes of it, this stands in the log before."""
 
@@ -100,6 +140,9 @@ class DispatchStarted(Fact):
     "The word that the agent's processes carry in their environment, and its result must repeat."
     prompt: BlobRef | None = None
     prompt_tokens: int | None = None
+    "As they were counted before it started."
+    built: BuiltParts | None = None
+    "None in logs from before prompts were built of parts."
     command: tuple[str, ...] = ()
     recorded_as: str | None = None
     "The task under which a proxy records the agent's own calls; None without a proxy."
@@ -111,6 +154,8 @@ class DispatchStarted(Fact):
     "The most that it may cost, set aside before it starts."
     routed: RoutedTo | None = None
     "Why this agent, where a policy chose it."
+    reserved_calls: int | None = None
+    "Calls of the model that are set aside; None where one stands for the dispatch."
 
 
 class AgentPrinted(Fact):
@@ -193,6 +238,8 @@ class ClaimChecked(Fact):
 
     type = EventType.CLAIM_CHECKED
     dispatch: int
+    commit: str | None = None
+    "The commit upon which it was checked, where that is not the one it began with."
     files: tuple[ChangedFile, ...] = ()
     "The changed files, as git sees them, sorted by path."
     patch: BlobRef | None = None

@@ -1,13 +1,18 @@
 """What an agent is told: first what holds for every task, then the task, then what happened.
 
 Nothing that differs between dispatches stands before the task, so that a server keeps what it has
-read of it.
+read of it. The ledger stands for the files and outputs that it was folded from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from backcast.domain.dispatch_results import BEGIN, END
+from backcast.domain.ledger import Ledger
+from backcast.domain.prompt_sections import DELTA, SURROUNDINGS, PromptSection, pruned
+
+VERSION = 1
+"Grows when equal parts would give other sections."
 
 BLOCKS = {
     "implementer": """{
@@ -49,10 +54,11 @@ Rules:
 - Approve only what needs no further change. You cannot approve what fails its tests.""",
 }
 "The rules of each role, which stand first and whole in every prompt."
-LONGEST_PATCH = 40_000
-"Characters of a patch that a reviewer's prompt shows; the whole lies in the folder."
-SHOWN_FAILURES = 8
-LONGEST_FAILURE = 800
+LONGEST_VALUE = 240
+"Characters of a value of the delta once it is pruned."
+STABLE = ("rules", "contract", "guide", "map")
+"The first words of the sections that stand before the task."
+LEDGER = "ledger"
 
 
 class PromptParts(NamedTuple):
@@ -64,6 +70,11 @@ class PromptParts(NamedTuple):
     details: str = ""
     guides: Sequence[tuple[str, str]] = ()
     "Files of rules that the project has, by path."
+    paths: Sequence[str] = ()
+    "The files of the repository, sorted."
+    ledger: Ledger | None = None
+    held: bool = False
+    "Whether its answer is held to the schema of a result."
     attempt: int = 1
     of: int = 3
     findings: Sequence[str] = ()
@@ -71,27 +82,74 @@ class PromptParts(NamedTuple):
     failures: Sequence[str] = ()
     fixes: Sequence[str] = ()
     "What a reviewer requires."
+    issues: Sequence[str] = ()
+    "Each fault that a reviewer names."
     claim: str = ""
     patch: str = ""
     mending: str = ""
     "Why a result could not be read: only that is to be mended."
 
 
-def prompt_text(parts: PromptParts) -> str:
-    """Return the prompt of a dispatch."""
-    sections = [RULES[parts.role], _contract(parts.role)]
-    sections += [f"# {path}\n\n{text.strip()}" for path, text in parts.guides]
-    sections.append(f"# Task {parts.task_id}\n\n{parts.title}\n{parts.details}".rstrip())
-    if parts.role == "reviewer":
-        sections.append(_work(parts))
-    elif parts.mending:
-        sections.append(_mending(parts))
-    elif parts.attempt > 1:
-        sections.append(_retry(parts))
-    return "\n\n".join(section for section in sections if section) + "\n"
+def sections_of(parts: PromptParts) -> tuple[PromptSection, ...]:
+    """Return the sections of a prompt with their levels, in their order."""
+    sections = [PromptSection("rules", (RULES[parts.role],)),
+                PromptSection("contract", (_contract(parts.role, held=parts.held),))]  # fmt: skip
+    sections += [PromptSection(f"guide {path}", (f"# {path}\n\n{text.strip()}",))
+                 for path, text in parts.guides]  # fmt: skip
+    if parts.paths:
+        sections.append(PromptSection("map", map_texts(parts.paths), SURROUNDINGS))
+    task = f"# Task {parts.task_id}\n\n{parts.title}\n{parts.details}".rstrip()
+    sections.append(PromptSection("task", (task,)))
+    if parts.ledger is not None:
+        texts = ledger_texts(parts.ledger, parts.task_id)
+        sections.append(PromptSection(LEDGER, texts, DELTA))
+    sections += _happened(parts)
+    return tuple(section for section in sections if section.texts[0])
 
 
-def _contract(role: str) -> str:
+def stable_end(sections: Sequence[PromptSection]) -> int:
+    """Return how many sections stand before all that differs between tasks."""
+    return next((place for place, section in enumerate(sections)
+                 if section.name.partition(" ")[0] not in STABLE), len(sections))  # fmt: skip
+
+
+def map_texts(paths: Sequence[str]) -> tuple[str, str, str]:
+    """Return a map of a repository: its files by folder, or its folders alone, or nothing.
+
+    >>> print(map_texts(["a.py", "pkg/b.py", "pkg/c.py"])[0])
+    # Files of the project
+    <BLANKLINE>
+    ./: a.py
+    pkg/: b.py c.py
+    """
+    folders: dict[str, list[str]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        folders.setdefault(f"{folder or '.'}/", []).append(name)
+    title = "# Files of the project\n\n"
+    rows = [f"{folder}: {' '.join(folders[folder])}" for folder in sorted(folders)]
+    counts = [f"{folder} {len(folders[folder])} files".replace(" 1 files", " 1 file")
+              for folder in sorted(folders)]  # fmt: skip
+    return title + "\n".join(rows), title + "\n".join(counts), ""
+
+
+def ledger_texts(ledger: Ledger, item: str) -> tuple[str, str, str]:
+    """Return the ledgers whole, or what they tell of the task alone, or nothing."""
+    title, whole = "# Where the work stands\n\n", list(ledger.lines())
+    about = [line for line in whole[1:]
+             if line.startswith(("Stalled: ", "Next: ")) or line[4:].startswith(f"{item} ")
+             or line[4:] == item]  # fmt: skip
+    return title + "\n".join(whole), title + "\n".join([whole[0], *about]), ""
+
+
+def _contract(role: str, *, held: bool) -> str:
+    if held:
+        return f"""# How to end
+
+Your final answer is one JSON object of this form, with your own values and no other text. Where a
+value shows several words, choose one of them.
+
+{BLOCKS[role]}"""
     return f"""# How to end
 
 The last thing that you say is one block of this form, with your own values and no other text in it.
@@ -100,6 +158,44 @@ Where a value shows several words, choose one of them.
 {BEGIN}
 {BLOCKS[role]}
 {END}"""
+
+
+def _happened(parts: PromptParts) -> Iterator[PromptSection]:
+    """Yield what happened before: the work to review, or the attempt before."""
+    if parts.mending:
+        yield PromptSection("attempt", (_mending(parts),))
+        if parts.role != "reviewer":
+            return
+    if parts.role == "reviewer":
+        yield PromptSection("attempt", ("# The work",))
+        claim = f"The implementer says: {parts.claim}" if parts.claim else ""
+        yield _lowering("claim", [claim] if claim else [])
+    elif parts.attempt > 1:
+        yield PromptSection("attempt", (_retry(parts),))
+    for name, title, values in (("required fixes", "Must be fixed:", parts.fixes),
+                                ("issues", "The reviewer found:", parts.issues)):  # fmt: skip
+        if values:
+            lines = [f"- {' '.join(value.split())}" for value in values]
+            yield PromptSection(name, ("\n".join([title, *lines]),))
+    found = [f"- {' '.join(value.split())}" for value in parts.findings if value.strip()]
+    yield _lowering("findings", found, "Found:")
+    yield _lowering("failures", [f"- {text}" for text in parts.failures], "Failing tests:")
+    if parts.role == "reviewer":
+        changed = [line.split(" b/", 1)[-1] for line in parts.patch.splitlines()
+                   if line.startswith("diff --git ")]  # fmt: skip
+        names = f"Changed, see `git diff HEAD`: {' '.join(changed)}"
+        whole = f"```diff\n{parts.patch.rstrip()}\n```"
+        yield PromptSection("patch", (whole, names, "The changes: `git diff HEAD`."), DELTA)
+
+
+def _lowering(name: str, values: Sequence[str], title: str = "") -> PromptSection:
+    """Return a section of values: whole, or pruned, or of each its first words."""
+    if not values:
+        return PromptSection(name, ("",), DELTA)
+    first = [pruned(value.split("\n", 1)[0], LONGEST_VALUE // 3) for value in values]
+    levels = (values, [pruned(value, LONGEST_VALUE) for value in values], first)
+    texts = tuple("\n".join([title, *level] if title else level) for level in levels)
+    return PromptSection(name, texts, DELTA)
 
 
 def _retry(parts: PromptParts) -> str:
@@ -114,19 +210,6 @@ def _retry(parts: PromptParts) -> str:
             "Two attempts or more were not accepted, and their changes are gone. Try another",
             "approach than before.",
         ]
-    return "\n".join([*lines, *_found(parts)])
-
-
-def _work(parts: PromptParts) -> str:
-    lines = ["# The work", ""]
-    if parts.claim:
-        lines += [f"The implementer says: {parts.claim}"]
-    lines += _found(parts)
-    patch = parts.patch
-    if len(patch) > LONGEST_PATCH:
-        lines += ["", f"The changes are {len(patch):,} characters long: see `git diff HEAD`."]
-    else:
-        lines += ["", "```diff", patch.rstrip(), "```"]
     return "\n".join(lines)
 
 
@@ -136,17 +219,3 @@ def _mending(parts: PromptParts) -> str:
         f"Your changes are in this folder, as you left them. {parts.mending}.\n"
         "Change nothing more: say only the block, with what you did."
     )
-
-
-def _found(parts: PromptParts) -> list[str]:
-    lines = []
-    for name, values in (("Found", parts.findings), ("Must be fixed", parts.fixes)):
-        if values:
-            lines += ["", f"{name}:", *(f"- {' '.join(value.split())}" for value in values)]
-    if parts.failures:
-        shown = parts.failures[:SHOWN_FAILURES]
-        lines += ["", "Failing tests:"]
-        lines += [f"- {text[:LONGEST_FAILURE]}" for text in shown]
-        if len(parts.failures) > len(shown):
-            lines.append(f"- and {len(parts.failures) - len(shown)} more")
-    return lines

@@ -2,7 +2,8 @@
 
 A task is a list item with a box: `[ ]` to do, `[-]` doing, `[x]` done. Deeper items with boxes are
 its subtasks; the lines below it are its own words, and `_Requirements: 1.1, 2_` among them names
-what it is to meet. Only boxes are ever written; every other byte stays, line ends included.
+what it is to meet, `_Depends: 1.1, 2_` the tasks that must be done before. Only boxes are ever
+written; every other byte stays, line ends included.
 
 >>> tasks = parse_tasks("- [x] 1. Read\\n- [ ] 2. Write\\n  - _Requirements: 1.1_\\n")
 >>> [(task.id, task.status, task.requirements) for task in tasks.tasks]
@@ -24,6 +25,7 @@ BOXES: Mapping[str, str] = {"to do": " ", "doing": "-", "done": "x"}
 _ITEM = re.compile(r"(?P<indent>\ufeff?[ \t]*)[-*+][ \t]+\[(?P<box>[ xX-])\][ \t]+(?P<words>\S.*)")
 _NUMBERED = re.compile(r"(?P<number>\d+(?:\.\d+)*)[.)]?[ \t]+(?P<title>\S.*)")
 _REQUIREMENTS = re.compile(r"[ \t]*[-*+]?[ \t]*_Requirements?:(?P<names>[^\r\n]*?)_?[ \t]*")
+_DEPENDS = re.compile(r"^[ \t]*[-*+]?[ \t]*_Depends(?: on)?:([^\r\n_]*)_?[ \t]*\r?$", re.MULTILINE)
 _FENCE = re.compile(r"[ \t]*(```|~~~)")
 _TAB = 4
 
@@ -105,6 +107,29 @@ def parse_tasks(text: str) -> TaskList:
             )
         lines[task.id] = task.line
     return TaskList(tuple(found))
+
+
+def needed_by(task: ListedTask, tasks: TaskList) -> list[str]:
+    """Return the tasks without parts that a task says must be done before; `InputError` for others.
+
+    >>> tasks = parse_tasks("- [ ] 1. A\\n  - [ ] 1.1 B\\n- [ ] 2. C\\n  - _Depends: 1_\\n")
+    >>> needed_by(tasks.by_id["2"], tasks)
+    ['1.1']
+    """
+    known, found = tasks.by_id, list[str]()
+    names = [name.strip() for line in _DEPENDS.findall(task.details) for name in line.split(",")]
+    for name in filter(None, names):
+        if name not in known:
+            raise InputError(
+                f"tasks: task {task.id} depends on {name!r}: needed a task of the list"
+            )
+        below = [name]
+        while below:
+            first = below.pop(0)
+            parts = [part.id for part in tasks.parts(first)]
+            below[:0] = parts
+            found += [] if parts or first in found else [first]
+    return found
 
 
 def marked(text: str, marks: Mapping[str, str]) -> str:

@@ -64,8 +64,8 @@ def evolve(state: State, event: WorkflowEvent) -> State:
                 outcomes=state.outcomes.set(outcome or "", count),
                 alone=0 if call == state.alone else state.alone,
             )  # fmt: skip
-        case DispatchStarted(reserved=reserved):
-            aside = amounts_of(reserved or CallCost())
+        case DispatchStarted(reserved=reserved, reserved_calls=calls):
+            aside = amounts_of(reserved or CallCost())._replace(calls=max(1, calls or 1))
             return state._replace(open=state.open.set(event.version, aside))
         case DispatchEnded(dispatch=dispatch, cost=cost, calls=calls, outcome=outcome):
             if dispatch not in state.open:

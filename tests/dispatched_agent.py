@@ -106,6 +106,14 @@ def act(what: str) -> str:
             if "Must be fixed:\n- add unit.txt" in PROMPT:
                 Path("unit.txt").write_text("euro\n")
                 return claim(["cart.py", "unit.txt"])
+        case "asks":
+            try:
+                with open("/dev/tty") as terminal:
+                    return terminal.readline()
+            except OSError as error:
+                return f"cannot ask: {error.strerror}"
+        case "login":
+            sys.exit("Please log in first: agent login")
         case "blocked":
             return claim([], status="blocked")
         case "schema":
@@ -114,6 +122,21 @@ def act(what: str) -> str:
             return block(task_id="9.9", status="completed", summary="x")
         case "cut":
             return f"{BEGIN}\n{{"
+        case "part":  # a file for each task; the first one takes longest
+            time.sleep(3.0 if TASK.endswith("1") else 0.5)
+            Path(f"part-{TASK}.txt").write_text(TASK)
+            return claim([f"part-{TASK}.txt"])
+        case "line":  # all of them change the same line
+            time.sleep(2.0 if TASK.endswith("1") else 0.5)
+            file = Path("line.txt")
+            file.write_text(f"{file.read_text().strip()} {TASK}\n")
+            return claim(["line.txt"])
+        case "rival":  # each is good alone, but not together
+            if "# Attempt" in PROMPT:
+                Path("second.txt").write_text("after the first\n")
+                return claim(["second.txt"])
+            Path(f"rival-{TASK}.txt").write_text(TASK)
+            return claim([f"rival-{TASK}.txt"])
         case "loop":
             while True:
                 print("again", flush=True)

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from backcast.domain.dispatch_events import ChangedFile, ReadTask
+from backcast.domain.dispatch_events import BuiltParts, ChangedFile, DispatchPart, ReadTask
 from backcast.domain.events import (
     AnswerOrigin,
     AnswerQuote,
@@ -150,6 +150,18 @@ _PLAIN: dict[str, st.SearchStrategy[Any]] = {
 
 
 _SHAPED: dict[str, st.SearchStrategy[Any]] = {
+    "built": st.none()
+    | st.builds(
+        BuiltParts,
+        parts=st.lists(
+            st.builds(
+                DispatchPart, name=json_texts, level=st.integers(0, 3), levels=st.just((REF,))
+            ),
+            max_size=2,
+        ).map(tuple),
+        stage=json_texts,
+        room=st.integers(0, 99),
+    ),
     "pieces": st.lists(st.tuples(st.text(), st.text()), max_size=2).map(tuple),
     "sections": st.dictionaries(json_texts, st.integers(0, 99), max_size=2),
     "set": facets | st.dictionaries(json_texts, st.lists(json_texts, max_size=2).map(tuple)),

@@ -526,3 +526,80 @@ def test_no_folder_is_taken_for_ours_by_its_place_in_a_log() -> None:
         assert not remove_left(folder, "none")
         assert Path(folder).is_dir()
     assert PREFIX == "backcast-dispatch-"
+
+
+# More of what is bad
+
+
+def test_an_agent_that_asks_on_the_terminal_finds_none(tmp_path: Path) -> None:
+    done = dispatched(tmp_path, "asks")
+    assert done.stopped.startswith("1.1: it has no result that can be read")
+    [ended, _] = done.facts("DISPATCH_ENDED")
+    assert ended["outcome"] == "answered"
+    assert ended["seconds"] < 20
+    with EventStore.open(f"sqlite:///{tmp_path}/backcast.db") as store:
+        assert b"cannot ask: No such device" in store.get(ended["answer"])
+
+
+def test_an_agent_that_needs_a_login_fails_and_what_it_says_is_in_the_log(tmp_path: Path) -> None:
+    done = dispatched(tmp_path, "login")
+    assert "it ended with exit code 1" in done.stopped
+    [printed] = done.facts("AGENT_PRINTED")
+    with EventStore.open(f"sqlite:///{tmp_path}/backcast.db") as store:
+        assert store.get(printed["text"]) == b"Please log in first: agent login\n"
+
+
+def test_a_list_with_windows_line_ends_keeps_them(tmp_path: Path) -> None:
+    place = repository(tmp_path / "cart")
+    (place / "tasks.md").write_bytes(TASKS.replace("\n", "\r\n").encode())
+    git(place, "commit", "-qam", "windows")
+    assert dispatched(tmp_path, "good").stopped == ""
+    expected = TASKS.replace("[ ]", "[x]").replace("\n", "\r\n").encode()
+    assert (place / "tasks.md").read_bytes() == expected
+
+
+def test_two_tasks_of_one_number_are_refused(tmp_path: Path) -> None:
+    place = repository(tmp_path / "cart", "- [ ] 1. Mend\n- [ ] 1. Test\n")
+    assert "needed each task once, found '1' in line 1 too" in refusal(tmp_path, place=place)
+
+
+@pytest.mark.parametrize("stage", ["prompt_of", "WorkTree.make", "_record", "check",
+                                   "commit_patch", "DispatchRun.mark"])  # fmt: skip
+def test_ctrl_c_at_any_stage_leaves_nothing_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    from backcast.engine.workflow.dispatch import dispatch_run, dispatching, loop, work_tree
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    places: dict[str, tuple[Any, str]] = {
+        "WorkTree.make": (work_tree.WorkTree, "make"), "check": (loop, "check"),
+        "commit_patch": (loop, "commit_patch"),
+        "DispatchRun.mark": (dispatch_run.DispatchRun, "mark"),
+    }  # fmt: skip
+    with monkeypatch.context() as patched:
+        patched.setattr(*places.get(stage, (dispatching, stage)), stopped)
+        with pytest.raises(KeyboardInterrupt):
+            dispatched(tmp_path, "good")
+    assert _strays(tmp_path) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+    done = dispatched(tmp_path, "good")
+    assert done.stopped == ""
+    assert len(done.facts("DISPATCH_STARTED")) == 1 + (stage == "_record")
+
+
+def test_a_disk_that_fills_while_a_folder_is_made_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from backcast.engine.workflow.dispatch import dispatching
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dispatching, "prepared", full)
+        with pytest.raises(InputError, match=r"No space left on device: make room there"):
+            dispatched(tmp_path, "good")
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert dispatched(tmp_path, "good").stopped == ""

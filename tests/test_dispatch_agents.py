@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from backcast.domain.dispatch_results import read_result
 from backcast.domain.errors import InputError
 from backcast.engine.workflow.dispatch.agents import FOLDER, AgentForm, agent_of, forms_in, prepared
 from backcast.engine.workflow.dispatch.output import AgentOutput, read_output
@@ -207,6 +208,38 @@ def test_a_prompt_that_is_too_long_for_an_argument_is_refused(tmp_path: Path) ->
         prepared(agent_of("mini"), "implementer", "x" * 131_072, "/bin/mini", server="", mark={},
                  home=tmp_path / "home", work=tmp_path)  # fmt: skip
 
+
+HELD = {
+    **CLAIM,
+    "follow_up_actions": [],
+    "tests": [{"command": "pytest", "passed": True, "failures": []}],
+}
+
+
+def test_an_agent_that_can_be_held_to_a_schema_is_and_says_its_result_without_markers(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "home").mkdir()
+    for name, flag in (("codex", "--output-schema"), ("claude", "--json-schema")):
+        started = prepared(agent_of(name), "reviewer", "x", f"/bin/{name}", server="", mark={},
+                           home=tmp_path / "home", work=tmp_path)  # fmt: skip
+        at = started.command.index(flag)
+        given = started.command[at + 1]
+        schema = json.loads(Path(given).read_text() if given.startswith("/") else given)
+        assert schema["required"] == list(schema["properties"])
+        assert schema["properties"]["assessment"]["enum"] == REVIEWED
+    said = json.dumps(HELD)
+    printed = {
+        "codex": ({"type": "item.completed", "item": {"type": "agent_message", "text": said}},),
+        "claude": ({"type": "result", "result": "Done.", "structured_output": HELD},),
+    }
+    for name, records in printed.items():
+        answer = read_output(agent_of(name).output, lines(*records)).answer
+        assert read_result(answer, "implementer", "1.1", held=True).result == HELD
+        assert read_result(answer, "implementer", "1.1").error == "marker_missing"
+
+
+REVIEWED = ["approved", "needs_changes", "blocked"]
 
 # Real agents
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from backcast.domain.ledger import STALLS, Attempt, Ledger, LedgerItem, Stall, StallPolicy, stall
-from backcast.domain.moment import Moment
+from backcast.domain.moment import NOW, Moment
 from backcast.domain.node import node_id
 from backcast.domain.task_list import ListedTask, TaskList
 from backcast.domain.timed_facts import TimedFact, holding
@@ -33,10 +33,12 @@ class LedgerStates(NamedTuple):
     facts: facts.State
 
 
-def ledger_states(store: EventStore, task_id: str, moment: Moment) -> LedgerStates:
-    """Return the states of a task at a moment; its log is read once."""
+def ledger_states(
+    store: EventStore, task_id: str, moment: Moment = NOW, last: int | None = None
+) -> LedgerStates:
+    """Return the states of a task at a moment, or by its event `last`; its log is read once."""
     folds: Sequence[Any] = (progress, checks, dispatches, facts)
-    events = list(store.read(task_id, moment=moment))
+    events = list(store.read(task_id, moment=moment, last=last))
     return LedgerStates._make(fold(one, events) for one in folds)
 
 

@@ -33,7 +33,8 @@ def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
 
     files = [Path(sqlite_file(url))] if scheme_of(url) == "sqlite" else []
     source = source_at(options["repo"], [tasks, *files])
-    limits = {name: options[name] for name in ("seconds", "silence") if options[name]}
+    limits = {name: options[name] for name in ("seconds", "silence", "window")
+              if options[name]}  # fmt: skip
     if bool(options["implementer"]) == bool(options["routing"]):
         raise click.UsageError("needed --implementer AGENT or --routing FILE, one of the two")
     routes = routes_in(options["routing"], options["own"]) if options["routing"] else None
@@ -53,7 +54,7 @@ def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
             tests=options["tests"], attempts=options["attempts"], server=server,
             limits=SandboxLimits(seconds=seconds, cpu_seconds=int(seconds) + 1),
             budget=parsed(options["budget"]) if options["budget"] is not None else Allowance(),
-            only=options["only"],
+            only=options["only"], concurrency=options["concurrency"],
         )  # fmt: skip
         run = DispatchRun(store, name, source, tasks, settings, lambda text: message(escaped(text)))
         for note in source.notes:

@@ -21,6 +21,7 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.engine.replay.derive import BuilderPool, asked_again
+from backcast.engine.replay.dispatch_prompts import dispatched_prompts, prompt_check
 from backcast.engine.replay.foreign_prompts import rebuilt_bodies
 from backcast.engine.replay.steps import ReplayStep, steps
 from backcast.engine.workflow.ask.words import VERSION
@@ -103,6 +104,15 @@ def verified(store: EventStore, task_id: str) -> Iterator[Verdict]:
             why = Answer(UNTOLD if body.unreadable else DIFFERENT, body.why)
             answer = Answer(SAME) if body.same else why
             yield Verdict(task_id, body.version, body.path, answer, Answer(UNTOLD, FOREIGN))
+        for found in dispatched_prompts(store, task_id):
+            if found.started.built:
+                check = prompt_check(store, task_id, found)
+                first, again = (
+                    Answer(DIFFERENT, why) if why else
+                    Answer(UNTOLD, check.unknown) if check.unknown else Answer(SAME)
+                    for why in (check.rebuilt, check.derived)
+                )  # fmt: skip
+                yield Verdict(task_id, found.version, found.name, first, again)
 
 
 def rebuilt_answer(store: EventStore, fact: ContextBuilt) -> Answer:

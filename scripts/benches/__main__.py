@@ -171,7 +171,8 @@ BENCHES = {
         "false claims that complete a task, beside believing them; what is left after kills; the"
         " time beside the agent itself; policies of routing told from a log, beside the same ones"
         " run; the tokens of ledgers, beside those of files; facts with their times, beside git and"
-        " ast, and their retrieval, beside BM25 over the raw log",
+        " ast, and their retrieval, beside BM25 over the raw log; real agents, named by"
+        " BACKCAST_AGENTS",
         {
             "claims": "dispatch_claims",
             "kills": "dispatch_kills",
@@ -179,6 +180,7 @@ BENCHES = {
             "routing": "dispatch_routing",
             "ledgers": "dispatch_ledgers",
             "facts": "dispatch_facts",
+            "agents": "dispatch_agents",
         },
         "--only claims ../click ../boltons",
         core=True,

@@ -60,6 +60,7 @@ def command(
     backcast context validators@21 --explain           # what it was made of
     backcast context recorded@12 --anatomy             # a request that 'backcast record' saw
     backcast context recorded@12 --policy mask-3       # the same, with old results as lines
+    backcast context tasks@3 --explain                 # a dispatch's prompt, by its parts
     backcast context task-abc123@2026-11-20T10:31 --for module:validators.py
     backcast context httpx@before:commit:SHA --query "retry when a server is too busy"
 
@@ -68,6 +69,7 @@ def command(
     the default, or from the strategy that it names as its `base`; 'backcast policy' prints all
     settings, 'backcast help policies' the strategies.
     """
+    from backcast.engine.interfaces.dispatched_prompts import is_dispatched, print_dispatched
     from backcast.engine.interfaces.foreign_prompts import is_foreign, print_request
     from backcast.engine.interfaces.histories import is_agents_run, print_prompt
 
@@ -92,6 +94,9 @@ def command(
                 raise InputError(
                     f"{option} needs --for NODE or --query TEXT, which say what to build"
                 )
+        if is_dispatched(place):
+            print_dispatched(place, explain=explain, as_json=as_json)
+            return
         if not explain and is_agents_run(place):  # which holds no requests, but messages
             print_prompt(place, None, None, None, as_json=as_json)
             return

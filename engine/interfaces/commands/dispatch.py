@@ -32,6 +32,10 @@ from backcast.engine.interfaces.options import json_option, store_option
 @click.option("--seconds", type=click.FloatRange(min=1), metavar="N", help="For each dispatch.")
 @click.option("--silence", type=click.FloatRange(min=1), metavar="N",
               help="Seconds in which an agent may say nothing.")  # fmt: skip
+@click.option("--concurrency", type=click.IntRange(1, 32), default=1, show_default=True,
+              metavar="N", help="Tasks at once, unless one needs another.")  # fmt: skip
+@click.option("--window", type=click.IntRange(min=1024), metavar="TOKENS",
+              help="Of the agents' models, where their tables do not tell it.")  # fmt: skip
 @click.option("--to", metavar="URL", help="The model's server: agents ask it through a proxy that"
               " records each of their calls.")  # fmt: skip
 @click.option("--task", "name", metavar="NAME", help="The run in the store; else the list's name.")

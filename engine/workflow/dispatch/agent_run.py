@@ -6,7 +6,7 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,8 +93,8 @@ class AgentOrders:
     grace: float = GRACE
     exceeded: Callable[[], str] = lambda: ""
     "Names another limit that is reached; asked a few times a second."
-    printed: Callable[[str, int, bytes], None] = lambda stream, at, part: None
-    "Takes what it prints as it comes."
+    stopping: Callable[[], bool] = lambda: False
+    "Whether somebody ends all agents; asked a few times a second."
     lively: Callable[[], float] = lambda: 0.0
     "When, by the monotonic clock, it last did something that is seen elsewhere."
 
@@ -115,44 +115,58 @@ class AgentRun:
     killed: tuple[str, ...] = ()
     "Programs that it left running, and that were ended."
     _keeper: "subprocess.Popen[bytes] | None" = None
+    _pipes: tuple[int, ...] = ()
+    _printed: Callable[[str, int, bytes], None] = lambda stream, at, part: None
     _news: bytearray = field(default_factory=bytearray)
 
-    def run(self) -> "AgentRun":
-        """Start the agent, and return when it and all that it started have ended."""
-        began = time.monotonic()
+    def start_keeper(self) -> None:
+        """Start the keeper, which waits for `run`; from now on it removes the folder at the end."""
         pipes = [os.pipe() for _ in range(3)]
+        self._pipes = tuple(read for read, _ in pipes)
         try:
             self._keeper = _keeper(self.orders, [write for _, write in pipes])
         finally:
             for _, write in pipes:
                 os.close(write)
+
+    def run(self, printed: Callable[[str, int, bytes], None]) -> "AgentRun":
+        """Run the agent, and return when it and all that it started have ended.
+
+        `printed` takes what it prints, as it comes.
+        """
+        began, self._printed = time.monotonic(), printed
         try:
-            self._listen([read for read, _ in pipes], began)
+            self._tell(b"s")
+            self._listen(self._pipes, began)
         except KeyboardInterrupt:
             self.outcome, self.reason = "cancelled", "ended by Ctrl-C"
-            self._listen([read for read, _ in pipes], began, ending=True)
-        finally:
-            for read, _ in pipes:
-                os.close(read)
+            self._listen(self._pipes, began, ending=True)
         self.seconds = time.monotonic() - began
         self._conclude()
         return self
 
+    def release(self) -> None:
+        """Let the keeper remove the folder and end, which takes a moment."""
+        pipes, self._pipes = self._pipes, ()
+        for read in pipes:
+            os.close(read)
+        if self._keeper is not None and self._keeper.stdin is not None:
+            with suppress(OSError):
+                self._keeper.stdin.close()
+
     def close(self) -> None:
-        """Let the keeper remove the folder and end; whatever is left is ended here."""
-        if self._keeper is None or self._keeper.stdin is None:
+        """Wait for the end of the keeper; one that does not end is killed."""
+        self.release()
+        if self._keeper is None:
             return
         keeper, self._keeper = self._keeper, None
-        assert keeper.stdin is not None
-        with suppress(OSError):
-            keeper.stdin.close()
         try:
             keeper.wait(2 * LINGERING + self.orders.grace)
         except subprocess.TimeoutExpired:
             keeper.kill()
             keeper.wait()
 
-    def _listen(self, reads: list[int], began: float, *, ending: bool = False) -> None:
+    def _listen(self, reads: Sequence[int], began: float, *, ending: bool = False) -> None:
         """Read until the keeper reports that all has ended, or is gone."""
         heard = time.monotonic()
         streams = {reads[0]: self.stdout, reads[1]: self.stderr}
@@ -199,6 +213,8 @@ class AgentRun:
     def _limit(self, began: float, heard: float) -> tuple[str, str] | None:
         """Return the limit that is reached, with the reason."""
         now, orders = time.monotonic(), self.orders
+        if orders.stopping():
+            return "cancelled", "ended by Ctrl-C"
         if now - began > orders.seconds:
             return "time limit", f"it was not done after {orders.seconds:g} s"
         if now - heard > orders.silence:
@@ -209,19 +225,22 @@ class AgentRun:
 
     def _end(self) -> float:
         """Order the keeper to end the agent, and return when it must have done so."""
+        self._tell(b"e")
+        return time.monotonic() + self.orders.grace + 2 * LINGERING
+
+    def _tell(self, order: bytes) -> None:
         assert self._keeper is not None
         assert self._keeper.stdin is not None
         with suppress(OSError):
-            self._keeper.stdin.write(b"e")
+            self._keeper.stdin.write(order)
             self._keeper.stdin.flush()
-        return time.monotonic() + self.orders.grace + 2 * LINGERING
 
     def _hand_on(self, *, ended: bool = False) -> None:
         for stream in (self.stdout, self.stderr):
             if due := stream.due(ended=ended):
-                self.orders.printed(stream.name, *due)
+                self._printed(stream.name, *due)
             if ended and (last := stream.last()):
-                self.orders.printed(stream.name, *last)
+                self._printed(stream.name, *last)
 
     def _conclude(self) -> None:
         """Read the keeper's report."""

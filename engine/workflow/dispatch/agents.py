@@ -1,5 +1,6 @@
 """Agents as data: how each is called, pointed at a server, and read."""
 
+import json
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from backcast.domain.dispatch_results import schema_of
 from backcast.domain.errors import InputError
 from backcast.engine.log.codec import first_problem
 
@@ -91,6 +93,16 @@ class AgentForm(BaseModel):
     files: dict[str, str] = {}
     server: ServerForm = ServerForm()
     output: OutputForm = OutputForm()
+    schema_arguments: tuple[str, ...] = ()
+    "Arguments that hold its result to a JSON schema: `{schema_file}` or `{schema}`; empty if none."
+    reads: tuple[str, ...] = ()
+    "Files of rules of a project that it reads by itself, which its prompt need not show."
+    window: int = Field(default=32_768, ge=1024)
+    "Tokens that its model reads."
+    fill: float = Field(default=0.6, gt=0, le=1)
+    "The share of the window that a prompt may have: it adds its own words and its tools."
+    tokenizer: str = "upper-bound"
+    "How its model counts; a bound that no model exceeds where it is not known."
     install: str = ""
     "How to get it."
     seconds: float = Field(default=1800, gt=0)
@@ -143,10 +155,11 @@ def program_of(form: AgentForm, folder: Path) -> str:
 
 def prepared(
     form: AgentForm, role: str, prompt: str, program: str, *, home: Path, work: Path, server: str,
-    mark: Mapping[str, str],
+    mark: Mapping[str, str], phase: str = "",
 ) -> StartedAs:  # fmt: skip
     """Write what an agent needs into its home, and return its command line.
 
+    `phase` names other arguments than those of its role; its result is that of the role.
     `server` is the address of a model's server without /v1; empty for the agent's own.
     """
     file = home / "prompt.txt"
@@ -155,7 +168,10 @@ def prepared(
         "home": str(home), "work": str(work), "model": form.model or "default", "server": server,
         "prompt": prompt, "prompt_file": str(file),
     }  # fmt: skip
-    parts = [*form.arguments, *form.roles.get(role, ())]
+    parts = [*form.arguments, *form.roles.get(phase or role, ()), *form.schema_arguments]
+    if form.schema_arguments:
+        values |= {"schema": json.dumps(schema_of(role)), "schema_file": str(home / "schema.json")}
+        (home / "schema.json").write_text(values["schema"])
     at_server = form.server.arguments if server else ()
     named = any("{model}" in part for part in at_server)
     parts += [*(form.model_arguments if form.model and not named else ()), *at_server]

@@ -97,13 +97,8 @@ def _evidence(run: DispatchRun, step: NextStep) -> dict[str, Any]:
         result = review.claimed.result
         issues = [f"{issue['severity']}: {issue.get('file') or ''} {issue['message']}"
                   f" {issue.get('fix', '')}" for issue in result.get("issues", ())]  # fmt: skip
-        parts["findings"] = [*parts.get("findings", ()), *issues]
+        parts["issues"] = issues
         parts["fixes"] = list(map(str, result.get("required_fixes", ())))
     if step.advice:
         parts["findings"] = [*parts.get("findings", ()), step.advice]
     return parts
-
-
-def details_of(item: ListedTask) -> str:
-    details = item.details
-    return details if isinstance(details, str) else "\n".join(details)

@@ -65,9 +65,31 @@ class Admission(NamedTuple):
         return f"{self.code}: no {name} are left of the budget".replace("money are", "money is")
 
 
-def admitted(state: spending.State, seconds: float) -> Admission:
-    """Return whether what is left of the budget suffices for one more dispatch."""
-    rest = remaining(state.allowed, spending.committed(state))
+def share_of(rest: Allowance, slots: int, late: int = 0) -> Allowance:
+    """Return what one of several dispatches may use of what is left.
+
+    Each may be ended one call late, as may the `late` others that are under way, so calls are
+    shared such that all of them together are at most one call late.
+
+    >>> [share_of(Allowance(calls=11), slots).calls for slots in (1, 2, 3, 12)]
+    [11, 5, 3, 1]
+    """
+    calls = rest.calls
+    if calls is not None:
+        calls = max(0, calls - late)
+        while slots > 1 and (calls + 1) // slots < 2:
+            slots -= 1
+        calls = calls if slots == 1 else (calls + 1) // slots - 1
+    return Allowance(
+        calls, None if rest.tokens is None else rest.tokens // slots,
+        None if rest.seconds is None else rest.seconds / slots,
+        None if rest.money is None else rest.money / slots,
+    )  # fmt: skip
+
+
+def admitted(state: spending.State, seconds: float, slots: int = 1, late: int = 0) -> Admission:
+    """Return whether what is left of the budget suffices for one more dispatch of so many."""
+    rest = share_of(remaining(state.allowed, spending.committed(state)), slots, late)
     code = ""
     for name, amount, least in zip(rest._fields, rest, (1, 1, LEAST, 1e-6), strict=True):
         if amount is not None and amount < least:

@@ -13,7 +13,9 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.workflow.dispatch.agents import AgentForm
 from backcast.engine.workflow.dispatch.landing import tip
+from backcast.engine.workflow.dispatch.leaving import Leaving
 from backcast.engine.workflow.dispatch.routing_file import Routes
+from backcast.engine.workflow.dispatch.side_by_side import Turns
 from backcast.engine.workflow.dispatch.source import SourceRepository
 from backcast.engine.workflow.dispatch.task_file import TaskFile
 from backcast.engine.workflow.sandbox.run import SandboxLimits
@@ -38,6 +40,8 @@ class DispatchSettings:
     budget: Allowance = UNLIMITED
     server: str = ""
     "The address of a proxy before the model's server; empty where agents have their own."
+    concurrency: int = 1
+    "Tasks that are worked on at once."
     only: tuple[str, ...] = ()
     "The tasks to work on; all that are to do if empty."
     routes: Routes | None = None
@@ -58,12 +62,29 @@ class DispatchRun:
         self.state: dispatches.State = dispatches.initial
         self.spending: spending.State = spending.initial
         self.goal = ""
+        self._leaving = list[Leaving]()
+        self.turns = Turns()
+        self.listed: dict[str, tuple[tuple[str, ...], tuple[str, str]]] = {}
+        "Of each commit its paths, and the file of its project's rules."
         self.read_on()
 
     @property
     def branch(self) -> str:
         """The branch of the repository that holds what is done."""
         return f"backcast/{self.task}"
+
+    def leave(self, leaving: Leaving) -> None:
+        """Have the folder of an agent removed, and do not wait for that."""
+        leaving.begin()
+        with self.turns.lock:
+            self._leaving.append(leaving)
+
+    def settle_leaving(self) -> None:
+        """Wait until the folders of all agents that have ended are gone."""
+        with self.turns.lock:
+            leaving, self._leaving = self._leaving, []
+        for ended in leaving:
+            ended.settle()
 
     def read_on(self) -> None:
         """Fold the events that are new."""
@@ -80,11 +101,12 @@ class DispatchRun:
         self, facts: Sequence[Fact], blobs: Sequence[Blob] = (), because: Sequence[int] = ()
     ) -> list[WorkflowEvent]:
         """Append facts after the last event that was read, and fold them."""
-        events = self.store.append(
-            self.task, facts, after=self.version, writer=WRITER, because=because, blobs=blobs
-        )
-        self.read_on()
-        return events
+        with self.turns.lock:
+            events = self.store.append(
+                self.task, facts, after=self.version, writer=WRITER, because=because, blobs=blobs
+            )
+            self.read_on()
+            return events
 
     def note_tasks(self) -> None:
         """Record the list of tasks where it is not as it was recorded last."""
@@ -113,8 +135,10 @@ class DispatchRun:
 
     def mark(self, item: str, status: str, *others: str) -> None:
         """Mark a task in the list, and others with it, and record that."""
-        fact, blob = self.tasks.mark(dict.fromkeys((item, *others), status))
-        if fact is not None and blob is not None:
+        with self.turns.lock:
+            fact, blob = self.tasks.mark(dict.fromkeys((item, *others), status))
+            if fact is None or blob is None:
+                return
             self.append([fact], [blob])
             for note in fact.notes:
                 self.tell(f"{self.tasks.path.name}: {note}")

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from backcast.domain.dispatch_events import (
     AgentPrinted,
@@ -14,7 +14,7 @@ from backcast.domain.dispatch_events import (
     DispatchStarted,
     ResultClaimed,
 )
-from backcast.domain.dispatch_prompt import BLOCKS, PromptParts, prompt_text
+from backcast.domain.dispatch_prompt import BLOCKS
 from backcast.domain.dispatch_results import read_result
 from backcast.domain.errors import InputError
 from backcast.domain.events import CallCost, Fact
@@ -23,13 +23,8 @@ from backcast.domain.task_list import ListedTask
 from backcast.engine.log.blobs import Blob
 from backcast.engine.workflow.dispatch.agent_run import AgentOrders, AgentRun
 from backcast.engine.workflow.dispatch.agents import AgentForm, filled, prepared, program_of
-from backcast.engine.workflow.dispatch.assignments import (
-    Assignment,
-    assignment_of,
-    details_of,
-    routed,
-)
-from backcast.engine.workflow.dispatch.budget import CallCounter, admitted
+from backcast.engine.workflow.dispatch.assignments import Assignment, assignment_of, routed
+from backcast.engine.workflow.dispatch.budget import Admission, CallCounter, admitted
 from backcast.engine.workflow.dispatch.checking import (
     Finding,
     differences,
@@ -37,9 +32,12 @@ from backcast.engine.workflow.dispatch.checking import (
     verdict,
 )
 from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun
+from backcast.engine.workflow.dispatch.leaving import Leaving
 from backcast.engine.workflow.dispatch.leftovers import MARK, is_held, new_folder, remove_left
 from backcast.engine.workflow.dispatch.next_step import NextStep
 from backcast.engine.workflow.dispatch.output import AgentOutput, read_output
+from backcast.engine.workflow.dispatch.prompts import prompt_of
+from backcast.engine.workflow.dispatch.side_by_side import LOOK
 from backcast.engine.workflow.dispatch.source import tasks_within
 from backcast.engine.workflow.dispatch.work_tree import WorkTree
 from backcast.engine.workflow.results import PREVIEW
@@ -49,80 +47,118 @@ LISTED = 20
 "Failures that a fact holds."
 
 
+class _BegunDispatch(NamedTuple):
+    """A dispatch whose agent may start."""
+
+    agent: AgentRun
+    tree: WorkTree
+    version: int
+    counter: CallCounter | None
+
+
 def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
     """Dispatch an agent by what comes next; return why the budget denies it, or nothing."""
-    asked = routed(run, item, assignment_of(run, step))
-    admission = admitted(run.spending, asked.form.seconds)
-    if admission.action == "deny":
-        return admission.reason
-    program = program_of(asked.form, run.source.top)
-    parts = PromptParts(
-        role=asked.role, task_id=item.id, title=item.title, details=details_of(item),
-        attempt=asked.attempt, of=run.settings.attempts, **asked.parts,
-    )  # fmt: skip
-    prompt = prompt_text(parts)
-    number = len(run.state.dispatches) + 1
-    recorded = f"{run.task}.{number}" if run.settings.server else ""
-    server = f"{run.settings.server}/backcast/{recorded}" if recorded else ""
+    run.settle_leaving()
+    mark, begun = secrets.token_hex(8), None
     folder, lock = new_folder(f"{run.source.top} {run.task}")
-    agent: AgentRun | None = None
     try:
-        mark = secrets.token_hex(8)
-        for name in ("home", "tmp"):
-            (folder / name).mkdir()
-        tree = WorkTree(run.source.repository, folder, asked.commit)
+        with run.turns.lock:  # what is read, set aside and recorded belongs together
+            asked = routed(run, item, assignment_of(run, step))
+            admission = _admitted(run, asked)
+            if admission.action == "deny":
+                return admission.reason
+            try:
+                begun = _begun(run, item, asked, admission, folder, lock, mark)
+            except OSError as error:  # of a disk that is full, for instance
+                raise InputError(
+                    f"{folder}: needed a folder for an agent: {error.strerror or error}: make room"
+                    " there, or set TMPDIR, and give the same command again"
+                ) from None
+        agent, tree, version, counter = begun
+        agent.run(lambda stream, at, part: _printed(run, version, stream, at, part))
+        _record(run, item, asked, agent, tree, version, counter)
+    finally:
+        os.close(lock)
+        run.leave(Leaving(begun and begun.agent, folder, mark))
+    if agent.outcome == "cancelled":
+        raise KeyboardInterrupt
+    return ""
+
+
+def _admitted(run: DispatchRun, asked: Assignment) -> Admission:
+    """Return what a dispatch may spend, once others have settled what it needs."""
+    while True:
+        if run.turns.stopping:
+            raise KeyboardInterrupt
+        open_now = len(dispatches.under_way(run.state))
+        slots = min(run.settings.concurrency, run.turns.waiting() or 1) - open_now
+        late = open_now if run.settings.server else 0
+        found = admitted(run.spending, asked.form.seconds, max(1, slots), late)
+        if found.action != "deny" or not open_now:
+            return found
+        run.turns.changed.wait(LOOK)
+
+
+def _begun(
+    run: DispatchRun, item: ListedTask, asked: Assignment, admission: Admission, folder: Path,
+    lock: int, mark: str,
+) -> _BegunDispatch:  # fmt: skip
+    """Fill an agent's folder, start its keeper, and record that it is about to start."""
+    program = program_of(asked.form, run.source.top)
+    prompt = prompt_of(run, item, asked)
+    recorded = f"{run.task}.{len(run.state.dispatches) + 1}" if run.settings.server else ""
+    server = f"{run.settings.server}/backcast/{recorded}" if recorded else ""
+    for name in ("home", "tmp"):
+        (folder / name).mkdir()
+    tree = WorkTree(run.source.repository, folder, asked.commit)
+    phase = "mend" if asked.repairs and "mend" in asked.form.roles else asked.role
+    started = prepared(
+        asked.form, phase, prompt.text, program, home=folder / "home", work=tree.path,
+        server=server, mark={MARK: mark},
+    )  # fmt: skip
+    counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest) \
+        if recorded else None  # fmt: skip
+    agent = AgentRun(
+        AgentOrders(
+            folder=folder,
+            work=tree.path,
+            command=started.command,
+            environment=started.environment,
+            prompt=started.prompt,
+            lock=lock,
+            seconds=admission.seconds,
+            silence=asked.form.silence,
+            stopping=lambda: run.turns.stopping,
+            exceeded=counter.exceeded if counter else lambda: "",
+            lively=(lambda: counter.lively) if counter else lambda: 0.0,
+        )
+    )
+    agent.start_keeper()
+    try:
         tree.make(asked.patch)
-        phase = "mend" if asked.repairs and "mend" in asked.form.roles else asked.role
-        started = prepared(
-            asked.form, phase, prompt, program, home=folder / "home", work=tree.path,
-            server=server, mark={MARK: mark},
-        )  # fmt: skip
-        body = Blob(prompt.encode(errors="surrogatepass"))
         about = {"reviews": asked.reviews, "repairs": asked.repairs, "recorded_as": recorded,
+                 "reserved_calls": admission.rest.calls if recorded else None,
                  "routed": asked.routed}  # fmt: skip
         about = {name: value for name, value in about.items() if value}
         fact = DispatchStarted(
             item=item.id, title=item.title, role=asked.role, agent=asked.form.name,
             model=asked.form.model, attempt=asked.attempt, repository=str(run.source.top),
-            commit=asked.commit, folder=str(folder), mark=mark, prompt=body.ref,
+            commit=asked.commit, folder=str(folder), mark=mark, prompt=prompt.body.ref,
+            prompt_tokens=prompt.tokens, built=prompt.built,
             command=tuple(word.replace(str(folder), "FOLDER") for word in started.shown),
             seconds=admission.seconds, silence=asked.form.silence, reserved=admission.reserved,
             **about,
         )  # fmt: skip
-        [event] = run.append([fact], [body])
-        run.tell(f"{item.id}: {asked.role} {asked.form.name}, attempt {asked.attempt}")
-        for why in asked.routed.why if asked.routed else ():
-            run.tell(f"{item.id}: {why}")
-        if admission.action == "degrade":
-            run.tell(f"{item.id}: {admission.code}: it has {admission.seconds:.0f} s")
-        counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest) \
-            if recorded else None  # fmt: skip
-        agent = AgentRun(
-            AgentOrders(
-                folder=folder,
-                work=tree.path,
-                command=started.command,
-                environment=started.environment,
-                prompt=started.prompt,
-                lock=lock,
-                seconds=admission.seconds,
-                silence=asked.form.silence,
-                exceeded=counter.exceeded if counter else lambda: "",
-                lively=(lambda: counter.lively) if counter else lambda: 0.0,
-                printed=lambda stream, at, part: _printed(run, event.version, stream, at, part),
-            )
-        )
-        agent.run()
-        _record(run, item, asked, agent, tree, event.version, prompt, counter)
-    finally:
-        if agent is not None:
-            agent.close()
-        os.close(lock)
-        if agent is None or folder.exists():  # else its keeper has cleared away all of it
-            remove_left(str(folder), mark)
-    if agent.outcome == "cancelled":
-        raise KeyboardInterrupt
-    return ""
+        [event] = run.append([fact], [prompt.body, *prompt.blobs])
+    except BaseException:
+        agent.close()
+        raise
+    run.tell(f"{item.id}: {asked.role} {asked.form.name}, attempt {asked.attempt}; {prompt}")
+    for why in asked.routed.why if asked.routed else ():
+        run.tell(f"{item.id}: {why}")
+    if admission.action == "degrade":
+        run.tell(f"{item.id}: {admission.code}: it has {admission.seconds:.0f} s")
+    return _BegunDispatch(agent, tree, event.version, counter)
 
 
 def check(run: DispatchRun, version: int) -> None:
@@ -134,13 +170,19 @@ def check(run: DispatchRun, version: int) -> None:
     error = (claimed.message or claimed.error or "") if claimed else "it was ended before"
     finding = Finding()
     patch = run.store.get(ended.patch) if ended.patch else b""
-    commit = ended.commit or found.started.commit or run.source.commit
+    began = ended.commit or found.started.commit or run.source.commit
+    commit, clash = run.base() if found.checked else began, ""
     wanted = ended.outcome == "answered" and claim is not None and claim["status"] == "completed"
     if wanted:
         try:
             with _bare_tree(run, commit) as tree:
+                try:
+                    made = tree.patched(patch, merged=commit != began)
+                except InputError as problem:
+                    clash = str(problem)
+                    raise
                 before = tree.bodies(f"{commit}^{{tree}}")
-                after = tree.bodies(tree.patched(patch))
+                after = tree.bodies(made)
             finding = found_by_tests(before, after, run.settings.tests, run.settings.limits)
         except InputError as problem:
             finding = Finding(notes=(str(problem),))
@@ -148,6 +190,8 @@ def check(run: DispatchRun, version: int) -> None:
     accepted, reason = verdict(
         ended.outcome or "", ended.reason or "", claim, error, ended.files, finding, false
     )
+    if clash:
+        accepted, reason = False, f"its changes do not fit what was done meanwhile: {clash}"
     output = Blob(finding.output)
     ran = {} if finding.passed is None else {
         "passed": finding.passed, "failed": finding.failed, "errors": finding.errors,
@@ -158,6 +202,7 @@ def check(run: DispatchRun, version: int) -> None:
     fact = ClaimChecked(
         dispatch=version, files=ended.files, patch=ended.patch, differences=(*false, *untold),
         accepted=accepted, reason=reason, notes=finding.notes, **ran,
+        **({"commit": commit} if commit != began else {}),
     )  # fmt: skip
     run.append(
         [fact], [output] if ran else [], [version, found.claim] if found.claim else [version]
@@ -166,6 +211,14 @@ def check(run: DispatchRun, version: int) -> None:
     run.tell(f"{item}: {'holds' if accepted else 'does not hold'}: {reason}")
     for difference in fact.differences:
         run.tell(f"{item}: {difference}")
+
+
+def checked_upon(run: DispatchRun, version: int) -> str:
+    """Return the commit upon which the work of a dispatch was checked."""
+    found = run.state.dispatches[version]
+    checked = found.checked.commit if found.checked else None
+    began = found.ended.commit if found.ended else None
+    return checked or began or run.source.commit
 
 
 def settle_cut(run: DispatchRun) -> None:
@@ -203,7 +256,7 @@ def settle_cut(run: DispatchRun) -> None:
 
 def _record(
     run: DispatchRun, item: ListedTask, asked: Assignment, agent: AgentRun, tree: WorkTree,
-    version: int, prompt: str, counter: CallCounter | None,
+    version: int, counter: CallCounter | None,
 ) -> None:  # fmt: skip
     """Record how an agent ended, what it left, and what it claims: at once, so none is lost."""
     form, facts, blobs = asked.form, list[Fact](), list[Blob]()
@@ -241,7 +294,8 @@ def _record(
         )
     )  # fmt: skip
     if outcome != "cancelled":
-        result = read_result(said.answer, asked.role, item.id, [BLOCKS[asked.role]])
+        result = read_result(said.answer, asked.role, item.id, [BLOCKS[asked.role]],
+                             held=bool(form.schema_arguments))  # fmt: skip
         read = {"result": result.result} if result.result is not None else {
             "error": result.error, "message": result.message}  # fmt: skip
         facts.append(ResultClaimed(dispatch=version, role=asked.role, notes=result.notes, **read))

@@ -58,6 +58,10 @@ def main() -> NoReturn:
         signal.signal(number, signal.SIG_IGN)
     with suppress(OSError):
         kernel.prctl(kernel.SUBREAPER)
+    # It starts while the folder is being filled, and is told when it may begin.
+    if not os.read(0, 1):
+        _remove(orders.folder)
+        os._exit(0)
     failing, failed = os.pipe()  # closed by the start of the program
     first = os.fork()
     if first == 0:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from backcast.domain.errors import InputError
 from backcast.engine.log.importers.git_repository import GitRepository
-from backcast.engine.workflow.dispatch.work_tree import git
+from backcast.engine.workflow.dispatch.work_tree import APPLIED, git
 
 AUTHOR = {
     f"GIT_{role}_{part}": value
@@ -17,12 +17,13 @@ AUTHOR = {
 
 def commit_patch(
     repository: GitRepository, commit: str, patch: bytes, branch: str, message: str,
-    when: datetime,
+    when: datetime, *, merged: bool = False,
 ) -> str:  # fmt: skip
     """Commit a patch onto a branch of the repository, and return the commit.
 
-    The same arguments give the same commit, so that a process that was killed makes it again.
-    Neither its work tree nor the branch that is checked out is touched, and no hook runs.
+    A patch that was made upon another commit is `merged`. The same arguments give the same
+    commit, so that a process that was killed makes it again. Neither its work tree nor the branch
+    that is checked out is touched, and no hook runs.
     `InputError` where somebody else moved the branch.
     """
     with tempfile.TemporaryDirectory(prefix="backcast-index-") as folder:
@@ -36,7 +37,8 @@ def commit_patch(
         place = Path(folder)
         git(place, named, "read-tree", commit)
         if patch:
-            git(place, named, "apply", "--cached", "--binary", "--whitespace=nowarn", asked=patch)
+            git(place, named, "apply", "--cached", *APPLIED, *(["--3way"] if merged else []),
+                asked=patch)  # fmt: skip
         tree = git(place, named, "write-tree").decode().strip()
         made = git(place, named, "commit-tree", tree, "-p", commit, "-F", "-",
                    asked=message.encode()).decode().strip()  # fmt: skip

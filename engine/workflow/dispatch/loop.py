@@ -7,10 +7,16 @@ from backcast.domain.errors import InputError
 from backcast.domain.events import BudgetGranted, TaskStarted
 from backcast.domain.task_list import ListedTask
 from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun
-from backcast.engine.workflow.dispatch.dispatching import check, dispatch, settle_cut
+from backcast.engine.workflow.dispatch.dispatching import (
+    check,
+    checked_upon,
+    dispatch,
+    settle_cut,
+)
 from backcast.engine.workflow.dispatch.landing import commit_patch
 from backcast.engine.workflow.dispatch.leftovers import sweep
 from backcast.engine.workflow.dispatch.next_step import NextStep, next_step
+from backcast.engine.workflow.dispatch.side_by_side import Turns, ordered, run_beside
 
 
 def begin(run: DispatchRun) -> None:
@@ -33,13 +39,23 @@ def begin(run: DispatchRun) -> None:
 
 
 def work(run: DispatchRun) -> str:
-    """Work on one task after the other; return why it stopped before the last, or nothing."""
+    """Work on the tasks of the list; return why it stopped before the last, or nothing."""
     halted = {item: run.state.at[item] for item in run.state.decided
               if run.state.decided[item].action == "halt"}  # fmt: skip
-    for item in run.items():
-        if stopped := _work_on(run, item, halted.get(item.id, 0)):
-            return f"{item.id}: {stopped}"
-    return ""
+    try:
+        items = ordered(run.items(), run.tasks.list)
+        if run.settings.concurrency > 1:
+            run.turns = Turns(items)
+            return run_beside(
+                items, run.tasks.list, run.turns, run.settings.concurrency,
+                lambda item: _work_on(run, item, halted.get(item.id, 0)),
+            )  # fmt: skip
+        for item in items:
+            if stopped := _work_on(run, item, halted.get(item.id, 0)):
+                return f"{item.id}: {stopped}"
+        return ""
+    finally:
+        run.settle_leaving()
 
 
 def _work_on(run: DispatchRun, item: ListedTask, halted: int) -> str:
@@ -53,6 +69,10 @@ def _work_on(run: DispatchRun, item: ListedTask, halted: int) -> str:
         )  # fmt: skip
         match step.kind:
             case "done":
+                run.turns.wait_to_land(item.id)
+                if checked_upon(run, step.about) != run.base():
+                    check(run, step.about)  # upon what was done meanwhile
+                    continue
                 _done(run, item, step)
                 return ""
             case "halt":
@@ -79,8 +99,10 @@ def _done(run: DispatchRun, item: ListedTask, step: NextStep) -> None:
     patch = run.store.get(found.ended.patch) if found.ended.patch else b""
     agent, when = found.started.agent or "", _ended_at(run, step.about)
     message = f"{item.id} {item.title}\n\nWritten by {agent}, {run.task}@{step.about}.\n"
-    base = found.ended.commit or run.source.commit
-    made = commit_patch(run.source.repository, base, patch, run.branch, message, when)
+    base = checked_upon(run, step.about)
+    merged = base != found.ended.commit
+    made = commit_patch(run.source.repository, base, patch, run.branch, message, when,
+                        merged=merged)  # fmt: skip
     reviewed = {"assessment": "approved"} if run.settings.reviewer else {}
     run.append([
         ItemDecided(item=item.id, action="done", reason=step.reason, attempt=step.attempt,

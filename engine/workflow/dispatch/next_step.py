@@ -81,6 +81,8 @@ def _after_review(done: list[tuple[int, DispatchState]], attempts: int) -> NextS
         if found.started.role != "reviewer" and found.checked is not None
     )  # fmt: skip
     attempt = state.started.attempt or 1
+    if state.checked is not None and not state.checked.accepted:  # upon what was done meanwhile
+        return _again(attempt, attempts, work, state.checked.reason or "")
     result = last.claimed.result if last.claimed else None
     if result is None:
         if last.ended is not None and last.ended.outcome in UNFINISHED:

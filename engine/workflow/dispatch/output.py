@@ -112,6 +112,8 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return "".join(_text(part.get("text") if isinstance(part, dict) else part)
                        for part in value)  # fmt: skip
+    if isinstance(value, dict):  # an answer that was held to a schema
+        return json.dumps(value)
     return value if isinstance(value, str) else ""
 
 

@@ -31,6 +31,8 @@ PLAIN = (
 IGNORED = "__pycache__/\n*.py[co]\n.pytest_cache/\n.mypy_cache/\n.ruff_cache/\n"
 "Files that are no work of an agent."
 CHANGES = {"A": "added", "M": "changed", "D": "deleted", "T": "of another type"}
+APPLIED = ("--binary", "--whitespace=nowarn")
+"How a patch is applied."
 PATIENCE = 300
 "Seconds that git may take for one answer."
 LARGEST = 64 * 2**20
@@ -61,10 +63,14 @@ class WorkTree:
         (self._own / "info/exclude").write_text(IGNORED)
         self._ask("read-tree", self.commit)
 
-    def patched(self, patch: bytes) -> str:
-        """Return the tree of the commit with a patch, without writing any of its files."""
+    def patched(self, patch: bytes, *, merged: bool = False) -> str:
+        """Return the tree of the commit with a patch, without writing any of its files.
+
+        A patch that was made upon another commit is `merged`.
+        """
         if patch:
-            self._ask("apply", "--cached", "--binary", "--whitespace=nowarn", asked=patch)
+            more = ["--3way"] if merged else []
+            self._ask("apply", "--cached", *APPLIED, *more, asked=patch)
         return self._ask("write-tree").decode().strip()
 
     def make(self, patch: bytes = b"") -> None:
@@ -77,7 +83,7 @@ class WorkTree:
         self._ask("checkout-index", "--all", "--force", "--index")
         shutil.copyfile(self._own / "index", self.path / ".git/index")
         if patch:
-            self._ask("apply", "--index", "--binary", "--whitespace=nowarn", asked=patch)
+            self._ask("apply", "--index", *APPLIED, asked=patch)
             git(self.path, {}, "add", "--all")
 
     def state(self, without: Sequence[str] = ()) -> TreeState:
@@ -85,9 +91,7 @@ class WorkTree:
 
         Files `without` are taken to be as they were.
         """
-        self._ask("add", "--all")
-        for path in without:
-            self._ask("reset", "-q", self.commit, "--", f":(literal){path}", check=False)
+        self._ask("add", "--all", "--", ".", *(f":(exclude,literal){path}" for path in without))
         tree = self._ask("write-tree").decode().strip()
         pair = (self.commit, tree)
         names = self._ask("diff-tree", "-r", "-z", "--no-renames", "--name-status", *pair)
