@@ -123,14 +123,20 @@ class LineChoice:
         if not places:
             return 0.0, 0, places
         worth, tokens, own = 0.0, 0, set[str]()
+        alone = len(block) == 1 and self._known.worth[block.start] >= WORTHY
         for place in places:
             words, cost = self._words[place], self._sizes[place]
             fresh = len(words - said - own) / len(words) if words else 0.0
+            fresh = 1.0 if alone else fresh
             own |= words
             tokens += cost
             worth += self._known.worth[place] * (KNOWN + (1 - KNOWN) * fresh) * cost**LENGTH
         gaps = 1 - self._met(places[0] - 1, shown) - self._met(places[-1] + 1, shown)
-        return round(worth / (tokens + APART * max(0, gaps)), 6), GAP * gaps, places
+        return (
+            round(worth / (tokens + (GAP if alone else APART) * max(0, gaps)), 6),
+            GAP * gaps,
+            places,
+        )
 
     def _met(self, place: int, shown: set[int]) -> bool:
         """Return whether no gap begins at a place."""
