@@ -124,7 +124,10 @@ def _measured(bench: Bench, store: EventStore, task: str) -> Iterator[Figure]:
                 f"{sum(bool(row['right']) for row in mine)} of {len(mine)}",
                 f"one prompt of BM25 bodies, {theirs:.0f} %", details={"rows": mine},
             )  # fmt: skip
-    further = [row["further"] for row in rows if isinstance(row.get("further"), dict)]
+    further = list[dict[str, object]]()
+    for row in rows:
+        if isinstance(several := row.get("further"), dict):
+            further.append(several)
     if further:
         mine = rows[: len(further)]
         yield Figure(

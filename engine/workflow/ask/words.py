@@ -56,7 +56,7 @@ POLICY = Policy(name="ask", version=VERSION, system=SYSTEM, texts={TASK: ""})
 "The policy that a question's prompts record: the words around them."
 
 
-class NextPrompt(NamedTuple):
+class QuestionStep(NamedTuple):
     """What a question is asked next: its prompt, and the actions that are allowed."""
 
     context: Context
@@ -74,7 +74,7 @@ class StepBuilder:
     ) -> None:
         self.profile, self.tokenizer, self.read = profile, tokenizer, read
 
-    def build(self, state: questions.State, name: str) -> NextPrompt:
+    def build(self, state: questions.State, name: str) -> QuestionStep:
         """Return a question's next step; `BudgetExceededError` where its own words do not fit."""
         question = state.questions[name]
         allowed = allowed_actions(state, name)
@@ -82,7 +82,7 @@ class StepBuilder:
         if allowed != ("answer",) and self._is_last(state, name, context.tokens):
             allowed = ("answer",)
             context = self._context(state, question, allowed)
-        return NextPrompt(context, allowed, question.iteration, question.refused + 1)
+        return QuestionStep(context, allowed, question.iteration, question.refused + 1)
 
     def _is_last(self, state: questions.State, name: str, tokens: int) -> bool:
         """Return whether too little is left for another step behind this one."""
