@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from backcast.domain.compression_settings import CompressionSettings
 from backcast.domain.events import TextCompressed
-from backcast.domain.line_worth import request_of
+from backcast.domain.text_request import request_of
 from backcast.engine.log.blobs import Blob
 from backcast.engine.memory.compress import compress
 from backcast.engine.models.tokenizers import Tokenizer

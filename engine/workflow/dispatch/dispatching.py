@@ -113,8 +113,8 @@ def _begun(
     tree = WorkTree(run.source.repository, folder, asked.commit)
     phase = "mend" if asked.repairs and "mend" in asked.form.roles else asked.role
     started = prepared(
-        asked.form, phase, prompt.text, program, home=folder / "home", work=tree.path,
-        server=server, mark={MARK: mark},
+        asked.form, asked.role, prompt.text, program, home=folder / "home", work=tree.path,
+        server=server, mark={MARK: mark}, phase=phase,
     )  # fmt: skip
     counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest) \
         if recorded else None  # fmt: skip
