@@ -18,6 +18,7 @@ from backcast.domain.dispatch_results import read_result
 from backcast.domain.errors import InputError, UnavailableError
 from backcast.domain.events import WorkflowEvent, line_of
 from backcast.domain.spending import Allowance
+from backcast.engine.interfaces.tool_shares import tool_share
 from backcast.engine.log.store import EventStore
 from backcast.engine.workflow.dispatch.agents import agent_of
 from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun, DispatchSettings
@@ -526,3 +527,19 @@ def test_no_folder_is_taken_for_ours_by_its_place_in_a_log() -> None:
         assert not remove_left(folder, "none")
         assert Path(folder).is_dir()
     assert PREFIX == "backcast-dispatch-"
+
+
+def test_who_is_asked_for_its_result_alone_gets_other_arguments(tmp_path: Path) -> None:
+    place = repository(tmp_path / "cart")
+    form = agent_of(agent("mended"))
+    form = form.model_copy(update={"roles": {"mend": ("--no-tools",), "implementer": ("--tools",)}})
+    tasks = place / "tasks.md"
+    with EventStore.open("sqlite://") as store:
+        settings = DispatchSettings(implementer=form, attempts=1)
+        run = DispatchRun(store, "cart", source_at(place, [tasks]), tasks, settings)
+        begin(run)
+        assert work(run) == ""
+        started = [line_of(event)["data"] for event in store.read("cart", types=[
+            "DISPATCH_STARTED"])]  # fmt: skip
+    assert [fact["command"][-1] for fact in started] == ["--tools", "--no-tools"]
+    assert tool_share(store, None) == {}
