@@ -10,9 +10,6 @@ import sys
 from pathlib import Path
 
 BEGIN, END = "BEGIN_DISPATCH_RESULT", "END_DISPATCH_RESULT"
-PROMPT = sys.stdin.read()
-TASK = (re.search(r"^# Task (\S+)", PROMPT, re.MULTILINE) or ["", ""])[1]
-_, TITLE = PROMPT.split(f"# Task {TASK}\n", 1)
 
 
 def main() -> None:
@@ -32,4 +29,8 @@ def main() -> None:
     print(json.dumps({"result": text, "usage": {"prompt": tokens, "answer": tokens // 10}}))
 
 
-main()
+if __name__ == "__main__":
+    PROMPT = sys.stdin.read()
+    TASK = (re.search(r"^# Task (\S+)", PROMPT, re.MULTILINE) or ["", ""])[1]
+    _, TITLE = PROMPT.split(f"# Task {TASK}\n", 1)
+    main()

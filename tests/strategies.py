@@ -10,7 +10,14 @@ from typing import Any
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from backcast.domain.dispatch_events import BuiltParts, ChangedFile, DispatchPart, ReadTask
+from backcast.domain.dispatch_events import (
+    BuiltParts,
+    ChangedFile,
+    DispatchPart,
+    ReadTask,
+    RoutedTo,
+    TaskTraits,
+)
 from backcast.domain.events import (
     AnswerOrigin,
     AnswerQuote,
@@ -313,6 +320,13 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         st.builds(ChangedFile, path=st.sampled_from(NAMES), change=st.just("changed")), max_size=2
     ).map(tuple),
     "result": st.none() | st.just({"status": "completed"}) | st.just({"assessment": "approved"}),
+    "routed": st.none()
+    | st.builds(
+        RoutedTo,
+        agent=st.sampled_from(NAMES),
+        propensity=st.none() | st.floats(0, 1),
+        traits=st.none() | st.builds(TaskTraits, blast=st.integers(0, 9)),
+    ),
     "reported": st.none() | st.builds(CallCost, tokens=st.integers(0, 99)),
     "lives": st.none() | st.floats(0, 1e6),
     "same_as": st.lists(json_texts, max_size=2).map(tuple),

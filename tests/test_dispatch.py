@@ -18,6 +18,7 @@ from backcast.domain.dispatch_results import read_result
 from backcast.domain.errors import InputError, UnavailableError
 from backcast.domain.events import WorkflowEvent, line_of
 from backcast.domain.spending import Allowance
+from backcast.engine.interfaces.tool_shares import tool_share
 from backcast.engine.log.store import EventStore
 from backcast.engine.workflow.dispatch.agents import agent_of
 from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun, DispatchSettings
@@ -603,3 +604,19 @@ def test_a_disk_that_fills_while_a_folder_is_made_is_told_in_a_line(
             dispatched(tmp_path, "good")
     assert list((tmp_path / "tmp").iterdir()) == []
     assert dispatched(tmp_path, "good").stopped == ""
+
+
+def test_who_is_asked_for_its_result_alone_gets_other_arguments(tmp_path: Path) -> None:
+    place = repository(tmp_path / "cart")
+    form = agent_of(agent("mended"))
+    form = form.model_copy(update={"roles": {"mend": ("--no-tools",), "implementer": ("--tools",)}})
+    tasks = place / "tasks.md"
+    with EventStore.open("sqlite://") as store:
+        settings = DispatchSettings(implementer=form, attempts=1)
+        run = DispatchRun(store, "cart", source_at(place, [tasks]), tasks, settings)
+        begin(run)
+        assert work(run) == ""
+        started = [line_of(event)["data"] for event in store.read("cart", types=[
+            "DISPATCH_STARTED"])]  # fmt: skip
+    assert [fact["command"][-1] for fact in started] == ["--tools", "--no-tools"]
+    assert tool_share(store, None) == {}

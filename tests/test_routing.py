@@ -293,3 +293,13 @@ def test_a_log_without_dispatches_is_told(tmp_path: Path) -> None:
                         str(tmp_path / "routing.toml"))  # fmt: skip
     assert code == 2
     assert "needed dispatches to try a policy of routing on" in said
+
+
+def test_other_thresholds_are_tried_on_a_recorded_run(tmp_path: Path) -> None:
+    file = tmp_path / "stalls.toml"
+    file.write_text("[stalls]\nfailures = 1\nreplans = 0\n")
+    log = "fixtures/recorded/dispatch.jsonl#shop@9"
+    assert "Stalled" not in run("show", "ledger", log)[1]
+    _, out, _ = run("show", "ledger", log, "--stalls", str(file))
+    assert "Stalled: 1.1: the same failure 1 time" in out
+    assert "a person must decide" in out.lower()
