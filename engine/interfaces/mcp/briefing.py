@@ -30,9 +30,9 @@ MAP_SHARE = 3
 def brief(shelf: RunShelf, asked: dict[str, Any], counter: Tokenizer) -> ToolAnswer:
     """Tell what a run is, how far it came, and what is known of its code."""
     run = shelf.run(asked["task"])
+    run.outlined()  # which may add events
     moment = run.moment(asked["at"])
     version = run.store.version_at(run.task, moment)
-    run.outlined()
     when = asked["at"] if asked["at"].isdecimal() else str(version) if asked["at"] else ""
     chunks = [*_map(run, when, asked["max_tokens"] // MAP_SHARE, counter)]
     chunks += _summaries(run, moment, asked["focus"], counter)
