@@ -33,10 +33,14 @@ class CompressedTexts(NamedTuple):
         return self.before / self.after if self.after else None
 
 
-State = Map[str, CompressedTexts]
-"""By the section of a prompt, or by what the text was."""
+class State(NamedTuple):
+    """How much was taken out so far."""
 
-initial: State = Map()
+    kinds: Map[str, CompressedTexts] = Map()
+    "By the section of a prompt, or by what the text was."
+
+
+initial = State()
 
 
 def evolve(state: State, event: WorkflowEvent) -> State:
@@ -54,12 +58,10 @@ def evolve(state: State, event: WorkflowEvent) -> State:
 
 
 def _more(state: State, kind: str, item: CompressedItem) -> State:
-    known = state.get(kind, CompressedTexts())
-    return state.set(
-        kind,
-        CompressedTexts(
-            known.texts + 1, known.offloaded + (item.state == "offloaded"),
-            known.before + max(0, item.before), known.after + max(0, item.tokens),
-            known.exceeded + (item.protected > item.target),
-        ),
+    known = state.kinds.get(kind, CompressedTexts())
+    texts = CompressedTexts(
+        known.texts + 1, known.offloaded + (item.state == "offloaded"),
+        known.before + max(0, item.before), known.after + max(0, item.tokens),
+        known.exceeded + (item.protected > item.target),
     )  # fmt: skip
+    return State(state.kinds.set(kind, texts))

@@ -103,7 +103,11 @@ def test_at_each_copied_event_as_much_is_known_as_in_the_origin(
             pairs += [(origin, branch, at) for at in range(1, version + 1)]
             origin = branch
         for origin, branch, at in pairs:
-            assert known(store, branch, at) == known(store, origin, at)
+            (of_branch, its_facts), (of_origin, facts) = (
+                known(store, task, at) for task in (branch, origin)
+            )
+            assert of_branch._replace(facts=of_origin.facts) == of_origin
+            assert its_facts == facts
 
 
 def appended(store: EventStore, task: str, events: list[WorkflowEvent]) -> None:
@@ -115,7 +119,9 @@ def appended(store: EventStore, task: str, events: list[WorkflowEvent]) -> None:
 
 def known(store: EventStore, task: str, version: int) -> Any:
     [event] = store.read(task, after=version - 1, last=version)
-    return states_at(store, task, Moment(position=event.position))
+    states = states_at(store, task, Moment(position=event.position))
+    assert states.facts is not None
+    return states, states.facts.holding()
 
 
 @pytest.mark.parametrize(

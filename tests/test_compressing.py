@@ -139,7 +139,7 @@ def test_a_long_failure_is_compressed_in_a_prompt_and_the_fact_says_what_went() 
         assert shown.compressed.whole[:17] in item.text
         assert shown.compressed.tokens < shown.compressed.before
         assert shown.compressed.dropped
-        [(section, row)] = fold(compressions, store.read("till")).items()
+        [(section, row)] = fold(compressions, store.read("till")).kinds.items()
         assert (section, row.texts) == (shown.section, 1)
         assert (row.before, row.after) == (shown.compressed.before, shown.compressed.tokens)
         whole = record_context(store, "till", NOW, request, profile)

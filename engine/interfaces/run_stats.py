@@ -213,8 +213,8 @@ def _prefix_lines(state: prefixes.State) -> Iterator[str]:
 
 def compressed_lines(state: compressions.State) -> Iterator[str]:
     """Yield how much was taken out of long texts, a line for each kind."""
-    for kind in sorted(state):
-        row = state[kind]
+    for kind in sorted(state.kinds):
+        row = state.kinds[kind]
         words = [f"{row.offloaded:,} as a preview"] if row.offloaded else []
         if row.exceeded:
             words.append(f"{row.exceeded:,} over the target by what must stay")
@@ -256,7 +256,7 @@ def stats_json(found: RunStats) -> dict[str, Any]:
         "reused": dict(zip(("answers", "reused", "unread"), calls.reused(every), strict=True)),
         "first_byte": found.first_bytes or None, "unread": found.unread,
         "hits": {name: getattr(found.prefixes, name) for name in ("hits", "misses", "untold")},
-        "compressed": {kind: row._asdict() for kind, row in sorted(found.compressed.items())},
+        "compressed": {kind: row._asdict() for kind, row in sorted(found.compressed.kinds.items())},
         "warmed": prefixes.sums(warm[version] for version in sorted(warm))._asdict(),
     }  # fmt: skip
 
