@@ -180,15 +180,16 @@ class _Spreading:
             yield PieceDone(piece.number, answer.get("done"), answer.get("failed", ""))
 
     def _refused(self, piece: _Piece, refusal: Refusal) -> Iterator[PieceDone]:
-        if refusal.whole:
+        if refusal.whole:  # a busy engine may ask a worker that is avoided: it says nothing new
             self.unfit[refusal.worker] = refusal
-        piece.refusals[refusal.worker] = refusal
+        else:
+            piece.refusals[refusal.worker] = refusal
         piece.tries += 1
         self._check_fit()
         if piece.tries < TRIES and self.engine.others({*self.unfit, *piece.refusals}):
             self.waiting.appendleft(piece)
         else:
-            yield PieceDone(piece.number, failed=_all(piece.refusals))
+            yield PieceDone(piece.number, failed=_all(piece.refusals or self.unfit))
 
     def _check_fit(self) -> None:
         """Raise `InputError` where no worker can do any piece."""
