@@ -8,7 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from backcast.domain.events import BlobRef, CallCost, CheckFailure, EventType, Fact
+from backcast.domain.events import (
+    BlobRef,
+    CallCost,
+    CheckFailure,
+    EventType,
+    Fact,
+)
 
 
 class ReadTask(BaseModel):

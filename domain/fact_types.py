@@ -1,9 +1,23 @@
 """Which kinds of fact are there? All of them, by the name under which they are stored."""
 
-from backcast.domain import dispatch_events
+from backcast.domain import (
+    call_events,
+    context_events,
+    dispatch_events,
+    memory_events,
+    question_events,
+    score_events,
+)
 from backcast.domain.events import Fact, UnknownFact
 
-ELSEWHERE = (dispatch_events,)
+ELSEWHERE = (
+    call_events,
+    context_events,
+    dispatch_events,
+    memory_events,
+    question_events,
+    score_events,
+)
 "Modules whose facts are kinds too: a kind is known once its module is imported."
 
 FACTS: dict[str, type[Fact]] = {

@@ -8,24 +8,23 @@ from immutables import Map
 
 from backcast.domain import plans
 from backcast.domain.cache import Failure, failures_of, module_of, shortened, youngest
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
     ChecksRan,
-    ContextBuilt,
     ModuleComplete,
     ModuleDeleted,
     ModuleIteration,
     ModuleOutlined,
     ModuleRenamed,
-    PlanLearned,
     PlanningComplete,
     RequirementsComplete,
     SourceRead,
-    SummaryWritten,
     TaskComplete,
     TaskStarted,
     UnknownFact,
     WorkflowEvent,
 )
+from backcast.domain.memory_events import PlanLearned, SummaryWritten
 from backcast.domain.node import SYMBOLS, kind_of, path_of
 from backcast.domain.plans import Planning
 

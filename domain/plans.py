@@ -13,8 +13,8 @@ from typing import NamedTuple
 from immutables import Map
 
 from backcast.domain.cache import shortened
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
-    ContextBuilt,
     PlanningComplete,
     RequirementsComplete,
     SourceRead,

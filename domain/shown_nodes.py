@@ -10,7 +10,7 @@ from immutables import Map
 
 from backcast.domain.cache import FOUND
 from backcast.domain.context import PRIORITIES
-from backcast.domain.events import ContextBuilt, ContextItem
+from backcast.domain.context_events import ContextBuilt, ContextItem
 from backcast.domain.policy import PRIORITY
 
 SHOWN = 64

@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
+from backcast.domain.call_events import CallSettled
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
     AnswerRefused,
-    CallSettled,
-    ContextBuilt,
     ModelFailed,
     ModelReplied,
     StepStarted,

@@ -10,7 +10,12 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from backcast.domain.events import ModuleDeleted, ModuleIteration, ModuleRenamed, WorkflowEvent
+from backcast.domain.events import (
+    ModuleDeleted,
+    ModuleIteration,
+    ModuleRenamed,
+    WorkflowEvent,
+)
 
 NAME = "changes"
 VERSION = 1

@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from backcast.domain.events import CompressedItem, ContextBuilt, TextCompressed, WorkflowEvent
+from backcast.domain.context_events import CompressedItem, ContextBuilt, TextCompressed
+from backcast.domain.events import WorkflowEvent
 
 NAME = "compressions"
 VERSION = 1

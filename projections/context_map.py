@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 from immutables import Map
 
 from backcast.domain.context_map import SECTIONS, TAGS, MapItem, lawful
-from backcast.domain.events import MapEdit, MapEdited, WorkflowEvent
+from backcast.domain.events import WorkflowEvent
+from backcast.domain.memory_events import MapEdit, MapEdited
 from backcast.domain.node import path_of
 from backcast.domain.policy import MapSettings
 from backcast.domain.summary import flat

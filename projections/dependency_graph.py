@@ -18,13 +18,12 @@ from backcast.domain.events import (
     ModuleIteration,
     ModuleOutlined,
     ModuleRenamed,
-    Scored,
     SourceRead,
-    SummaryWritten,
     WorkflowEvent,
 )
 from backcast.domain.graph import Graph
 from backcast.domain.links import concepts_in
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.outline import (
     ITERATION,
     SOURCE,
@@ -36,6 +35,7 @@ from backcast.domain.outline import (
     surface_of,
 )
 from backcast.domain.removed import OutlinedText, RemovedSymbol, moved_on
+from backcast.domain.score_events import Scored
 
 NAME = "dependency_graph"
 VERSION = 3

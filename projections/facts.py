@@ -33,9 +33,7 @@ from backcast.domain.events import (
     PlanningComplete,
     PolicyUsed,
     RequirementsComplete,
-    Scored,
     SourceRead,
-    SummaryWritten,
     TaskComplete,
     TaskFailed,
     TaskStarted,
@@ -44,8 +42,10 @@ from backcast.domain.events import (
     WorkflowEvent,
 )
 from backcast.domain.facet_facts import Statement, relevant, statements
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.node import node_id
 from backcast.domain.outline import Facets
+from backcast.domain.score_events import Scored
 from backcast.domain.timed_facts import FactEntry, slot_of, stated
 
 NAME = "facts"

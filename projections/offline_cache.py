@@ -13,21 +13,19 @@ from typing import Literal, NamedTuple
 from immutables import Map
 
 from backcast.domain.cache import Failure, Held, shortened
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
     Branched,
     ChecksRan,
-    ContextBuilt,
     Fact,
     ModuleComplete,
     ModuleDeleted,
     ModuleIteration,
     ModuleOutlined,
     ModuleRenamed,
-    PlanLearned,
     PlanningComplete,
     RequirementsComplete,
     SourceRead,
-    SummaryWritten,
     TaskComplete,
     TaskFailed,
     TaskStarted,
@@ -44,6 +42,7 @@ from backcast.domain.gathered import (
     bounded,
     gathered,
 )
+from backcast.domain.memory_events import PlanLearned, SummaryWritten
 from backcast.domain.node import Reference, kind_of, name_of, node_id, path_of
 from backcast.domain.plan_templates import templates_of
 from backcast.domain.plans import PlanTemplate, asks_for_plan

@@ -21,11 +21,10 @@ from backcast.domain.cache import (
     youngest,
 )
 from backcast.domain.context import PRIORITIES
+from backcast.domain.context_events import ContextBuilt, ContextItem
 from backcast.domain.events import (
     AnswerRefused,
     ChecksRan,
-    ContextBuilt,
-    ContextItem,
     ModelFailed,
     ModelReplied,
     ModuleComplete,
@@ -33,7 +32,6 @@ from backcast.domain.events import (
     ModuleIteration,
     ModuleRenamed,
     ModuleStarted,
-    Scored,
     TaskComplete,
     TaskFailed,
     TaskStarted,
@@ -41,6 +39,7 @@ from backcast.domain.events import (
     WorkflowEvent,
 )
 from backcast.domain.node import SYMBOLS, kind_of, node_id, path_of
+from backcast.domain.score_events import Scored
 from backcast.domain.shown_nodes import TOKENS, ShownNode, last_shown, priority_of, shown_in, within
 
 NAME = "online_cache"

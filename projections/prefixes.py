@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from backcast.domain.events import ModelReplied, PrefixWarmed, StepStarted, WorkflowEvent
+from backcast.domain.call_events import PrefixWarmed
+from backcast.domain.events import ModelReplied, StepStarted, WorkflowEvent
 
 NAME = "prefixes"
 VERSION = 1

@@ -6,10 +6,10 @@ from typing import Literal, NamedTuple
 from immutables import Map
 
 from backcast.domain.cache import shortened
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
     AnswerRefused,
     ChecksRan,
-    ContextBuilt,
     GenerationComplete,
     MessageReceived,
     ModelFailed,
@@ -23,9 +23,7 @@ from backcast.domain.events import (
     PlanningStarted,
     PolicyUsed,
     RequirementsComplete,
-    Scored,
     StepStarted,
-    SummaryWritten,
     TaskComplete,
     TaskFailed,
     TaskStarted,
@@ -33,7 +31,9 @@ from backcast.domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.node import path_of
+from backcast.domain.score_events import Scored
 
 NAME = "progress"
 VERSION = 5

@@ -6,7 +6,8 @@ the place where it differs from the one before.
 
 from typing import Literal, NamedTuple
 
-from backcast.domain.events import ContextBuilt, WorkflowEvent
+from backcast.domain.context_events import ContextBuilt
+from backcast.domain.events import WorkflowEvent
 
 NAME = "prompts"
 VERSION = 2

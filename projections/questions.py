@@ -9,21 +9,19 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
+from backcast.domain.call_events import BudgetGranted, CallSettled
 from backcast.domain.events import (
-    AnswerGiven,
     AnswerRefused,
-    BudgetGranted,
     CallCost,
-    CallSettled,
     ModelFailed,
     ModelReplied,
-    QuestionAsked,
     StepStarted,
     ToolCalled,
     ToolReturned,
     WorkflowEvent,
 )
 from backcast.domain.json_text import json_text
+from backcast.domain.question_events import AnswerGiven, QuestionAsked
 from backcast.domain.spending import Allowance, Amounts, amounts_of, counted, remaining
 
 NAME = "questions"

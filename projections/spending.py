@@ -8,11 +8,10 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
+from backcast.domain.call_events import BudgetGranted, CallSettled
 from backcast.domain.dispatch_events import DispatchEnded, DispatchStarted
 from backcast.domain.events import (
-    BudgetGranted,
     CallCost,
-    CallSettled,
     ModelReplied,
     StepStarted,
     WorkflowEvent,

@@ -10,8 +10,10 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from backcast.domain.events import ChecksRan, Scored, SummaryWritten, WorkflowEvent
+from backcast.domain.events import ChecksRan, WorkflowEvent
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.outline import ABSENT, ITERATION, digest_of
+from backcast.domain.score_events import Scored
 from backcast.domain.staleness import Modules
 from backcast.domain.summary import BuiltFrom, Digests, by_path, flat, rate_of
 

@@ -23,9 +23,9 @@ from backcast.domain.events import (
     ModuleDeleted,
     ModuleIteration,
     ModuleRenamed,
-    Scored,
     WorkflowEvent,
 )
+from backcast.domain.score_events import Scored
 
 NAME = "versions"
 VERSION = 1

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from backcast.domain.budget import MISTRAL_7B_8K
-from backcast.domain.events import AskedSubject, ModuleIteration
+from backcast.domain.events import ModuleIteration
 from backcast.domain.moment import NOW, Moment
+from backcast.domain.question_events import AskedSubject
 from backcast.domain.spending import Allowance
 from backcast.engine.log import EventStore
 from backcast.engine.memory.outlines import Outlining

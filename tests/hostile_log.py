@@ -2,26 +2,22 @@
 
 from pathlib import Path
 
+from backcast.domain.context_events import ContextBuilt, ContextItem, ContextOmission
 from backcast.domain.events import (
     AnswerRefused,
     CheckFailure,
     ChecksRan,
     Claim,
-    ContextBuilt,
-    ContextItem,
-    ContextOmission,
     Fact,
-    MapEdit,
-    MapEdited,
     MessageReceived,
     ModelReplied,
     ModuleIteration,
     StepStarted,
-    SummaryWritten,
     TaskStarted,
     ToolCalled,
     ToolReturned,
 )
+from backcast.domain.memory_events import MapEdit, MapEdited, SummaryWritten
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from backcast.domain.events import ContextBuilt, ContextItem, ContextOmission
+from backcast.domain.context_events import ContextBuilt, ContextItem, ContextOmission
 from backcast.domain.moment import NOW, Moment
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run

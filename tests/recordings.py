@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from backcast.domain.events import ContextBuilt
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.policy import COVERAGE, Policy
 from backcast.engine.context.recorded import messages
 from backcast.engine.history.snapshots import state_at

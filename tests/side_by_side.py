@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from backcast.domain.budget import MISTRAL_7B_8K
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import ModelError
-from backcast.domain.events import ContextBuilt
 from backcast.domain.spending import Allowance
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log import EventStore

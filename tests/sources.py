@@ -7,7 +7,13 @@ from typing import NamedTuple
 
 from immutables import Map
 
-from backcast.domain.events import Claim, Fact, ModuleDeleted, ModuleIteration, ModuleRenamed
+from backcast.domain.events import (
+    Claim,
+    Fact,
+    ModuleDeleted,
+    ModuleIteration,
+    ModuleRenamed,
+)
 from backcast.domain.graph import Graph
 from backcast.domain.outline import Facets, surface_of
 from backcast.engine.log import EventStore

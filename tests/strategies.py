@@ -10,6 +10,13 @@ from typing import Any
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
+from backcast.domain.context_events import (
+    CompressedItem,
+    ContextItem,
+    ContextOmission,
+    ForeignRequest,
+    RequestPart,
+)
 from backcast.domain.dispatch_events import (
     BuiltParts,
     ChangedFile,
@@ -20,27 +27,20 @@ from backcast.domain.dispatch_events import (
 )
 from backcast.domain.events import (
     AnswerOrigin,
-    AnswerQuote,
-    AskedSubject,
     CallCost,
     CheckFailure,
     Claim,
-    CompressedItem,
-    ContextItem,
-    ContextOmission,
     Fact,
-    ForeignRequest,
-    MapAnswer,
-    MapEdit,
     ModuleIteration,
     PlannedModule,
     PlanOrigin,
-    RequestPart,
     ServerAnswer,
     UnknownFact,
     WorkflowEvent,
 )
 from backcast.domain.fact_types import FACTS
+from backcast.domain.memory_events import MapAnswer, MapEdit
+from backcast.domain.question_events import AnswerQuote, AskedSubject
 from backcast.engine.log import EventStore
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -10,12 +10,12 @@ import pytest
 from backcast.domain.events import (
     Branched,
     MessageReceived,
-    SummaryWritten,
     TaskComplete,
     TaskFailed,
     TaskStarted,
     UnknownFact,
 )
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.moment import NOW, Moment
 from backcast.engine.history.task_states import ENDS, contributions_at
 from backcast.engine.log import EventStore

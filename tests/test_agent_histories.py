@@ -12,15 +12,13 @@ from typing import Any
 import pytest
 
 from backcast.domain.action_evidence import ActionEvidence
+from backcast.domain.context_events import ContextBuilt, ForeignRequest, RequestPart
 from backcast.domain.events import (
     Claim,
-    ContextBuilt,
     Fact,
-    ForeignRequest,
     MessageReceived,
     ModelReplied,
     ModuleIteration,
-    RequestPart,
     TaskStarted,
     ToolCalled,
     ToolReturned,

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import zstandard
 
-from backcast.domain.events import ContextBuilt, Imported, ModelReplied
+from backcast.domain.context_events import ContextBuilt
+from backcast.domain.events import Imported, ModelReplied
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log.exchanges.requests import RequestReader, body_of
 from backcast.engine.log.exchanges.spool import FINISHED, Exchange, ExchangeHead

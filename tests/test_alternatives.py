@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import ModelError
-from backcast.domain.events import ContextBuilt, StepStarted, WorkflowEvent
+from backcast.domain.events import StepStarted, WorkflowEvent
 from backcast.domain.spending import Allowance
 from backcast.engine.context.policies import policy_named
 from backcast.engine.history.snapshots import state_at

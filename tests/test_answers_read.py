@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backcast.domain.budget import MISTRAL_7B_8K
-from backcast.domain.events import AnswerRefused, ContextBuilt
+from backcast.domain.context_events import ContextBuilt
+from backcast.domain.events import AnswerRefused
 from backcast.engine.context.recorded import messages
 from backcast.engine.log import EventStore
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import backcast
-from backcast.domain.events import ContextItem, ContextOmission
+from backcast.domain.context_events import ContextItem, ContextOmission
 from backcast.engine.interfaces.view.notebook import BudgetParts, prompt_html
 from backcast.engine.memory.import_log import run
 from tests.hostile_log import ALL

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from backcast.domain.errors import ModelError
-from backcast.domain.events import AskedSubject, ModuleIteration
+from backcast.domain.events import ModuleIteration
+from backcast.domain.question_events import AskedSubject
 from backcast.domain.spending import Allowance
 from backcast.engine.log import EventStore
 from backcast.engine.models import Call, Limits

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from backcast.domain.events import CallSettled, ModuleIteration, TextCompressed, ToolReturned
+from backcast.domain.call_events import CallSettled
+from backcast.domain.context_events import TextCompressed
+from backcast.domain.events import ModuleIteration, ToolReturned
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob
 from backcast.engine.memory.outlines import Outlining

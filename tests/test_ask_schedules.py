@@ -7,18 +7,17 @@ from typing import Any
 
 import pytest
 
+from backcast.domain.call_events import CallSettled
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
-    AnswerGiven,
     AnswerRefused,
-    CallSettled,
-    ContextBuilt,
     ModelReplied,
-    QuestionAsked,
     StepStarted,
     ToolCalled,
     ToolReturned,
     WorkflowEvent,
 )
+from backcast.domain.question_events import AnswerGiven, QuestionAsked
 from backcast.domain.spending import Allowance, Amounts
 from backcast.engine.log import EventStore
 from backcast.engine.models import Call, Limits

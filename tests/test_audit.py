@@ -6,12 +6,9 @@ from textwrap import dedent
 
 import pytest
 
-from backcast.domain.events import (
-    ContextItem,
-    StepStarted,
-    SummaryWritten,
-    ToolReturned,
-)
+from backcast.domain.context_events import ContextItem
+from backcast.domain.events import StepStarted, ToolReturned
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.moment import Moment
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run

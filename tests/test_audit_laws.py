@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
     ChecksRan,
-    ContextBuilt,
     MessageReceived,
     ModuleDeleted,
     ModuleIteration,
@@ -17,12 +17,12 @@ from backcast.domain.events import (
     ModuleRenamed,
     SourceRead,
     StepStarted,
-    SummaryWritten,
     TaskComplete,
     TaskFailed,
     ToolReturned,
     WorkflowEvent,
 )
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.outline import digest_of, part_of
 from backcast.engine.history.snapshots import state_at

@@ -7,11 +7,11 @@ from backcast.domain.events import (
     ModuleIteration,
     ModuleOutlined,
     SourceRead,
-    SummaryWritten,
     TaskStarted,
     ToolReturned,
     WorkflowEvent,
 )
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.moment import Moment
 from backcast.engine.history.staleness import stale
 from backcast.engine.log.blobs import Blob

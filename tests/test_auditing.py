@@ -6,13 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from backcast.domain.events import (
-    Claim,
-    ContextBuilt,
-    ContextItem,
-    ContextOmission,
-    ModuleIteration,
-)
+from backcast.domain.context_events import ContextBuilt, ContextItem, ContextOmission
+from backcast.domain.events import Claim, ModuleIteration
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from backcast.domain.context import Context
-from backcast.domain.events import ContextBuilt, MessageReceived, TaskComplete, TaskStarted
+from backcast.domain.context_events import ContextBuilt
+from backcast.domain.events import MessageReceived, TaskComplete, TaskStarted
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.policy import COVERAGE, DEFAULT, Policy
 from backcast.engine.context.recorded import context_at

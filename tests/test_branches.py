@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import ConflictError, DamagedError, InputError, MomentError
 from backcast.domain.events import (
     Branched,
     Claim,
-    ContextBuilt,
     MessageReceived,
     ModelReplied,
     StepStarted,

@@ -13,10 +13,9 @@ from immutables import Map
 from pydantic import ValidationError
 
 from backcast.domain.cache import Held, LookUp, LookUpPolicy, look_up, names_of, youngest
+from backcast.domain.context_events import ContextBuilt, ContextItem
 from backcast.domain.events import (
     ChecksRan,
-    ContextBuilt,
-    ContextItem,
     Fact,
     ModelFailed,
     ModelReplied,
@@ -26,14 +25,13 @@ from backcast.domain.events import (
     ModuleOutlined,
     ModuleRenamed,
     ModuleStarted,
-    PlanLearned,
-    SummaryWritten,
     TaskComplete,
     TaskFailed,
     TaskStarted,
     ToolReturned,
     WorkflowEvent,
 )
+from backcast.domain.memory_events import PlanLearned, SummaryWritten
 from backcast.domain.moment import Moment, upto
 from backcast.domain.shown_nodes import SHOWN, TOKENS
 from backcast.engine.history.snapshots import save_snapshots, state_at

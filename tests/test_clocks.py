@@ -11,7 +11,13 @@ from pydantic import ValidationError
 
 from backcast.domain.budget import PROFILES
 from backcast.domain.context import Context
-from backcast.domain.events import Claim, Fact, ModuleIteration, SummaryWritten, TaskStarted
+from backcast.domain.events import (
+    Claim,
+    Fact,
+    ModuleIteration,
+    TaskStarted,
+)
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.engine.context.recorded import context_at, record_context

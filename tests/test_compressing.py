@@ -9,11 +9,11 @@ import pytest
 
 from backcast.domain.budget import QWEN3_8B_32K
 from backcast.domain.compression_settings import CompressionSettings, KeepRule
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
     CheckFailure,
     ChecksRan,
     Claim,
-    ContextBuilt,
     Fact,
     ModelReplied,
     TaskStarted,

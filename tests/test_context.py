@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backcast.domain.budget import PROFILES, ModelProfile, allocated, checked, of_window
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import BudgetExceededError, InputError
-from backcast.domain.events import ChecksRan, ContextBuilt, TaskStarted
+from backcast.domain.events import ChecksRan, TaskStarted
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.policy import COVERAGE, SYSTEM, Policy
 from backcast.engine.context.build_cache import BuildCache

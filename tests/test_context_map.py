@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backcast.domain.context_map import SECTIONS, MapItem, lawful, rendered, within
-from backcast.domain.events import MapEdit, MapEdited
 from backcast.domain.map_lines import Costs, Line, chosen, faded, gains
+from backcast.domain.memory_events import MapEdit, MapEdited
 from backcast.domain.policy import SECTION_WORTH, TAG_WORTH, MapSettings
 from backcast.engine.memory.mapping.updating import ByWorth
 from backcast.projections.context_map import MOST, REMEMBERED, ContextMap, edited, ranked, worth

@@ -21,7 +21,6 @@ from backcast.domain.events import (
     PlanningComplete,
     PolicyUsed,
     StepStarted,
-    SummaryWritten,
     TaskComplete,
     TaskFailed,
     TaskStarted,
@@ -29,6 +28,7 @@ from backcast.domain.events import (
     UnknownFact,
     WorkflowEvent,
 )
+from backcast.domain.memory_events import SummaryWritten
 from backcast.engine.workflow.decide import (
     Action,
     AppendFacts,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backcast.domain.events import ForeignRequest, RequestPart
+from backcast.domain.context_events import ForeignRequest, RequestPart
 from backcast.engine.log.exchanges import spool
 from backcast.engine.log.exchanges.answers import GarbledAnswer, read_answer
 from backcast.engine.log.exchanges.bodies import DIALECTS, joined, part_text, split_body

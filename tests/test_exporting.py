@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import zstandard
 
-from backcast.domain.events import ContextBuilt, SourceRead
+from backcast.domain.context_events import ContextBuilt
+from backcast.domain.events import SourceRead
 from backcast.engine.context.recorded import rebuilt
 from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.commands.export import write

@@ -3,7 +3,12 @@
 import pytest
 
 from backcast.domain.context import Context
-from backcast.domain.events import CheckFailure, ChecksRan, TaskStarted, WorkflowEvent
+from backcast.domain.events import (
+    CheckFailure,
+    ChecksRan,
+    TaskStarted,
+    WorkflowEvent,
+)
 from backcast.domain.moment import NOW
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.engine.context.fact_rows import retrieved, row_text

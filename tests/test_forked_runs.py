@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from backcast.domain.budget import MISTRAL_7B_8K
-from backcast.domain.events import ContextBuilt, TaskStarted
+from backcast.domain.context_events import ContextBuilt
+from backcast.domain.events import TaskStarted
 from backcast.domain.moment import NOW
 from backcast.engine.context.recorded import context_at
 from backcast.engine.context.request import Request

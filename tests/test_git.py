@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from backcast.domain.errors import InputError, MomentError
-from backcast.domain.events import Committed, ModuleIteration, ModuleRenamed, RefsRead
+from backcast.domain.events import (
+    Committed,
+    ModuleIteration,
+    ModuleRenamed,
+    RefsRead,
+)
 from backcast.engine.history.moments import moment_at
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log import EventStore

@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
-from backcast.domain.events import Committed, ModuleIteration, ModuleOutlined, ModuleRenamed
+from backcast.domain.events import (
+    Committed,
+    ModuleIteration,
+    ModuleOutlined,
+    ModuleRenamed,
+)
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log import EventStore
 from backcast.projections import dependency_graph

@@ -14,7 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backcast.domain.events import Claim, Fact, ModuleDeleted, ModuleIteration, ModuleRenamed
+from backcast.domain.events import (
+    Claim,
+    Fact,
+    ModuleDeleted,
+    ModuleIteration,
+    ModuleRenamed,
+)
 from backcast.domain.moment import NOW, Moment
 from backcast.engine.context.search import Document, search_words
 from backcast.engine.context.search import embedders as loaders

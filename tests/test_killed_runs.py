@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import ConflictError
-from backcast.domain.events import ContextBuilt, ModelReplied, StepStarted, WorkflowEvent
+from backcast.domain.events import ModelReplied, StepStarted, WorkflowEvent
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log import EventStore
 from backcast.engine.log.fsck import check

@@ -12,11 +12,11 @@ from backcast.domain.context import Context
 from backcast.domain.events import (
     CheckFailure,
     ChecksRan,
-    SummaryWritten,
     TaskComplete,
     TaskStarted,
 )
 from backcast.domain.library_use import uses_of
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.moment import NOW
 from backcast.domain.policy import COVERAGE, DEFAULT, Policy
 from backcast.domain.project_patterns import counts_of, patterns_of, project_patterns

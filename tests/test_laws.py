@@ -20,12 +20,12 @@ from backcast.domain.events import (
     Claim,
     Fact,
     ModuleIteration,
-    Scored,
     UnknownFact,
     WorkflowEvent,
 )
 from backcast.domain.fact_types import FACTS
 from backcast.domain.moment import Moment, upto
+from backcast.domain.score_events import Scored
 from backcast.engine.history.snapshots import RecentStates, save_snapshots, state_at
 from backcast.engine.history.state_json import dump, load
 from backcast.engine.log import EventStore

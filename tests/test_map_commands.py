@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from backcast.domain.budget import of_window
 from backcast.domain.errors import InputError
-from backcast.domain.events import Claim, MapEdit, MapEdited
+from backcast.domain.events import Claim
+from backcast.domain.memory_events import MapEdit, MapEdited
 from backcast.domain.moment import NOW
 from backcast.domain.policy import MapSettings
 from backcast.engine.context.recorded import context_at

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from backcast.domain.context_map import SECTIONS, TAGS, Distilled, MapEntry, MapItem, rendered
 from backcast.domain.errors import InputError, ModelError
-from backcast.domain.events import MapEdit, MapEdited, TaskComplete, TaskStarted, ToolReturned
+from backcast.domain.events import TaskComplete, TaskStarted, ToolReturned
+from backcast.domain.memory_events import MapEdit, MapEdited
 from backcast.domain.moment import NOW
 from backcast.domain.policy import COVERAGE, MapSettings
 from backcast.domain.staleness import Modules

@@ -16,11 +16,10 @@ from backcast.domain.events import (
     CheckFailure,
     ChecksRan,
     Committed,
-    MapEdit,
-    MapEdited,
     TaskComplete,
     TaskStarted,
 )
+from backcast.domain.memory_events import MapEdit, MapEdited
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.policy import DEFAULT, MAP, MapSettings
 from backcast.domain.staleness import Modules

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from backcast.domain.budget import MISTRAL_7B_8K
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import InputError
-from backcast.domain.events import ContextBuilt, ModelReplied
+from backcast.domain.events import ModelReplied
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.models import Message, chat, jinja

@@ -5,11 +5,10 @@ from collections.abc import Iterable
 
 from backcast.domain.budget import PROFILES
 from backcast.domain.context import Context
+from backcast.domain.context_events import ContextBuilt, ContextItem
 from backcast.domain.events import (
     CheckFailure,
     ChecksRan,
-    ContextBuilt,
-    ContextItem,
     ModuleComplete,
     TaskComplete,
     TaskFailed,

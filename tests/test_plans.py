@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from backcast.domain.budget import MISTRAL_7B_8K
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import ModelError
 from backcast.domain.events import (
     ChecksRan,
-    ContextBuilt,
     Fact,
     ModuleIteration,
-    PlanLearned,
     PlannedModule,
     PlanningComplete,
     TaskComplete,
@@ -21,6 +20,7 @@ from backcast.domain.events import (
     TaskStarted,
     UnknownFact,
 )
+from backcast.domain.memory_events import PlanLearned
 from backcast.domain.plans import problem_in
 from backcast.domain.policy import COVERAGE, READER
 from backcast.engine.interfaces.cli import main

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backcast.domain.budget import PROFILES
-from backcast.domain.events import CheckFailure, ChecksRan, ContextBuilt, TaskStarted
+from backcast.domain.context_events import ContextBuilt
+from backcast.domain.events import CheckFailure, ChecksRan, TaskStarted
 from backcast.domain.moment import NOW
 from backcast.domain.policy import DEFAULT
 from backcast.engine.context.prefix import Prefix, compared, encoded

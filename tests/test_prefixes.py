@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backcast.domain.events import PrefixWarmed
+from backcast.domain.call_events import PrefixWarmed
 from backcast.engine.models import Completion, Limits, Message
 from backcast.engine.models.cancelling import Cancellation
 from backcast.engine.models.prefixes import PrefixCall, SlotTexts, planned

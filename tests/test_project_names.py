@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backcast.domain.events import Scored
+from backcast.domain.score_events import Scored
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log.importers.events import export_lines
 from backcast.engine.models.likelihood import LikelihoodReader, LineNats, ReadText

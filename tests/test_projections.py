@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backcast.domain.clock import VectorClock
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
-    ContextBuilt,
     Fact,
     ModelReplied,
     ModuleComplete,
@@ -18,7 +18,6 @@ from backcast.domain.events import (
     ModuleStarted,
     PlanningComplete,
     StepStarted,
-    SummaryWritten,
     TaskComplete,
     TaskFailed,
     TaskStarted,
@@ -26,6 +25,7 @@ from backcast.domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
+from backcast.domain.memory_events import SummaryWritten
 from backcast.projections import fold, progress, versions
 from tests.strategies import NOON, iteration, logs
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from backcast.domain.budget import PROFILES
 from backcast.domain.context import Context
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import BudgetExceededError
-from backcast.domain.events import CheckFailure, ChecksRan, ContextBuilt
+from backcast.domain.events import CheckFailure, ChecksRan
 from backcast.domain.moment import NOW
 from backcast.domain.node import name_of, path_of
 from backcast.domain.policy import DEFAULT, Policy

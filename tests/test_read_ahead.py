@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from backcast.domain.budget import MISTRAL_7B_8K
-from backcast.domain.events import PrefixWarmed
+from backcast.domain.call_events import PrefixWarmed
 from backcast.domain.spending import Allowance
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log import EventStore

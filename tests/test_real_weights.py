@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from backcast.domain.events import ContextBuilt, ModelReplied
+from backcast.domain.context_events import ContextBuilt
+from backcast.domain.events import ModelReplied
 from backcast.engine.context.recorded import messages
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import InputError
-from backcast.domain.events import ContextBuilt, ModuleDeleted, TaskComplete, TaskStarted
+from backcast.domain.events import ModuleDeleted, TaskComplete, TaskStarted
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.node import Reference, parse_reference
 from backcast.engine.context.recorded import messages

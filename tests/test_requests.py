@@ -3,7 +3,8 @@
 import pytest
 
 from backcast.domain.budget import QWEN3_8B_32K
-from backcast.domain.events import ContextBuilt, StepStarted
+from backcast.domain.context_events import ContextBuilt
+from backcast.domain.events import StepStarted
 from backcast.domain.policy import DEFAULT, Policy, Thinking
 from backcast.engine.log import EventStore
 from backcast.engine.models.tokenizers import tokenizer_of

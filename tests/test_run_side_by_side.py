@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from backcast.domain.call_events import CallSettled
 from backcast.domain.errors import UnavailableError
-from backcast.domain.events import CallSettled, ModelReplied, StepStarted
+from backcast.domain.events import ModelReplied, StepStarted
 from backcast.engine.interfaces.call_tree import calls_of, tree
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore

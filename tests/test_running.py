@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from backcast.domain.events import MessageReceived, SummaryWritten, TaskComplete, TaskStarted
+from backcast.domain.events import MessageReceived, TaskComplete, TaskStarted
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.moment import Moment
 from backcast.engine.history.follow import TaskFollower
 from backcast.engine.history.task_states import contributions_at, states_at

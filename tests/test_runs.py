@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import InputError
-from backcast.domain.events import ContextBuilt, ModelFailed, ModelReplied, WorkflowEvent
+from backcast.domain.events import ModelFailed, ModelReplied, WorkflowEvent
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.models.tokenizers import tell_bound

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from backcast.domain.errors import ModelError, UnavailableError
-from backcast.domain.events import Imported, Scored, StepStarted, TaskComplete
+from backcast.domain.events import Imported, StepStarted, TaskComplete
 from backcast.domain.policy import COVERAGE
+from backcast.domain.score_events import Scored
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore

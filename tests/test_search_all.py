@@ -11,7 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from backcast.domain.errors import InputError
-from backcast.domain.events import Claim, ModuleIteration, SummaryWritten, TaskComplete, TaskStarted
+from backcast.domain.events import (
+    Claim,
+    ModuleIteration,
+    TaskComplete,
+    TaskStarted,
+)
+from backcast.domain.memory_events import SummaryWritten
 from backcast.engine.context.search import Document, search
 from backcast.engine.context.search import embedders as loaders
 from backcast.engine.context.search.kept_embedder import embedder_of

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from immutables import Map
 
+from backcast.domain.call_events import CallSettled
 from backcast.domain.errors import ConflictError, ModelError
 from backcast.domain.events import (
-    CallSettled,
     ModelFailed,
     ModelReplied,
     SourceRead,

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from backcast.domain.events import Claim, SummaryWritten
+from backcast.domain.events import Claim
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.moment import Moment
 from backcast.engine.history import snapshots
 from backcast.engine.history.snapshots import RecentStates, save_snapshots, state_at, states_of

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backcast.domain.events import SummaryWritten
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.moment import Moment
 from backcast.domain.summary import summary_of
 from backcast.engine.context.rendering import RenderItem

@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backcast.domain.errors import InputError, MomentError
-from backcast.domain.events import Claim, Fact, ModuleDeleted, ModuleIteration, SummaryWritten
+from backcast.domain.events import (
+    Claim,
+    Fact,
+    ModuleDeleted,
+    ModuleIteration,
+)
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.node import Reference, kind_of, path_of
 from backcast.domain.outline import Facets

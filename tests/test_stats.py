@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from backcast.domain.events import (
-    CallSettled,
+from backcast.domain.call_events import CallSettled
+from backcast.domain.context_events import (
     CompressedItem,
     ContextBuilt,
     ContextItem,
+    TextCompressed,
+)
+from backcast.domain.events import (
     Fact,
     ModelFailed,
     ModelReplied,
     StepStarted,
-    TextCompressed,
     WorkflowEvent,
 )
 from backcast.engine.interfaces.plots import PolicyMark, recall_plot, run_plot

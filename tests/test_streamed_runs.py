@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from backcast.domain.call_events import CallSettled
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import ModelError
-from backcast.domain.events import CallSettled, ContextBuilt, ModelReplied
+from backcast.domain.events import ModelReplied
 from backcast.domain.spending import Allowance
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.run_progress import RunProgress

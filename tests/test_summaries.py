@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backcast.domain.errors import InputError, ModelError
-from backcast.domain.events import ChecksRan, SummaryWritten, TaskStarted
+from backcast.domain.events import ChecksRan, TaskStarted
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.summary import LIMITS, LIMITS_BY_WINDOW, summary_of
 from backcast.engine.history.snapshots import state_at

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backcast.domain.events import ContextBuilt
+from backcast.domain.context_events import ContextBuilt
 from backcast.engine.context.search import embedders
 from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.terminal import escaped, escaped_lines, in_a_line, progress_bar

@@ -19,12 +19,12 @@ from backcast.domain.events import (
     ModuleRenamed,
     PlannedModule,
     PlanningComplete,
-    SummaryWritten,
     ToolCalled,
     ToolReturned,
     WorkflowEvent,
 )
 from backcast.domain.facet_facts import statements
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.timed_facts import (
     RELATIONS,
     TAGS,

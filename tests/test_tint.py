@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from backcast.domain.events import Claim, Fact, Scored
+from backcast.domain.events import Claim, Fact
+from backcast.domain.score_events import Scored
 from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.reading import RunReader

@@ -11,12 +11,12 @@ import pytest
 
 from backcast.domain.errors import InputError
 from backcast.domain.events import (
-    MapEdited,
     MessageReceived,
     ModelReplied,
     TaskComplete,
     ToolReturned,
 )
+from backcast.domain.memory_events import MapEdited
 from backcast.domain.policy import MapSettings
 from backcast.engine.log import EventStore
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import pytest
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.dispatch_events import DispatchEnded, DispatchStarted, ResultClaimed
 from backcast.domain.events import (
     AnswerRefused,
     Claim,
-    ContextBuilt,
     Fact,
     ModelReplied,
     ModuleIteration,
@@ -333,7 +333,7 @@ def test_a_store_without_tasks_gets_one_line(tmp_path: Path) -> None:
 
 
 def test_a_step_whose_texts_are_gone_is_shown_with_what_is_missing() -> None:
-    from backcast.domain.events import ContextItem
+    from backcast.domain.context_events import ContextItem
 
     gone = Blob(b"gone").ref
     with EventStore.open("sqlite://") as store:

@@ -228,7 +228,12 @@ def test_an_agents_requests_are_shown_by_part(chromium: Browser, tmp_path: Path)
 def test_a_task_that_goes_on_shows_its_new_steps_and_nothing_else_moves(
     chromium: Browser, tmp_path: Path
 ) -> None:
-    from backcast.domain.events import Claim, ModelFailed, StepStarted, TaskStarted
+    from backcast.domain.events import (
+        Claim,
+        ModelFailed,
+        StepStarted,
+        TaskStarted,
+    )
     from backcast.engine.log.store import EventStore
 
     url = f"sqlite:///{tmp_path / 'run.db'}"
@@ -287,7 +292,8 @@ def _harmless(chromium: Browser, address: str) -> None:
 
 
 def test_a_prompt_of_two_megabytes_is_shown_by_its_parts(chromium: Browser, tmp_path: Path) -> None:
-    from backcast.domain.events import Claim, ContextBuilt, ContextItem
+    from backcast.domain.context_events import ContextBuilt, ContextItem
+    from backcast.domain.events import Claim
     from backcast.engine.log.blobs import Blob
     from backcast.engine.log.store import EventStore
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from backcast.domain.contradictions import contradictions
-from backcast.domain.events import ChecksRan, PlanningComplete, SummaryWritten, TaskStarted
+from backcast.domain.events import ChecksRan, PlanningComplete, TaskStarted
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.moment import NOW
 from backcast.domain.policy import COVERAGE, DEFAULT
 from backcast.domain.summary import LIMITS_BY_WINDOW, summary_of

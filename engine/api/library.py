@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from backcast.domain.budget import ModelProfile
+from backcast.domain.context_events import ContextItem, ContextOmission
 from backcast.domain.errors import BackcastError, InputError
-from backcast.domain.events import ContextItem, ContextOmission, Fact, WorkflowEvent
+from backcast.domain.events import Fact, WorkflowEvent
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.policy import Policy
 from backcast.engine.context.policies import policy_named

@@ -14,15 +14,14 @@ from backcast.domain import names
 from backcast.domain.budget import ModelProfile, checked, reserved
 from backcast.domain.cache import LookUp, LookUpPolicy, look_up
 from backcast.domain.context import Context
-from backcast.domain.errors import DamagedError, InputError
-from backcast.domain.events import (
-    BLOB_PREFIX,
-    Claim,
+from backcast.domain.context_events import (
     CompressedItem,
     ContextBuilt,
     ContextItem,
     ContextOmission,
 )
+from backcast.domain.errors import DamagedError, InputError
+from backcast.domain.events import BLOB_PREFIX, Claim
 from backcast.domain.moment import Moment
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.domain.summary import EXTRACTIVE

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import ConflictError, DamagedError, InputError, MomentError
-from backcast.domain.events import Branched, Claim, ContextBuilt, StepStarted
+from backcast.domain.events import Branched, Claim, StepStarted
 from backcast.domain.moment import Moment
 from backcast.engine.log.codec import from_microseconds
 from backcast.engine.log.packing import plain

@@ -2,7 +2,12 @@
 
 from typing import NamedTuple
 
-from backcast.domain.events import Committed, ModuleIteration, ModuleRenamed, WorkflowEvent
+from backcast.domain.events import (
+    Committed,
+    ModuleIteration,
+    ModuleRenamed,
+    WorkflowEvent,
+)
 from backcast.engine.log.store import EventStore
 
 KINDS = ("COMMITTED", "MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")

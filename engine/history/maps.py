@@ -9,8 +9,9 @@ from datetime import datetime
 from itertools import pairwise
 
 from backcast.domain.context_map import MapItem
-from backcast.domain.events import MapEdited, TaskStarted, WorkflowEvent
+from backcast.domain.events import TaskStarted, WorkflowEvent
 from backcast.domain.graph import Graph
+from backcast.domain.memory_events import MapEdited
 from backcast.domain.moment import NOW, Moment, upto
 from backcast.engine.history.branches import Lineage, branches, known_by, lineage_of
 from backcast.engine.history.moments import COMMIT, moment_at

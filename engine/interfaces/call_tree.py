@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from backcast.domain.call_events import CallSettled
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
     AnswerOrigin,
     AnswerRefused,
-    CallSettled,
-    ContextBuilt,
     ModelFailed,
     ModelReplied,
     StepStarted,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 
 from backcast.domain.context import Context
-from backcast.domain.events import ContextBuilt
+from backcast.domain.context_events import ContextBuilt
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.views import console, one_line, table
 from backcast.engine.replay.kept_scores import ScoreBook

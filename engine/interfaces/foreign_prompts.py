@@ -24,7 +24,7 @@ BOUND = "upper-bound"
 
 def is_foreign(place: "Place") -> bool:
     """Return whether the prompts of a task are requests of another program."""
-    from backcast.domain.events import ContextBuilt
+    from backcast.domain.context_events import ContextBuilt
 
     first = next(place.store.read(place.task, types=["CONTEXT_BUILT"]), None)
     return first is not None and isinstance(first.fact, ContextBuilt) and bool(first.fact.request)

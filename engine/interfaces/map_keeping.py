@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from backcast.domain.budget import BOUND, MAP_TOKENS
 from backcast.domain.errors import ModelError
-from backcast.domain.events import MapEdited
+from backcast.domain.memory_events import MapEdited
 from backcast.domain.policy import MapSettings
 from backcast.engine.context.policies import policy_named
 from backcast.engine.context.search.embedders import sentence_embedder

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from backcast.domain.context_map import MapItem
-from backcast.domain.events import MapEdited
+from backcast.domain.memory_events import MapEdited
 from backcast.domain.moment import Moment
 from backcast.domain.policy import MapSettings
 from backcast.domain.staleness import Modules

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from backcast.domain.events import AnswerGiven, StepStarted, WorkflowEvent
+from backcast.domain.events import StepStarted, WorkflowEvent
+from backcast.domain.question_events import AnswerGiven
 from backcast.engine.interfaces.call_tree import WIDTH, TracedCall, calls_of, total
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.workflow.ask.words import said

@@ -16,8 +16,8 @@ from backcast.engine.interfaces.running import INTERRUPTED, runtime_of
 from backcast.engine.interfaces.terminal import escaped, escaped_lines, message
 
 if TYPE_CHECKING:
-    from backcast.domain.events import AskedSubject
     from backcast.domain.moment import Moment
+    from backcast.domain.question_events import AskedSubject
     from backcast.engine.history.address import Address
     from backcast.engine.log.store import EventStore
     from backcast.engine.workflow.runtime import Runtime
@@ -40,7 +40,7 @@ class AskedTo(NamedTuple):
 
 def question_of(store: "EventStore", task: str) -> "AskedSubject | None":
     """Return what a task's question is about; None where the task answers none."""
-    from backcast.domain.events import QuestionAsked
+    from backcast.domain.question_events import QuestionAsked
 
     for event in store.read(task, last=2):
         if isinstance(event.fact, QuestionAsked):
@@ -50,7 +50,7 @@ def question_of(store: "EventStore", task: str) -> "AskedSubject | None":
 
 def ask(address: "Address", text: str, url: str, options: dict[str, Any]) -> None:
     """Ask a question about what an address names, and report the answer."""
-    from backcast.domain.events import AskedSubject
+    from backcast.domain.question_events import AskedSubject
     from backcast.engine.interfaces.addresses import task_at
     from backcast.engine.interfaces.options import opened
     from backcast.engine.interfaces.outlining import need_outlines

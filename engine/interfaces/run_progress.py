@@ -7,11 +7,10 @@ from typing import Self, cast
 from rich.console import Console
 from rich.text import Text
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
     AnswerRefused,
     ChecksRan,
-    ContextBuilt,
-    MapEdited,
     ModelFailed,
     ModelReplied,
     PlanningComplete,
@@ -21,6 +20,7 @@ from backcast.domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
+from backcast.domain.memory_events import MapEdited
 from backcast.domain.plans import OF_PLAN
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.models.so_far import AnswersSoFar

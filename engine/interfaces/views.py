@@ -11,19 +11,18 @@ from rich.table import Table
 from rich.text import Text
 
 from backcast.domain.events import (
-    AnswerGiven,
     ChecksRan,
     Committed,
     Imported,
-    MapEdited,
     PlanningComplete,
-    QuestionAsked,
-    Scored,
     ToolCalled,
     WorkflowEvent,
     line_of,
 )
 from backcast.domain.json_text import json_text
+from backcast.domain.memory_events import MapEdited
+from backcast.domain.question_events import AnswerGiven, QuestionAsked
+from backcast.domain.score_events import Scored
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.dispatch_titles import DISPATCH_FACTS, dispatch_title
 from backcast.engine.interfaces.terminal import escaped

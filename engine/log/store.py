@@ -9,7 +9,12 @@ from difflib import get_close_matches
 from typing import Self
 
 from backcast.domain.errors import DamagedError, InputError, UnknownTaskError
-from backcast.domain.events import BLOB_PREFIX, Claim, Fact, WorkflowEvent
+from backcast.domain.events import (
+    BLOB_PREFIX,
+    Claim,
+    Fact,
+    WorkflowEvent,
+)
 from backcast.domain.moment import NOW, Moment
 from backcast.engine.log.blobs import Blob, Packed, digest_of, pack, unpack
 from backcast.engine.log.bundles import LARGEST

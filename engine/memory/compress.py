@@ -12,7 +12,7 @@ from typing import NamedTuple
 from backcast.domain.action_evidence import SYMBOL, evidence_in, shown_in
 from backcast.domain.compression import CompressedText, compressed, extracted
 from backcast.domain.compression_settings import SHARE, CompressionSettings
-from backcast.domain.events import CompressedItem, TextCompressed
+from backcast.domain.context_events import CompressedItem, TextCompressed
 from backcast.domain.message_parts import REF
 from backcast.domain.text_request import TextRequest
 from backcast.engine.log.blobs import Blob

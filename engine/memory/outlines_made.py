@@ -2,7 +2,12 @@
 
 import json
 
-from backcast.domain.events import ModuleIteration, ModuleOutlined, ModuleRenamed, SourceRead
+from backcast.domain.events import (
+    ModuleIteration,
+    ModuleOutlined,
+    ModuleRenamed,
+    SourceRead,
+)
 from backcast.engine.history.kept import SPREAD, code_of, keep, kept
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outliner import ALL, outliner_name, outliner_of

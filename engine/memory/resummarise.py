@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 from backcast.domain.errors import DamagedError
-from backcast.domain.events import Claim, SummaryWritten
+from backcast.domain.events import Claim
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.node import Reference, kind_of, name_of, path_of
 from backcast.domain.outline import SOURCE, Facet, names_in

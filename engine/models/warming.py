@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
+from backcast.domain.call_events import PrefixWarmed
 from backcast.domain.errors import ModelError
-from backcast.domain.events import PrefixWarmed
 from backcast.engine.models import Completion, Limits, Message, Model
 from backcast.engine.models.cancelling import Cancellation
 from backcast.engine.models.prefixes import (

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from backcast.domain.budget import MISTRAL_7B_8K, ModelProfile, reserved
 from backcast.domain.context import Context
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import InputError
-from backcast.domain.events import ContextBuilt
 from backcast.domain.policy import COVERAGE, DEFAULT, Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder

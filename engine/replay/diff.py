@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from backcast.domain.context import Context
-from backcast.domain.events import ContextBuilt
+from backcast.domain.context_events import ContextBuilt
 from backcast.engine.context.prefix import Prefix, compared
 from backcast.engine.context.recorded import messages, template_of
 from backcast.engine.log.blobs import ref_of

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from backcast.domain.errors import ConflictError, InputError, StoreError
-from backcast.domain.events import Claim, Scored, WorkflowEvent, line_of
+from backcast.domain.events import Claim, WorkflowEvent, line_of
+from backcast.domain.score_events import Scored
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log.open_logs import Log
 from backcast.engine.log.remote import is_remote, shown

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from backcast.domain.errors import BackcastError
-from backcast.domain.events import Scored
+from backcast.domain.score_events import Scored
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.likelihood import LineNats
 from backcast.engine.replay.influence import Influence, PromptPart, influences, step_with_outcome

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import DamagedError, InputError
 from backcast.domain.events import (
-    ContextBuilt,
     Imported,
     ModelFailed,
     ModelReplied,

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.context import Context
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import InputError
-from backcast.domain.events import ContextBuilt
 from backcast.domain.policy import Policy
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.recorded import messages, template_of

@@ -4,7 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from backcast.domain.errors import DamagedError
-from backcast.domain.events import ModelReplied, ModuleIteration, ToolCalled, ToolReturned
+from backcast.domain.events import (
+    ModelReplied,
+    ModuleIteration,
+    ToolCalled,
+    ToolReturned,
+)
 from backcast.domain.message_parts import RESULT, Count, MessagePart
 from backcast.engine.log.exchanges.requests import RequestReader
 from backcast.engine.log.store import EventStore

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any
 
 from backcast.domain.errors import InputError, ModelError
-from backcast.domain.events import Scored
+from backcast.domain.score_events import Scored
 from backcast.engine.models.likelihood import LineNats, by_line
 from backcast.engine.replay.kept_scores import ScoreBook
 from backcast.engine.replay.project_names import named

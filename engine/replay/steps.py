@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
-    ContextBuilt,
     ModuleComplete,
     ModuleIteration,
     SourceRead,

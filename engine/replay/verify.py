@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from backcast.domain.context import Context
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import BackcastError, DamagedError, InputError
-from backcast.domain.events import BLOB_PREFIX, ContextBuilt
+from backcast.domain.events import BLOB_PREFIX
 from backcast.engine.context import rendering
 from backcast.engine.context.prefix import compared
 from backcast.engine.context.recorded import CODE, messages, rebuilt, template_of

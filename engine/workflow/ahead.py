@@ -13,8 +13,14 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any, NamedTuple
 
+from backcast.domain.call_events import PrefixWarmed
 from backcast.domain.errors import InputError, ModelError
-from backcast.domain.events import ChecksRan, Fact, ModuleIteration, PrefixWarmed, WorkflowEvent
+from backcast.domain.events import (
+    ChecksRan,
+    Fact,
+    ModuleIteration,
+    WorkflowEvent,
+)
 from backcast.engine.history.task_states import TaskStates
 from backcast.engine.log.blobs import Blob
 from backcast.engine.memory.outlines import SourceVersion

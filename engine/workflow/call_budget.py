@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from backcast.domain.call_events import CallSettled
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import ModelError, UnavailableError
-from backcast.domain.events import CallCost, CallSettled, ContextBuilt, WorkflowEvent
+from backcast.domain.events import CallCost, WorkflowEvent
 from backcast.domain.spending import Amounts, remaining, short_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models import Completion, Limits

@@ -1,6 +1,7 @@
 """The prompts of calls: one for each, and where a policy is an alternative, one more by that."""
 
-from backcast.domain.events import ContextBuilt, StepStarted
+from backcast.domain.context_events import ContextBuilt
+from backcast.domain.events import StepStarted
 from backcast.domain.policy import Policy
 from backcast.engine.context.recorded import messages
 from backcast.engine.log.blobs import Blob

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic
 
+from backcast.domain.call_events import CallSettled
 from backcast.domain.errors import InputError, ModelError
 from backcast.domain.events import (
     CallCost,
-    CallSettled,
     Claim,
     Fact,
     ModelFailed,

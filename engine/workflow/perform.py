@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from backcast.domain.call_events import BudgetGranted
 from backcast.domain.errors import InputError, ModelError
 from backcast.domain.events import (
     AnswerRefused,
-    BudgetGranted,
     Claim,
     Fact,
     ModelFailed,

@@ -6,7 +6,12 @@ with the digests that held; what is not used is told in the prompt that asks for
 
 import logging
 
-from backcast.domain.events import Claim, PlannedModule, PlanningComplete, PlanOrigin
+from backcast.domain.events import (
+    Claim,
+    PlannedModule,
+    PlanningComplete,
+    PlanOrigin,
+)
 from backcast.domain.moment import Moment
 from backcast.domain.plans import SUBJECT, PlanTemplate, held
 from backcast.engine.context.plan_examples import like_plans, situation, unmet

@@ -6,8 +6,9 @@ from typing import NamedTuple, cast
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.context import Context
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import BudgetExceededError
-from backcast.domain.events import ContextBuilt, WorkflowEvent
+from backcast.domain.events import WorkflowEvent
 from backcast.domain.policy import Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import TASK, ContextBuilder

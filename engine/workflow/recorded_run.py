@@ -14,15 +14,15 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import InputError, ModelError
 from backcast.domain.events import (
-    ContextBuilt,
-    MapEdited,
     ModelFailed,
     ModelReplied,
     StepStarted,
     WorkflowEvent,
 )
+from backcast.domain.memory_events import MapEdited
 from backcast.engine.context.recorded import messages
 from backcast.engine.log.importers import Report, import_batches
 from backcast.engine.log.importers.events import read

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from backcast.domain.errors import ModelError
-from backcast.domain.events import CheckFailure, ChecksRan, Claim, Fact, ModelReplied
+from backcast.domain.events import (
+    CheckFailure,
+    ChecksRan,
+    Claim,
+    Fact,
+    ModelReplied,
+)
 from backcast.engine.log.blobs import Blob
 from backcast.engine.models import Completion
 from backcast.engine.workflow.sandbox.run import Outcome

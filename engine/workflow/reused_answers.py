@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from backcast.domain.events import ContextBuilt
+from backcast.domain.context_events import ContextBuilt
 from backcast.engine.log.store import EventStore
 from backcast.engine.models import Limits, Model
 from backcast.projections import completions

@@ -20,7 +20,12 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from backcast.domain.events import Committed, ModuleIteration, WorkflowEvent, line_of
+from backcast.domain.events import (
+    Committed,
+    ModuleIteration,
+    WorkflowEvent,
+    line_of,
+)
 from backcast.domain.json_text import json_text
 from backcast.domain.node import name_of, path_of
 from backcast.domain.timed_facts import TimedFact, holding

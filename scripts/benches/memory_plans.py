@@ -15,8 +15,9 @@ from shutil import copyfile
 from statistics import median
 from typing import NamedTuple
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import ModelError
-from backcast.domain.events import ContextBuilt, PlanningComplete
+from backcast.domain.events import PlanningComplete
 from backcast.domain.plans import OF_PLAN
 from backcast.domain.policy import Policy
 from backcast.engine.context.plan_examples import like_plans, situation

@@ -12,7 +12,7 @@ from statistics import median
 from typing import NamedTuple
 
 from backcast.domain.budget import MISTRAL_7B_8K
-from backcast.domain.events import ContextBuilt
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.policy import DEFAULT
 from backcast.engine.context.recorded import messages
 from backcast.engine.context.rendering import RenderItem, messages_of

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from backcast.domain.budget import MISTRAL_7B_8K
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import ModelError
-from backcast.domain.events import ContextBuilt
 from backcast.domain.policy import Policy
 from backcast.domain.texts import SHORT_WORDS
 from backcast.engine.context.policies import policy_named

@@ -16,9 +16,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from backcast.domain.events import AskedSubject
 from backcast.domain.moment import NOW
 from backcast.domain.node import path_of
+from backcast.domain.question_events import AskedSubject
 from backcast.domain.spending import Allowance
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run as import_log

@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from backcast.domain.context_map import Tokens, plain, rendered, within
-from backcast.domain.events import MapEdited
+from backcast.domain.memory_events import MapEdited
 from backcast.domain.policy import MapSettings
 from backcast.engine.context.search import search_words
 from backcast.engine.log.store import EventStore

@@ -14,21 +14,21 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
     ChecksRan,
     Claim,
-    ContextBuilt,
     Fact,
     MessageReceived,
     ModelReplied,
     ModuleIteration,
     StepStarted,
-    SummaryWritten,
     ToolCalled,
     ToolReturned,
     WorkflowEvent,
     line_of,
 )
+from backcast.domain.memory_events import SummaryWritten
 from backcast.engine.log.blobs import ref_of
 from backcast.engine.log.store import EventStore
 

@@ -115,8 +115,8 @@ def _wait_for(url: str) -> None:
 
 def _draw(address: Address, events: "Iterator[WorkflowEvent]", as_json: bool) -> bool:
     """Print the calls of a task; whether there were events at all."""
-    from backcast.domain.events import QuestionAsked
     from backcast.domain.json_text import json_text
+    from backcast.domain.question_events import QuestionAsked
     from backcast.engine.interfaces.call_tree import calls_of, tree
     from backcast.engine.interfaces.question_tree import QuestionTree
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from backcast.domain.allocation import DUPLICATE
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import BackcastError
 from backcast.domain.events import (
     ChecksRan,
-    ContextBuilt,
     MessageReceived,
     ModelReplied,
     ModuleIteration,

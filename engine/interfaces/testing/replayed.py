@@ -6,8 +6,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.context import Context
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import BackcastError, InputError
-from backcast.domain.events import ContextBuilt
 from backcast.domain.policy import Policy
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.request import Request

@@ -10,7 +10,7 @@ from backcast.domain.dispatch_events import (
     ItemDecided,
     ResultClaimed,
 )
-from backcast.domain.events import AnswerGiven
+from backcast.domain.question_events import AnswerGiven
 
 OF_A_DISPATCH = (AgentPrinted, DispatchEnded, ResultClaimed, ClaimChecked)
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from backcast.domain.context_events import ContextBuilt, ContextItem
 from backcast.domain.errors import BackcastError
-from backcast.domain.events import ContextBuilt, ContextItem
 from backcast.engine.context.recorded import messages
 from backcast.engine.interfaces.view.markup import BLOCK, Markup, block, cut, folded, joined, tag
 from backcast.engine.interfaces.view.panels import PanelMaker, colour

@@ -6,7 +6,7 @@ from functools import cache
 from typing import NamedTuple
 
 from backcast.domain.context import Context, Item, Omission
-from backcast.domain.events import ContextItem, ContextOmission
+from backcast.domain.context_events import ContextItem, ContextOmission
 from backcast.engine.interfaces.view.difference_panel import SIGNS
 from backcast.engine.interfaces.view.foreign_panel import ruler
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, table, tag

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from backcast.domain.allocation import DUPLICATE, LOWER, OVER
-from backcast.domain.events import ContextBuilt
+from backcast.domain.context_events import ContextBuilt
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, table, tag
 from backcast.engine.interfaces.view.message_text import rank_of, seen
 from backcast.engine.interfaces.view.panels import PanelMaker, bar, colour, legend

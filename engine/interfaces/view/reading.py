@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.context import Context
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import BackcastError, DamagedError
-from backcast.domain.events import ContextBuilt, WorkflowEvent
+from backcast.domain.events import WorkflowEvent
 from backcast.domain.moment import Moment
 from backcast.engine.context.recorded import profile_of
 from backcast.engine.history.follow import TaskFollower

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
-    ContextBuilt,
     MessageReceived,
     ModelReplied,
     ModuleIteration,

@@ -4,13 +4,12 @@ from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.dispatch_events import DispatchStarted
 from backcast.domain.errors import DamagedError
 from backcast.domain.events import (
-    AnswerGiven,
     ChecksRan,
     Committed,
-    ContextBuilt,
     MessageReceived,
     ModelFailed,
     ModelReplied,
@@ -22,6 +21,7 @@ from backcast.domain.events import (
     ToolCalled,
     WorkflowEvent,
 )
+from backcast.domain.question_events import AnswerGiven
 from backcast.engine.interfaces.view import dispatch_steps
 from backcast.engine.interfaces.view.step_words import name_of, outcomes_of
 from backcast.engine.interfaces.views import called

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from urllib.parse import quote
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.dispatch_events import ClaimChecked, DispatchStarted
 from backcast.domain.events import (
     ChecksRan,
-    ContextBuilt,
-    MapEdited,
     MessageReceived,
     ModelFailed,
     ModelReplied,
@@ -16,12 +15,12 @@ from backcast.domain.events import (
     ModuleRenamed,
     SourceRead,
     StepStarted,
-    SummaryWritten,
     ToolCalled,
     ToolReturned,
     WorkflowEvent,
 )
 from backcast.domain.json_text import json_text
+from backcast.domain.memory_events import MapEdited, SummaryWritten
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.view import dispatch_steps
 from backcast.engine.interfaces.view.foreign_panel import foreign_panel

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
     AnswerRefused,
     ChecksRan,
     Committed,
-    ContextBuilt,
     MessageReceived,
     ModelFailed,
     ModelReplied,
@@ -15,11 +15,11 @@ from backcast.domain.events import (
     ModuleRenamed,
     PlanningComplete,
     StepStarted,
-    SummaryWritten,
     TaskFailed,
     ToolCalled,
     ToolReturned,
 )
+from backcast.domain.memory_events import SummaryWritten
 
 
 def name_of(fact: object) -> str:

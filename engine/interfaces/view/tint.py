@@ -5,7 +5,7 @@ from hashlib import sha256
 from math import log
 
 from backcast.domain.errors import BackcastError
-from backcast.domain.events import Scored
+from backcast.domain.score_events import Scored
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, tag
 from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.replay.kept_scores import ScoreBook

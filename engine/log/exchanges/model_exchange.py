@@ -5,15 +5,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from backcast.domain.context_events import ContextBuilt, ForeignRequest, RequestPart
 from backcast.domain.events import (
     Claim,
-    ContextBuilt,
     Fact,
-    ForeignRequest,
     MessageReceived,
     ModelFailed,
     ModelReplied,
-    RequestPart,
     TaskStarted,
     ToolCalled,
     ToolReturned,

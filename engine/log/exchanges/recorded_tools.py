@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
-from backcast.domain.events import ContextBuilt, Fact, ForeignRequest, ToolCalled, ToolReturned
+from backcast.domain.context_events import ContextBuilt, ForeignRequest
+from backcast.domain.events import Fact, ToolCalled, ToolReturned
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.importers import Report
 from backcast.engine.log.importers.edit_arguments import READERS

@@ -7,8 +7,8 @@ from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
+from backcast.domain.context_events import ContextBuilt, ForeignRequest, RequestPart
 from backcast.domain.errors import DamagedError
-from backcast.domain.events import ContextBuilt, ForeignRequest, RequestPart
 from backcast.engine.log.store import EventStore
 
 HELD = 64

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from backcast.domain.context_events import ContextBuilt, RequestPart
 from backcast.domain.errors import InputError
-from backcast.domain.events import Claim, ContextBuilt, Fact, RequestPart
+from backcast.domain.events import Claim, Fact
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.importers.call_counts import calls_note
 from backcast.engine.log.importers.edit_counts import EditCounts

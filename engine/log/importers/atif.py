@@ -12,7 +12,12 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from backcast.domain.events import ModelFailed, ModelReplied, TaskComplete, TaskFailed
+from backcast.domain.events import (
+    ModelFailed,
+    ModelReplied,
+    TaskComplete,
+    TaskFailed,
+)
 from backcast.engine.log.exchanges.bodies import CHAT
 from backcast.engine.log.importers import Batch, Report
 from backcast.engine.log.importers.call_counts import MESSAGES, PARTS

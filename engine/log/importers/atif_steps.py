@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
     BlobRef,
-    ContextBuilt,
     Imported,
     MessageReceived,
     ModelFailed,

@@ -7,7 +7,12 @@ holds up to its result alone, so an import can stop behind any record.
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from backcast.domain.events import ModuleDeleted, ModuleIteration, ModuleRenamed, SourceRead
+from backcast.domain.events import (
+    ModuleDeleted,
+    ModuleIteration,
+    ModuleRenamed,
+    SourceRead,
+)
 from backcast.engine.log.importers.edit_arguments import READERS
 from backcast.engine.log.importers.file_edits import Change, FileEdit, Shown
 from backcast.engine.log.importers.file_texts import OTHERWISE, FileTexts

@@ -17,9 +17,10 @@ from typing import Any, get_args
 from pydantic_core import to_json
 
 from backcast.domain.errors import InputError
-from backcast.domain.events import BlobRef, Fact, SummaryWritten, line_of
+from backcast.domain.events import BlobRef, Fact, line_of
 from backcast.domain.fact_types import FACTS
 from backcast.domain.json_text import json_text
+from backcast.domain.memory_events import SummaryWritten
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.codec import Codec
 from backcast.engine.log.importers import Batch, ForeignFact, Report, digest

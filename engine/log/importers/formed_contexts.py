@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from backcast.domain.events import ContextBuilt, ForeignRequest, RequestPart
+from backcast.domain.context_events import ContextBuilt, ForeignRequest, RequestPart
 from backcast.engine.log.blobs import Blob, ref_of
 from backcast.engine.log.exchanges.bodies import RESPONSES, BodyPart, part_text, split_body
 from backcast.engine.log.exchanges.requests import shortened

@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
-    ContextBuilt,
     Fact,
     MessageReceived,
     ModelReplied,

@@ -9,9 +9,9 @@ the same time: a run that is tried again may say the same.
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import DamagedError
 from backcast.domain.events import (
-    ContextBuilt,
     Imported,
     ModelReplied,
     TaskStarted,

@@ -13,11 +13,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from backcast.domain.context_events import ContextItem, ContextOmission
 from backcast.domain.events import (
     BLOB_PREFIX,
     CheckFailure,
-    ContextItem,
-    ContextOmission,
     EventType,
     PlannedModule,
 )

@@ -11,7 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from backcast.domain.events import BLOB_PREFIX, Claim, EventType, UnknownFact
+from backcast.domain.events import (
+    BLOB_PREFIX,
+    Claim,
+    EventType,
+    UnknownFact,
+)
 from backcast.engine.log.blobs import Packed, pack, unpack
 from backcast.engine.log.bundling import unbundle
 from backcast.engine.log.importers.events import parts

@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from backcast.domain.context_map import Distilled, MapAnswered, MapItem
-from backcast.domain.events import BlobRef, MapEdit, WorkflowEvent
+from backcast.domain.events import BlobRef, WorkflowEvent
 from backcast.domain.graph import Graph
+from backcast.domain.memory_events import MapEdit
 from backcast.domain.outline import Facets
 from backcast.domain.policy import MapSettings
 from backcast.domain.staleness import Modules

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from backcast.domain.context_map import Distilled, MapEntry, MapItem, lawful
 from backcast.domain.errors import DamagedError
-from backcast.domain.events import MapEdit
 from backcast.domain.graph import Graph
 from backcast.domain.llms_txt import StoredTexts, llms_txt
+from backcast.domain.memory_events import MapEdit
 from backcast.domain.node import node_id
 from backcast.domain.roadmap import roadmap
 from backcast.domain.summary import BuiltFrom

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from immutables import Map
 
 from backcast.domain.context_map import MapItem, Tokens, folder_of, lawful, rendered, within
-from backcast.domain.events import MapEdit, MapEdited
 from backcast.domain.graph import NEEDS
 from backcast.domain.links import Links
 from backcast.domain.map_lines import Costs, Group, Line, chosen, faded, filled, gains
+from backcast.domain.memory_events import MapEdit, MapEdited
 from backcast.domain.node import kind_of, name_of, node_id, path_of, plain_name
 from backcast.domain.outline import Facets, names_in
 from backcast.domain.paths import is_aside, is_code

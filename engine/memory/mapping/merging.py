@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from backcast.domain.context_map import MapItem
-from backcast.domain.events import MapEdit
+from backcast.domain.memory_events import MapEdit
 from backcast.engine.context.search.embedders import Embedder
 from backcast.engine.context.search.vectors import embedded
 from backcast.engine.memory.mapping.lines import is_lines

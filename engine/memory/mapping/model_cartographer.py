@@ -6,7 +6,7 @@ The roadmap, which follows from the code, and deletions of stale items are left 
 from collections.abc import Iterator, Sequence
 
 from backcast.domain.context_map import Distilled, MapEntry, MapItem, Tokens, plain, rendered
-from backcast.domain.events import MapEdit, MapEdited
+from backcast.domain.memory_events import MapEdit, MapEdited
 from backcast.domain.policy import MapSettings
 from backcast.engine.memory.mapping import FinishedRun, Proposal
 from backcast.engine.memory.mapping.asking import fill_in

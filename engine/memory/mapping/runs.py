@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.errors import BackcastError, DamagedError, InputError
-from backcast.domain.events import BlobRef, Claim, MapEdited, WorkflowEvent
+from backcast.domain.events import BlobRef, Claim, WorkflowEvent
+from backcast.domain.memory_events import MapEdited
 from backcast.domain.moment import NOW
 from backcast.domain.paths import is_code
 from backcast.domain.policy import MAP, Policy

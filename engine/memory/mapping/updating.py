@@ -13,7 +13,7 @@ from backcast.domain.context_map import (
     within,
 )
 from backcast.domain.errors import InputError
-from backcast.domain.events import MapAnswer, MapEdit, MapEdited
+from backcast.domain.memory_events import MapAnswer, MapEdit, MapEdited
 from backcast.domain.policy import MapSettings
 from backcast.engine.context.maps import HEADING
 from backcast.engine.log.blobs import Blob

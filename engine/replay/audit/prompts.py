@@ -4,14 +4,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from backcast.domain.events import (
-    ContextBuilt,
-    ContextItem,
-    ContextOmission,
-    StepStarted,
-    ToolReturned,
-    WorkflowEvent,
-)
+from backcast.domain.context_events import ContextBuilt, ContextItem, ContextOmission
+from backcast.domain.events import StepStarted, ToolReturned, WorkflowEvent
 from backcast.domain.node import SYMBOLS, kind_of, name_of, path_of
 from backcast.engine.replay.audit.occurrences import IN, OUT, WITHIN, Occurrence
 from backcast.engine.replay.audit.texts import Stage, stage_at

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
 
-from backcast.domain.events import SummaryWritten, WorkflowEvent
+from backcast.domain.events import WorkflowEvent
+from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.staleness import Proof
 from backcast.engine.history.staleness import DerivedEntry
 from backcast.engine.replay.audit.occurrences import Occurrence

@@ -7,8 +7,14 @@ from typing import Any, NamedTuple, Protocol
 
 from backcast.domain.cache import LookUpPolicy, look_up
 from backcast.domain.context import Context
+from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import BudgetExceededError, InputError, ModelError
-from backcast.domain.events import Claim, ContextBuilt, Fact, ModelFailed, StepStarted
+from backcast.domain.events import (
+    Claim,
+    Fact,
+    ModelFailed,
+    StepStarted,
+)
 from backcast.domain.spending import Amounts, short_of
 from backcast.engine.context.prefix import compared
 from backcast.engine.context.recorded import fact_of, messages

@@ -9,10 +9,10 @@ import json
 from collections.abc import Callable, Sequence
 from uuid import uuid4
 
+from backcast.domain.call_events import BudgetGranted
 from backcast.domain.errors import ModelError
 from backcast.domain.events import (
     AnswerRefused,
-    BudgetGranted,
     Claim,
     Fact,
     PolicyUsed,

@@ -6,16 +6,14 @@ from typing import Any, NamedTuple
 from backcast.domain.compression_settings import share_of
 from backcast.domain.errors import InputError
 from backcast.domain.events import (
-    AnswerGiven,
-    AnswerQuote,
     Fact,
-    QuestionAsked,
     TaskComplete,
     TaskFailed,
     ToolCalled,
     ToolReturned,
 )
 from backcast.domain.json_text import json_text
+from backcast.domain.question_events import AnswerGiven, AnswerQuote, QuestionAsked
 from backcast.domain.spending import Allowance
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from backcast.domain.compression_settings import CompressionSettings
-from backcast.domain.events import TextCompressed
+from backcast.domain.context_events import TextCompressed
 from backcast.domain.text_request import request_of
 from backcast.engine.log.blobs import Blob
 from backcast.engine.memory.compress import compress

@@ -2,13 +2,12 @@
 
 from backcast.domain.errors import InputError
 from backcast.domain.events import (
-    AskedSubject,
     Fact,
     PolicyUsed,
-    QuestionAsked,
     TaskStarted,
     WorkflowEvent,
 )
+from backcast.domain.question_events import AskedSubject, QuestionAsked
 from backcast.engine.log.store import EventStore
 from backcast.engine.workflow.ask.limits import AskLimits
 from backcast.projections import questions, spending

@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
+from backcast.domain.call_events import BudgetGranted
 from backcast.domain.dispatch_events import ItemDecided
 from backcast.domain.errors import InputError
-from backcast.domain.events import BudgetGranted, TaskStarted
+from backcast.domain.events import TaskStarted
 from backcast.domain.task_list import ListedTask
 from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun
 from backcast.engine.workflow.dispatch.dispatching import (
