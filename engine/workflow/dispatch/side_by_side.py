@@ -7,6 +7,7 @@ answers give the same branch.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
 from threading import Condition, RLock
 
 from backcast.domain.errors import InputError
@@ -104,7 +105,7 @@ def run_beside(
             ready = all(turns.settled.get(name, name not in turns.order) for name in needs)
             if ready and len(running) < concurrency and not stopped:
                 waiting.remove(item)
-                running[in_thread(lambda item=item: work(item))] = item  # type: ignore[misc]
+                running[in_thread(partial(work, item))] = item
 
     try:
         begin()
