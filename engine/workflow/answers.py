@@ -31,7 +31,7 @@ from backcast.engine.models import Completion
 from backcast.engine.workflow.code_answers import Code, code_of
 from backcast.engine.workflow.contracts import json_in, plan_of
 from backcast.engine.workflow.decide import AskModel
-from backcast.engine.workflow.executor import in_thread
+from backcast.engine.workflow.executor import in_thread, result_of
 from backcast.engine.workflow.prompts import PromptBuilder
 from backcast.engine.workflow.refusals import RefusedError
 from backcast.engine.workflow.results import ActionResult, checks_ran
@@ -170,7 +170,7 @@ class Answers:
         """Record a module's new text and the results of its tests."""
         try:
             if step.reply in self.running:
-                outcome = self.running.pop(step.reply).result()
+                outcome = result_of(self.running.pop(step.reply))
             else:
                 outcome = self.checks(*self._to_check(step, code), self.spec.checks)
         except InputError as error:

@@ -8,7 +8,7 @@ which they ended, in the caller's thread; nothing here touches the log.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import asynccontextmanager, nullcontext, suppress
 from threading import Thread
 from time import monotonic
@@ -24,6 +24,8 @@ LATE = 2.0
 "Seconds beyond its own limit after which a call that does not return is given up."
 ENDING = 0.7
 "Seconds for which a cancelled call is waited for; it may bring an answer still."
+LOOK = 0.2
+"Seconds between two looks at what threads do, by which Ctrl-C is heard."
 
 T = TypeVar("T")
 
@@ -78,7 +80,7 @@ def run_calls(
     """
     try:
         if _is_inside_loop():  # of a notebook, for instance
-            in_thread(lambda: asyncio.run(_run(races, report, concurrency, further))).result()
+            result_of(in_thread(lambda: asyncio.run(_run(races, report, concurrency, further))))
         else:
             asyncio.run(_run(races, report, concurrency, further))
     except BaseExceptionGroup as group:
@@ -218,6 +220,16 @@ def in_thread(work: Callable[[], T]) -> Future[T]:
 
     Thread(target=run, daemon=True).start()
     return future
+
+
+def result_of(future: Future[T]) -> T:
+    """Wait for what a thread does, and return its result, or raise its error.
+
+    A signal may come to any thread; one that waits without an end does not hear of it.
+    """
+    while not wait([future], LOOK).done:
+        pass
+    return future.result()
 
 
 def _settle(future: Future[T], error: BaseException | None, result: T | None = None) -> None:

@@ -12,10 +12,7 @@ from threading import Condition, RLock
 
 from backcast.domain.errors import InputError
 from backcast.domain.task_list import ListedTask, TaskList, needed_by
-from backcast.engine.workflow.executor import in_thread
-
-LOOK = 0.2
-"Seconds between two looks, by which Ctrl-C is heard."
+from backcast.engine.workflow.executor import LOOK, in_thread
 
 
 class Turns:
