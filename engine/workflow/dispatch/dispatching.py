@@ -37,9 +37,9 @@ from backcast.engine.workflow.dispatch.leftovers import MARK, is_held, new_folde
 from backcast.engine.workflow.dispatch.next_step import NextStep
 from backcast.engine.workflow.dispatch.output import AgentOutput, read_output
 from backcast.engine.workflow.dispatch.prompts import prompt_of
-from backcast.engine.workflow.dispatch.side_by_side import LOOK
 from backcast.engine.workflow.dispatch.source import tasks_within
 from backcast.engine.workflow.dispatch.work_tree import WorkTree
+from backcast.engine.workflow.executor import LOOK
 from backcast.engine.workflow.results import PREVIEW
 from backcast.projections import dispatches
 
