@@ -270,6 +270,18 @@ def test_where_too_little_is_left_a_step_is_told_to_write() -> None:
     assert not asked(store).questions
 
 
+def test_a_question_whose_budget_is_spent_ends_without_an_answer_and_the_step_writes() -> None:
+    store = EventStore.open("sqlite://")
+    with pytest.raises(ModelError, match="the budget does not suffice"):  # for the last module
+        run(asks_first, names="a", last="b", budget=Allowance(calls=4), store=store)
+    [question] = asked(store).questions.values()
+    assert question.allowed.calls == 2  # of four: one was spent, one is kept for the code
+    assert question.answer
+    assert not question.answer.complete
+    assert "no answer: " in prompts_of(store, "module:a_part.py")[1]
+    assert [m.module_name for m in facts(store, "MODULE_ITERATION")] == ["a_part.py"]
+
+
 # What fails
 
 
