@@ -1,10 +1,29 @@
 """The facts of questions that a model was asked about a history, a task or a log, and of its
 answers with what they rest on.
+
+A question that somebody asks is named `q`, one that a step of a run asks before it writes `q1`,
+`q2` and so on.
 """
+
+import re
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from backcast.domain.events import EventType, Fact
+from backcast.domain.context_events import ContextBuilt
+from backcast.domain.events import (
+    AnswerRefused,
+    EventType,
+    Fact,
+    ModelFailed,
+    ModelReplied,
+    StepStarted,
+    ToolCalled,
+    ToolReturned,
+)
+
+ANSWER = "answer:"
+"What the node of an answer begins with, which a step's next prompt shows; its question follows."
+_OF_STEP = re.compile(r"q[1-9]\d{0,8}(?:\.\d{1,9}[a-z])*")
 
 
 class AskedSubject(BaseModel):
@@ -76,3 +95,29 @@ class AnswerGiven(Fact):
     "Why it is no more than that."
     call: int | None = None
     "The version of the STEP_STARTED whose reply it is."
+
+
+def step_question(fact: Fact) -> str:
+    """Return the question, of those that steps of a run ask, in whose course a fact stands; empty
+    for any other.
+
+    >>> step_question(AnswerGiven(name="q2.1b")), step_question(AnswerGiven(name="q"))
+    ('q2.1b', '')
+    """
+    named = ""
+    match fact:
+        case QuestionAsked(name=str(named)) | AnswerGiven(name=str(named)):
+            pass
+        case StepStarted(kind="ask", module_name=str(named)):
+            pass
+        case ContextBuilt(target=str(target)) if target.startswith("question:"):
+            named = target.partition(":")[2]
+        case (
+            ModelReplied(module_name=str(named))
+            | ModelFailed(module_name=str(named))
+            | AnswerRefused(module_name=str(named))
+        ):
+            pass
+        case ToolCalled(call_id=str(id)) | ToolReturned(call_id=str(id)):
+            named = id.rpartition("#")[0]
+    return named if named[:1] == "q" and _OF_STEP.fullmatch(named) else ""

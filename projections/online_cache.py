@@ -39,6 +39,7 @@ from backcast.domain.events import (
     WorkflowEvent,
 )
 from backcast.domain.node import SYMBOLS, kind_of, node_id, path_of
+from backcast.domain.question_events import step_question
 from backcast.domain.score_events import Scored
 from backcast.domain.shown_nodes import TOKENS, ShownNode, last_shown, priority_of, shown_in, within
 
@@ -144,6 +145,8 @@ class HeldEntry(NamedTuple):
 
 def evolve(state: State, event: WorkflowEvent) -> State:
     """Return the state after one more event."""
+    if step_question(event.fact):
+        return state  # what a question shows, and what fails in it, is no work on the code
     match event.fact:
         case (
             ModuleStarted(module_name=name)

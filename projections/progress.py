@@ -33,10 +33,11 @@ from backcast.domain.events import (
 )
 from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.node import path_of
+from backcast.domain.question_events import ANSWER, AnswerGiven, QuestionAsked, step_question
 from backcast.domain.score_events import Scored
 
 NAME = "progress"
-VERSION = 5
+VERSION = 6
 SCOPE: Literal["task", "store"] = "task"
 
 SHOW = "show"
@@ -76,6 +77,8 @@ class PendingStep(NamedTuple):
     "The version of the request's CONTEXT_BUILT; 0 if none was built yet."
     reply: int = 0
     "The version of the MODEL_REPLIED; 0 if there is none yet."
+    question: str = ""
+    "The name of the question whose answer it waits for; empty for none."
 
 
 class Whole(NamedTuple):
@@ -142,7 +145,7 @@ class ProgressState(NamedTuple):
     looks: int = 0
     "How often the model has asked to see something since the last iteration of a module."
     wanted: tuple[str, ...] = ()
-    "Nodes that the next prompt shows in full, as the model asked to see them."
+    "Nodes that the next prompt shows in full, as the model asked to see them; answers among them."
     tries: Map[str, int] = Map()
     "Tries by kind and module; for a summary, since the module's last iteration."
     whole: Whole | None = None
@@ -161,8 +164,11 @@ def evolve(state: State, event: WorkflowEvent) -> State:
     """Return the state after one more event."""
     if isinstance(event.fact, Scored):
         return state
-    lane, state = _lane_of(state, event), _worked(state, event)
-    state = _in_lane(state, event, lane) if lane else _asked(state, event)
+    if name := step_question(event.fact):
+        state = _questioned(state, event, name)
+    else:
+        lane, state = _lane_of(state, event), _worked(state, event)
+        state = _in_lane(state, event, lane) if lane else _asked(state, event)
     time, begun = event.timestamp, state.started_at or event.timestamp
     return state._replace(events=state.events + 1, started_at=begun, last_at=time)
 
@@ -202,6 +208,36 @@ def _worked(state: State, event: WorkflowEvent) -> State:
         case TaskFailed(reason=reason):
             return state._replace(status="failed", reason=reason)
     return state
+
+
+def _questioned(state: State, event: WorkflowEvent, name: str) -> State:
+    """Apply an event in the course of a question that a step asks: the step waits for its end."""
+    match event.fact:
+        case ModelReplied():
+            return state._replace(replies=state.replies + 1)
+        case QuestionAsked(parent=None, call=call):
+            lane = _called(state, call or 0)
+            step, wanted = (state.lanes[lane] if lane else state).step, tuple[str, ...]()
+            changed = step._replace(question=name) if step and step.reply else step
+        case AnswerGiven():
+            steps = ((key, own.step) for key, own in sorted(state.lanes.items()))
+            lane = next((key for key, step in steps if step and step.question == name), "")
+            step = (state.lanes[lane] if lane else state).step
+            if step is None or step.question != name:
+                return state
+            changed, wanted = _anew(step), (f"{ANSWER}{name}",)
+        case _:
+            return state
+    if lane:
+        own = state.lanes[lane]
+        own = own._replace(step=changed, wanted=(*own.wanted, *wanted))
+        return state._replace(lanes=state.lanes.set(lane, own))
+    return state._replace(step=changed, wanted=(*state.wanted, *wanted))
+
+
+def answers_seen(wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the answers to a step's own questions among the nodes that it wants to see."""
+    return tuple(node for node in wanted if node.startswith(ANSWER))
 
 
 def seen_from(state: State, lane: str) -> State:
@@ -292,7 +328,8 @@ def _asked(state: State, event: WorkflowEvent) -> State:
             calls = _answered(state.calls, call_id, event.because)
             if state.step and fact.tool == SHOW:
                 looks = state.looks + 1
-                state = state._replace(step=_anew(state.step), looks=looks, wanted=nodes)
+                wanted = (*answers_seen(state.wanted), *nodes)
+                state = state._replace(step=_anew(state.step), looks=looks, wanted=wanted)
             return state._replace(calls=calls)
     return state
 
@@ -309,7 +346,7 @@ def _step(before: PendingStep | None, fact: StepStarted) -> PendingStep | None:
 
 def _anew(step: PendingStep | None) -> PendingStep | None:
     """Return the step before anything was asked or answered."""
-    return step._replace(context=0, reply=0) if step else None
+    return step._replace(context=0, reply=0, question="") if step else None
 
 
 def _unasked(step: PendingStep | None) -> PendingStep | None:
@@ -331,7 +368,7 @@ def _comes(step: PendingStep, fact: PlanningComplete | ModuleIteration | Summary
 
 def attempt(state: State) -> int:
     """Return the number of the next model call, counted from 1, since the last success."""
-    return 1 + state.spent + state.refused + state.looks
+    return 1 + state.spent + state.refused + state.looks + len(answers_seen(state.wanted))
 
 
 def _tried(state: State) -> State:
@@ -380,6 +417,9 @@ def waiting_for(state: State) -> str:
     steps = ((lane.calls, lane.step) for _, lane in state.lanes.items())
     if open_calls := [calls[0] for calls, step in steps if step and not step.reply and calls]:
         return f"the model, asked by event {min(open_calls)} of the task"
+    own = [state.step, *(lane.step for _, lane in state.lanes.items())]
+    if names := sorted(step.question for step in own if step and step.question):
+        return f"the answer to question {names[0]}"
     if state.asked:
         return f"the model, asked by event {state.asked} of the task"
     return "the next step"

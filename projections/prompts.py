@@ -1,13 +1,15 @@
 """What was the model shown last?
 
 The state keeps the items of the latest context, in order: a model reads a prompt again only from
-the place where it differs from the one before.
+the place where it differs from the one before. Questions that a step of a run asks are not in that
+row.
 """
 
 from typing import Literal, NamedTuple
 
 from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import WorkflowEvent
+from backcast.domain.question_events import step_question
 
 NAME = "prompts"
 VERSION = 2
@@ -44,7 +46,7 @@ initial = State()
 def evolve(state: State, event: WorkflowEvent) -> State:
     """Return the state after one more event."""
     match event.fact:
-        case ContextBuilt(items=items, wanted=wanted) as fact:
+        case ContextBuilt(items=items, wanted=wanted) as fact if not step_question(fact):
             # Nodes were wanted for that prompt alone: that is no reason to show them again.
             kept = (one for one in items if one.node not in wanted)
             parts = tuple(ShownPart(one.node, one.section, one.level, one.text) for one in kept)

@@ -132,7 +132,7 @@ def asking(
     if not store.version(TASK):
         start(store, TASK, text, AskedSubject(task=REPOSITORY), limits, about)
     runtime = Runtime(model, "planner", PROFILE, concurrency=concurrency, budget=budget)
-    return Asking(store, TASK, runtime, subject, runner="me", **options)
+    return Asking(store, TASK, runtime, lambda name: subject, runner="me", **options)
 
 
 def at_random(randomly: random.Random) -> Callable[..., None]:

@@ -1,5 +1,7 @@
 """Runs with modules that need no other, and models that answer them in any order."""
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,11 +10,13 @@ from typing import Any
 from backcast.domain.budget import MISTRAL_7B_8K
 from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import ModelError
+from backcast.domain.events import ModelReplied, StepStarted, WorkflowEvent
 from backcast.domain.spending import Allowance
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log import EventStore
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 from backcast.engine.workflow.answers import Checks
+from backcast.engine.workflow.loop import work
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
 from backcast.engine.workflow.spec import RunLimits, Spec, SpecModule, Test
@@ -138,3 +142,41 @@ def came_to(store: EventStore, task: str = "parts") -> dict[str, Any]:
         "code": {path: modules[path].source for path in sorted(modules)},
         "prompts": [one.digest for one in built],
     }
+
+
+def killed_after(
+    url: str, appends: int, model: Double, concurrency: int, budget: Allowance | None = None
+) -> bool:
+    """Whether a process that went on with a run was killed, after so many appends."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    code, rest = 1, [appends]
+
+    def watch(events: Sequence[WorkflowEvent]) -> None:
+        rest[0] -= 1
+        if not rest[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        with EventStore.open(url) as store:
+            work(store, "parts", runtime(model, concurrency, budget), watch, checks=checks)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def asked_twice(store: EventStore) -> list[object]:
+    """Calls that were made though they had an answer."""
+    asked, answered, twice = dict[int, object](), set[object](), list[object]()
+    last = 0
+    for event in store.read("parts"):
+        match event.fact:
+            case StepStarted() as fact:
+                last = event.version
+                key = fact.kind, fact.module_name, fact.iteration, fact.attempt
+                asked[last] = key
+                twice += [key] if key in answered else []
+            case ModelReplied(call=call):
+                answered.add(asked[call or last])
+    return twice

@@ -67,7 +67,8 @@ def asked(backcast: Run, tmp_path: Path) -> Run:
         subject = subject_of(store)
         start(log, TASK, QUESTION, AskedSubject(task=REPOSITORY), limits_for(PROFILE))
         budget = Allowance(calls=40, tokens=200_000)
-        Asking(log, TASK, Runtime(Planner(says), "p", PROFILE, budget=budget), subject).work()
+        runtime = Runtime(Planner(says), "p", PROFILE, budget=budget)
+        Asking(log, TASK, runtime, lambda name: subject).work()
     assert backcast("export", TASK, "said.jsonl", "--store", said)[2] == 0
     return backcast
 

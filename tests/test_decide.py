@@ -29,8 +29,10 @@ from backcast.domain.events import (
     WorkflowEvent,
 )
 from backcast.domain.memory_events import SummaryWritten
+from backcast.domain.question_events import AnswerGiven, QuestionAsked
 from backcast.engine.workflow.decide import (
     Action,
+    AnswerQuestions,
     AppendFacts,
     AskModel,
     CheckAll,
@@ -168,7 +170,7 @@ def test_something_can_be_done_whatever_stands_in_the_log(events: list[WorkflowE
     assert (action is None) == (state.status in ("complete", "failed"))
 
 
-@given(st.lists(st.sampled_from(["refuse", "fail", "pass", "look", "break"]), max_size=60))
+@given(st.lists(st.sampled_from(["refuse", "fail", "pass", "look", "ask", "break"]), max_size=60))
 def test_every_run_comes_to_its_end(replies: list[str]) -> None:
     """However answers turn out, the limits bound how many there are."""
     facts: list[Fact] = [TaskStarted(goal="g")]
@@ -197,6 +199,10 @@ def _done(action: Action, turn: str) -> list[Fact]:
                 ToolReturned(tool="show", nodes=("module:a.py",)),
                 UnknownFact(kind="X", payload={}),
             ]
+        case TakeAnswer(step=step) if turn == "ask" and step.kind == "code":
+            return [QuestionAsked(name="q1")]
+        case AnswerQuestions():
+            return [AnswerGiven(name="q1"), UnknownFact(kind="X", payload={})]
         case TakeAnswer(step=step) if turn == "refuse":
             return [AnswerRefused(reason="no")]
         case TakeAnswer(step=PendingStep(kind="plan")):

@@ -74,10 +74,11 @@ class Slots:
             return {}
         self.chats.append(request.body.get("id_slot"))
         asked = request.body["messages"][-1]["content"]
-        name = next(n for n in ("base", *NAMES) if f"```python {n}_part.py" in asked)
+        name = next((n for n in ("base", *NAMES) if f"```python {n}_part.py" in asked), "")
         code = f'def {name}() -> str:\n    """Say."""\n    return "{name}"'
         code = BASE if name == "base" else code
-        message = {"role": "assistant", "content": f"```python {name}_part.py\n{code}\n```"}
+        said = f"```python {name}_part.py\n{code}\n```" if name else "{}"  # no summary either
+        message = {"role": "assistant", "content": said}
         return FINE | {
             "choices": [{"message": message, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 900, "completion_tokens": 40},
@@ -160,6 +161,37 @@ def test_while_checks_run_the_next_module_is_read_into_another_slot() -> None:
         assert slots.chats[0] != slots.chats[1]
         state: prefixes.State = state_at(store, prefixes, "parts")
         assert [state.warmed[version].used for version in sorted(state.warmed)] == [1, 1]
+
+
+def test_what_is_read_ahead_is_told_once_its_call_comes_though_summaries_come_before_it() -> None:
+    slots = Slots(cached=850)
+    spec = spec_of(apart=True).model_copy(update={"summaries": "model"})
+    with server(slots) as model, EventStore.open("sqlite://") as store:
+        facts = ran(store, Runtime(model, "s", PROFILE, warming="ahead"), spec)
+        assert [fact.ahead for fact in facts] == ["b_part.py", "c_part.py"]
+        begun = {event.version: event.fact.data for event in store.read("parts")}
+        meant = [begun[call] for fact in facts for call in fact.meant_for]
+        assert [(one["kind"], one["module_name"]) for one in meant] == [
+            ("code", "b_part.py"), ("code", "c_part.py"),
+        ]  # fmt: skip
+        kinds = [one.data["kind"] for one in (e.fact for e in store.read("parts",
+                 types=["STEP_STARTED"]))]  # fmt: skip
+        assert kinds.count("summary") > 2
+
+
+def test_what_was_read_for_a_call_that_never_comes_is_told_as_unused() -> None:
+    def fails(files: Mapping[str, bytes], tests: Sequence[str], _: SandboxLimits) -> Outcome:
+        time.sleep(0.1)
+        return Outcome(0, 1, 0, (), b"", 0.0, (), {}, {})
+
+    with server(Slots(cached=850)) as model, EventStore.open("sqlite://") as store:
+        start(store, spec_of(apart=True))
+        runtime = Runtime(model, "s", PROFILE, warming="ahead")
+        assert work(store, "parts", runtime, checks=fails).status == "failed"
+        facts = [event.fact for event in store.read("parts", types=["PREFIX_WARMED"])]
+        assert [fact.data["ahead"] for fact in facts] == ["b_part.py"] * 2
+        state: prefixes.State = state_at(store, prefixes, "parts")
+        assert [state.warmed[version].used for version in sorted(state.warmed)] == [0, 0]
 
 
 def test_a_call_that_comes_ends_what_is_being_read() -> None:

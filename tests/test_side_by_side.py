@@ -37,10 +37,12 @@ from backcast.projections import ALL, fold, progress, spending
 from tests.side_by_side import (
     NAMES,
     Double,
+    asked_twice,
     came_to,
     checks,
     code,
     fails,
+    killed_after,
     mends,
     runtime,
     spec_of,
@@ -253,7 +255,9 @@ def test_a_run_that_is_killed_after_any_append_of_a_wave_asks_only_what_has_no_a
         with EventStore.open(url) as store:
             start(store, spec_of())
         for leg in range(40):
-            if not killed_after(url, number, concurrencies[leg % 3]):
+            if not killed_after(
+                url, number, Double(mends, waits(in_plan_order)), concurrencies[leg % 3]
+            ):
                 break
             number = 3 + (leg + first) % 5
             appends += 1
@@ -265,43 +269,6 @@ def test_a_run_that_is_killed_after_any_append_of_a_wave_asks_only_what_has_no_a
             assert all(verdict.holds for verdict in verified(store, TASK))
             assert asked_twice(store) == []
     assert appends > 30
-
-
-def killed_after(url: str, appends: int, concurrency: int, budget: Allowance | None = None) -> bool:
-    """Whether a process that went on with a run was killed, after so many appends."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    code, rest = 1, [appends]
-
-    def watch(events: Sequence[WorkflowEvent]) -> None:
-        rest[0] -= 1
-        if not rest[0]:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    try:
-        with EventStore.open(url) as store:
-            model = Double(mends, waits(in_plan_order))
-            work(store, TASK, runtime(model, concurrency, budget), watch, checks=checks)
-        code = 0
-    finally:
-        os._exit(code)
-
-
-def asked_twice(store: EventStore) -> list[object]:
-    """Calls that were made though they had an answer."""
-    asked, answered, twice = dict[int, object](), set[object](), list[object]()
-    last = 0
-    for event in store.read(TASK):
-        match event.fact:
-            case StepStarted() as fact:
-                last = event.version
-                key = fact.kind, fact.module_name, fact.iteration, fact.attempt
-                asked[last] = key
-                twice += [key] if key in answered else []
-            case ModelReplied(call=call):
-                answered.add(asked[call or last])
-    return twice
 
 
 # What fails
@@ -409,7 +376,9 @@ def test_a_call_that_was_cut_by_a_kill_counts_as_all_that_was_set_aside_for_it(
     with EventStore.open(url) as store:
         start(store, spec_of())
     budget = Allowance(tokens=90_000)
-    assert killed_after(url, 9, 4, budget)  # just as the wave had begun
+    assert killed_after(
+        url, 9, Double(mends, waits(in_plan_order)), 4, budget
+    )  # just as the wave had begun
     with EventStore.open(url) as store:
         cut = state_at(store, spending, TASK)
         assert len(cut.open) == len(NAMES)

@@ -9,6 +9,7 @@ from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import names_in
 from backcast.domain.policy import ADDED, MAP
 from backcast.domain.texts import TEXTS, reworded
+from backcast.engine.context.answers import answers
 from backcast.engine.context.evidence import DECIMALS, IDENTIFIER
 from backcast.engine.context.knowledge import knowledge
 from backcast.engine.context.long_texts import shortened
@@ -77,6 +78,7 @@ class Candidates:
         self.gone = found.gone
         candidates += self.plans.candidates(self.levels)
         candidates += knowledge(self.scope)
+        candidates += answers(self.scope)
         return [candidate for candidate in candidates if candidate.levels]
 
     def left_out(self, items: Sequence[Item]) -> list[Omission]:

@@ -7,6 +7,7 @@ from backcast.domain.budget import ModelProfile
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facet
 from backcast.domain.policy import Policy
+from backcast.domain.question_events import ANSWER
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.candidate_levels import CandidateLevels
 from backcast.engine.context.evidence import Evidence, RequestEvidence
@@ -50,7 +51,7 @@ class RequestScope:
         places = {node: place for place, node in enumerate(dict.fromkeys(request.wanted), 1)}
         self.wanted = {
             node: n for node, n in places.items()
-            if path_of(node) in self.facets or is_reference(node)
+            if path_of(node) in self.facets or is_reference(node) or node.startswith(ANSWER)
         }  # fmt: skip
         "Places in `request.wanted`, counted from 1."
         own = {self.path, *map(path_of, self.wanted)}

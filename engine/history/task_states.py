@@ -24,11 +24,12 @@ from backcast.projections import (
     online_cache,
     progress,
     prompts,
+    questions,
     summaries,
 )
 
 PROJECTIONS: tuple[Projection, ...] = (
-    progress, dependency_graph, summaries, online_cache, prompts, changes, checks,
+    progress, dependency_graph, summaries, online_cache, prompts, changes, checks, questions,
     offline_cache,
 )  # fmt: skip
 ENDS = ("TASK_COMPLETE", "TASK_FAILED")
@@ -45,6 +46,7 @@ class TaskStates(NamedTuple):
     prompts: prompts.State
     changes: changes.State
     checks: checks.State
+    questions: questions.State
     offline: offline_cache.State
     map: context_map.ContextMap = context_map.ContextMap()
     "The map of the repository or corpus that the task works on."

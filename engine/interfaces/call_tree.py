@@ -1,6 +1,6 @@
 """Draws who asked whom in a task: each call with its cost, and what was cut short and why."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from backcast.domain.call_events import CallSettled
@@ -101,9 +101,21 @@ def _name(fact: StepStarted) -> str:
     return " ".join(filter(None, parts))
 
 
-def tree(task: str, calls: list[TracedCall]) -> Iterator[str]:
-    """Yield the lines of a task's tree of calls: those of one wave stand below it."""
-    yield f"{one_line(task, 80)}  {total(calls)}"
+def _nothing(call: TracedCall, indent: str) -> Iterator[str]:
+    yield from ()
+
+
+def tree(
+    task: str,
+    calls: list[TracedCall],
+    all: list[TracedCall] | None = None,
+    below: Callable[[TracedCall, str], Iterator[str]] = _nothing,
+) -> Iterator[str]:
+    """Yield the lines of a task's tree of calls: those of one wave stand below it.
+
+    `below` yields what stands below a call, `all` are the calls together with those of that.
+    """
+    yield f"{one_line(task, 80)}  {total(all or calls)}"
     groups = list[list[TracedCall]]()
     for call in calls:
         if groups and call.wave is not None and groups[-1][0].wave == call.wave:
@@ -114,13 +126,15 @@ def tree(task: str, calls: list[TracedCall]) -> Iterator[str]:
         last = number == len(groups) - 1
         if group[0].wave is None:
             yield _line("└── " if last else "├── ", group[0])
+            yield from below(group[0], "    " if last else "│   ")
             continue
         count = "1 call" if len(group) == 1 else f"{len(group)} calls side by side"
         head = f"{count}, prompts as of event {group[0].wave}"
         yield f"{'└── ' if last else '├── '}{head}  {total(group)}"
         for place, call in enumerate(group):
-            branch = "└── " if place == len(group) - 1 else "├── "
-            yield _line(f"{'    ' if last else '│   '}{branch}", call)
+            outer, ends = "    " if last else "│   ", place == len(group) - 1
+            yield _line(f"{outer}{'└── ' if ends else '├── '}", call)
+            yield from below(call, f"{outer}{'    ' if ends else '│   '}")
 
 
 def _line(branch: str, call: TracedCall) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from backcast.domain.events import StepStarted, WorkflowEvent
-from backcast.domain.question_events import AnswerGiven
-from backcast.engine.interfaces.call_tree import WIDTH, TracedCall, calls_of, total
+from backcast.domain.question_events import AnswerGiven, QuestionAsked
+from backcast.engine.interfaces.call_tree import WIDTH, TracedCall, calls_of, total, tree
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.workflow.ask.words import said
 from backcast.projections import fold, questions
@@ -22,7 +22,9 @@ class QuestionTree:
         "By question: the number of the action that the call was made for, and the call."
         self.ends: set[int] = set()
         "The calls whose reply was an answer."
-        traced = {call.version: call for call in calls_of(events)}
+        self.asked: dict[int, list[str]] = {}
+        "The questions that a step's call has asked, by its version."
+        self.traced = traced = {call.version: call for call in calls_of(events)}
         for event in events:
             match event.fact:
                 case StepStarted(module_name=str(name), iteration=number) if name in self._names:
@@ -30,6 +32,8 @@ class QuestionTree:
                     self.calls.setdefault(name, []).append(call)
                 case AnswerGiven(call=int(call)):
                     self.ends.add(call)
+                case QuestionAsked(name=name, parent=None, call=int(call)):
+                    self.asked.setdefault(call, []).append(name)
 
     @property
     def _names(self) -> Any:
@@ -38,9 +42,20 @@ class QuestionTree:
     def lines(self) -> Iterator[str]:
         """Yield the tree, its root first."""
         everything = [call for calls in self.calls.values() for _, call in calls]
+        if FIRST not in self.state.questions:  # steps of a run have asked
+            own = {call.version for call in everything}
+            calls = list(self.traced.values())
+            of_steps = [call for call in calls if call.version not in own]
+            yield from tree(self.task, of_steps, calls, self._below)
+            return
         yield f"{one_line(self.task, 80)}  {total(everything)}"
-        if FIRST in self.state.questions:
-            yield from self._question(self.state.questions[FIRST], "", last=True)
+        yield from self._question(self.state.questions[FIRST], "", last=True)
+
+    def _below(self, call: TracedCall, indent: str) -> Iterator[str]:
+        names = self.asked.get(call.version, [])
+        for place, name in enumerate(names):
+            last = place + 1 == len(names)
+            yield from self._question(self.state.questions[name], indent, last=last)
 
     def _question(self, question: OpenQuestion, indent: str, *, last: bool) -> Iterator[str]:
         about = f" (about {question.about})" if question.about else ""

@@ -150,7 +150,8 @@ def _work(
 
     stopped = ""
     try:
-        Asking(store, task, runtime, _view(asked, runtime)).work()
+        subject = _view(asked, runtime)
+        Asking(store, task, runtime, lambda name: subject).work()
     except ModelError as error:
         stopped = str(error)
     except KeyboardInterrupt:

@@ -22,6 +22,7 @@ from backcast.domain.events import (
 )
 from backcast.domain.memory_events import MapEdited
 from backcast.domain.plans import OF_PLAN
+from backcast.domain.question_events import AnswerGiven, QuestionAsked, step_question
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.models.so_far import AnswersSoFar
 
@@ -99,7 +100,11 @@ class RunProgress:
             case ChecksRan() as fact:
                 self.asked = self.asked or fact.module_name or ""
                 return self._about(_count(fact), fact.module_name) + _rest(fact)
-            case ToolReturned() as fact if fact.nodes or fact.message:
+            case QuestionAsked(parent=None) as fact:
+                return self._about(f"asks {fact.name}: {fact.text or ''}")
+            case AnswerGiven() as fact if "." not in fact.name:
+                return f"{fact.name:<20} {fact.text or f'no answer: {fact.reason}'}"
+            case ToolReturned() as fact if (fact.nodes or fact.message) and not step_question(fact):
                 text = f"asks to see {', '.join(fact.nodes)}" if fact.nodes else "asks to see"
                 return self._about("; ".join(filter(None, (text, fact.message))))
             case AnswerRefused(reason=reason) | ModelFailed(reason=reason):

@@ -64,6 +64,8 @@ class AheadReader:
         # Elsewhere it would drive out what a repair needs.
         self.reads = runtime.warming == "ahead" and (own or scheduler.slots > 1)
         self._reading: ReadingAhead | None = None
+        self._read: tuple[AskModel, PrefixWarmed] | None = None
+        "What was read, and the call that it was read for, which has not come yet."
 
     @contextmanager
     def beside(
@@ -81,13 +83,27 @@ class AheadReader:
         yield
 
     def ended(self, calls: Mapping[int, AskModel]) -> list[PrefixWarmed]:
-        """End what is being read, as calls have come; return what became of it."""
-        reading, self._reading = self._reading, None
-        if reading is None:
-            return []
+        """End what is being read, as calls have come, or as the run ends with none; return what
+        became of what was read: once the call comes that it is meant for, or another was read.
+
+        Others may come before it, such as for summaries of the module that was checked.
+        """
+        facts, reading, self._reading = list[PrefixWarmed](), self._reading, None
+        if reading is not None:
+            facts += [self._read[1]] if self._read else []
+            self._read = reading.action, self._stopped(reading)
+        if self._read is not None:
+            action, fact = self._read
+            meant = tuple(call for call in calls if calls[call][:3] == action[:3])
+            if meant or not calls or fact.tokens is None:
+                facts.append(fact.model_copy(update={"meant_for": meant}))
+                self._read = None
+        return facts
+
+    def _stopped(self, reading: ReadingAhead) -> PrefixWarmed:
+        """End what is being read, and return what came of it."""
         reading.cancellation.cancel()
-        meant = tuple(call for call in calls if calls[call][:3] == reading.action[:3])
-        fact = PrefixWarmed(ahead=reading.action.module, slot=reading.slot, meant_for=meant)
+        fact = PrefixWarmed(ahead=reading.action.module, slot=reading.slot)
         found: dict[str, Any]
         try:
             found = reading.result.result(ENDING)._asdict()
@@ -96,7 +112,7 @@ class AheadReader:
         except (ModelError, LateError) as error:
             found = {"reason": str(error) or "it did not end"}
         seconds = round(monotonic() - reading.began, 3)
-        return [fact.model_copy(update={**found, "seconds": seconds})]
+        return fact.model_copy(update={**found, "seconds": seconds})
 
     def _begin(self, step: progress.PendingStep, body: bytes) -> None:
         found = foreseen(self.prompts.task, self.spec, step, body)

@@ -68,6 +68,9 @@ class Answers:
         self.running: dict[int, Future[Outcome]] = {}
         "Checks that run already, by the version of the MODEL_REPLIED whose code they check."
 
+        self.ask: Callable[[progress.PendingStep, progress.State, Code], ActionResult] = _unasked
+        "Makes a fact of the question that an answer asks."
+
     def check_ahead(self, step: progress.PendingStep) -> None:
         """Begin the checks of an answer with code, so that they run beside other calls.
 
@@ -75,7 +78,7 @@ class Answers:
         """
         try:
             code = self._code(step)
-            if step.kind == "code" and not code.show:
+            if code.files:
                 files, tests = self._to_check(step, code)
                 run = partial(self._checked, files, tests)
                 self.running[step.reply] = in_thread(run)
@@ -86,10 +89,10 @@ class Answers:
         with self._cores:  # or they would take each other's time
             return self.checks(files, tests, self.spec.checks)
 
-    def take(self, step: progress.PendingStep, looks: int) -> ActionResult:
+    def take(self, step: progress.PendingStep, seen: progress.State) -> ActionResult:
         """Return the facts that follow from the answer to a step.
 
-        `looks`: how often the model has asked to see something for this step.
+        `seen` is the progress as the step stands in it.
         """
         reply = self.task.event(step.reply)
         assert isinstance(reply.fact, ModelReplied)
@@ -101,9 +104,11 @@ class Answers:
                     return ActionResult([PlanningComplete(planned=planned)], writer=reply.writer)
                 case "summary":
                     return self._take_summary(step.module, text, reply.fact)
-            code = code_of(text, step.module, self.spec.limits.nodes)
+            code = self._parsed(text, step.module)
+            if code.question:
+                return self.ask(step, seen, code)
             if code.show:
-                return self._show(code, looks)
+                return self._show(code, seen.looks)
             return self._check(step, code, reply.writer)
         except RefusedError as error:
             return ActionResult([AnswerRefused(reason=f"Your last answer was not used: {error}")])
@@ -115,7 +120,7 @@ class Answers:
             return False
         try:
             if action.kind == "code":
-                code_of(text, action.module, self.spec.limits.nodes)
+                self._parsed(text, action.module)
             return True
         except RefusedError:
             return False
@@ -126,12 +131,16 @@ class Answers:
             code = self._code(step)
         except RefusedError:
             return None
-        return None if code.show else _body(code, step.module)
+        return _body(code, step.module) if code.files else None
+
+    def _parsed(self, text: str, path: str) -> Code:
+        limits = self.spec.limits
+        return code_of(text, path, limits.nodes, asks=bool(limits.asks))
 
     def _code(self, step: progress.PendingStep) -> Code:
         reply = self.task.event(step.reply).fact
         assert isinstance(reply, ModelReplied)
-        return code_of(self._text(reply, step.kind), step.module, self.spec.limits.nodes)
+        return self._parsed(self._text(reply, step.kind), step.module)
 
     def _text(self, reply: ModelReplied, kind: str) -> str:
         """Return what a model said; `RefusedError` where that is not whole, or nothing."""
@@ -266,6 +275,10 @@ class Answers:
             return reply.tokens
         counted = self.prompts.tokenizer.count(answer.thought)
         return min(counted, reply.tokens or counted)
+
+
+def _unasked(step: progress.PendingStep, seen: progress.State, code: Code) -> ActionResult:
+    raise RefusedError("no questions are answered here")
 
 
 def _body(code: Code, path: str) -> bytes:

@@ -76,7 +76,7 @@ class Calls:
         [call] = self._begin([[admitted]], in_wave=False)
         slot = None
         if self.ahead.reads:
-            self._end_reading({call: action})
+            self.end_reading({call: action})
             slot = self._slot(call, admitted)
         began = monotonic()
         try:
@@ -123,8 +123,9 @@ class Calls:
         )
         return ActionResult([settled.model_copy(update=named)], blobs)
 
-    def _end_reading(self, calls: Mapping[int, AskModel]) -> None:
-        """End what is read ahead, as calls have come, and append what became of it."""
+    def end_reading(self, calls: Mapping[int, AskModel]) -> None:
+        """End what is read ahead, as calls have come, or as the run ends with none, and append what
+        became of it."""
         if facts := self.ahead.ended(calls):
             self.append(ActionResult(facts))
 
@@ -186,7 +187,7 @@ class Calls:
             self._report(prepared, ended)
 
         asked = {call: self._model_of(prepared) for call, prepared in by_call.items()}
-        self._end_reading({call: by_call[call].action for call in by_call})
+        self.end_reading({call: by_call[call].action for call in by_call})
         run_calls(self._placed(races, by_call, asked, concurrency), report, concurrency)
         failed = {lane: why for lane, why in failed.items() if lane not in kept}
         # In the order of the plan, whatever the order in which they failed.

@@ -1,4 +1,4 @@
-"""Parses answers that hold code, or ask to see nodes first.
+"""Parses answers that hold code, or ask to see nodes or something else first.
 
 Models err, and may be hostile: an answer that is not one whole file raises `RefusedError` with one
 line for the model, and no part of it is used.
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from backcast.domain.errors import InputError
+from backcast.engine.workflow.ask.actions import NAMES, WORDS
 from backcast.engine.workflow.fences import (
     PYTHON,
     FencedBlock,
@@ -26,6 +27,8 @@ from backcast.projections.progress import SHOW
 
 LONGEST = 2_000_000
 "Characters of an answer that are read."
+ASK, ABOUT = "ask", "about:"
+"What a block with a question is labelled, and what its line with a node begins with."
 PARSED = 200_000
 "Characters of a file that are parsed to see what is wrong with it."
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#39|#x27);")
@@ -49,16 +52,21 @@ _EDITS = re.compile(r"^(?:@@ .*@@|(?:---|\+\+\+) \S.*|<{5,9} ?(?:SEARCH|HEAD|ORI
 
 
 class Code(NamedTuple):
-    """An answer with code, or with a request to see nodes first."""
+    """An answer with code, or with a request to see nodes or to have a question answered first."""
 
     files: dict[str, str]
     "Text by path, the module itself first."
     show: tuple[str, ...] = ()
     "Nodes that the model asks to see in full; there are no files then."
+    question: str = ""
+    "What the model asks; there are no files then."
+    about: str = ""
+    "The node that the question is about; empty for none."
 
 
-def code_of(text: str, path: str, most: int) -> Code:
-    """Return the file of an answer, or the first `most` nodes that it asks to see.
+def code_of(text: str, path: str, most: int, *, asks: bool = False) -> Code:
+    """Return the file of an answer, the first `most` nodes that it asks to see or, where it may ask
+    questions, its question.
 
     The file is the one fenced block with `path` on its fence, after the language, or the only block
     of Python where no fence names a path. A block with another path is refused.
@@ -74,10 +82,24 @@ def code_of(text: str, path: str, most: int) -> Code:
         if not nodes:
             raise RefusedError("needed a name on each line of the show block, found none")
         return Code({}, tuple(node[:300] for node in nodes[:most]))
+    questions = [block.body for block in blocks if block.label.split()[:1] == [ASK]]
+    if asks and questions:
+        return _question(questions[0])
     block = _chosen(blocks, path, text)
     if block.doubt:
         raise RefusedError(block.doubt)
     return Code({path: _whole(block.body, path)})
+
+
+def _question(body: str) -> Code:
+    """Return the question of a block: its words, and the node that a line of its own names."""
+    lines = [line.strip() for line in body.splitlines()]
+    about = [line for line in lines if line.startswith(ABOUT)]
+    words = " ".join(line for line in lines if line and line not in about)
+    if not words:
+        raise RefusedError("needed a question in the ask block, found none")
+    named = about[0].removeprefix(ABOUT).strip("`* ") if about else ""
+    return Code({}, question=words[:WORDS], about=named[:NAMES])
 
 
 def _chosen(blocks: Sequence[FencedBlock], path: str, text: str) -> FencedBlock:

@@ -60,7 +60,11 @@ class UsePlan(NamedTuple):
     claim: Claim
 
 
-Action = AskModel | TakeAnswer | CheckAll | Complete | AppendFacts | UsePlan
+class AnswerQuestions(NamedTuple):
+    """Work on the questions that steps have asked, until each has an answer."""
+
+
+Action = AskModel | TakeAnswer | CheckAll | Complete | AppendFacts | UsePlan | AnswerQuestions
 
 
 def decide(
@@ -88,6 +92,8 @@ def decide(
 
 def pending(state: progress.State, spec: Spec, step: progress.PendingStep) -> Action:
     """Return the action for a step that has no usable answer yet."""
+    if step.question:
+        return AnswerQuestions()
     if step.reply:
         return TakeAnswer(step)
     if state.refused > spec.limits.repairs:

@@ -117,6 +117,7 @@ def work(
                 performer.append(result)
                 if result.error:
                     raise result.error
+            performer.calls.end_reading({})
     finally:
         performer.calls.ahead.ended({})
         store.force()

@@ -25,6 +25,7 @@ from backcast.engine.workflow.answers import Answers, Checks, given
 from backcast.engine.workflow.calls import Calls
 from backcast.engine.workflow.decide import (
     Action,
+    AnswerQuestions,
     AppendFacts,
     AskModel,
     CheckAll,
@@ -38,6 +39,7 @@ from backcast.engine.workflow.results import ActionResult, checks_ran, with_some
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import run_checks
 from backcast.engine.workflow.spec import Spec
+from backcast.engine.workflow.step_questions import StepQuestions
 from backcast.engine.workflow.waves import LaneAction, module_of
 from backcast.projections import dependency_graph, progress
 
@@ -66,6 +68,8 @@ class Performer:
         self.calls = Calls(task, runtime, spec, self.prompts, self.append, runner)
         self.calls.answered = self.answers.check_ahead
         self.calls.is_usable = self.answers.is_usable
+        self.questions = StepQuestions(task, runtime, spec, runner=runner, watch=watch)
+        self.answers.ask = self.questions.ask
 
     def perform(self, action: Action) -> ActionResult:
         """Carry out an action and return its result; the log announces a model's call first."""
@@ -74,7 +78,7 @@ class Performer:
                 return self.calls.alone(action)
             case TakeAnswer(step=step):
                 with self.calls.ahead.beside(step, partial(self.answers.body_of, step)):
-                    return self.answers.take(step, self.task.stands.looks)
+                    return self.answers.take(step, self.task.stands)
             case CheckAll():
                 outcome = self.checks(self.task.files(), given(self.spec), self.spec.checks)
                 return checks_ran(with_some_run(outcome), None)
@@ -84,6 +88,9 @@ class Performer:
                 return ActionResult(facts, forced=False)  # they follow from what is on the disk
             case UsePlan(claim=claim):
                 return ActionResult([claim])
+            case AnswerQuestions():
+                self.questions.answer()
+                return ActionResult([])  # what came of it stands in the log already
 
     def work_in_lanes(
         self, actions: Sequence[LaneAction], concurrency: int
@@ -98,8 +105,8 @@ class Performer:
     def _perform_in(self, lane: str, action: Action) -> ActionResult:
         """Carry out the action of one lane; what follows from it names the lane's call."""
         if isinstance(action, TakeAnswer):
-            looks = progress.seen_from(self.task.stands, lane).looks
-            result = self.answers.take(action.step, looks)
+            seen = progress.seen_from(self.task.stands, lane)
+            result = self.answers.take(action.step, seen)
         else:
             result = self.perform(action)
         own = self.task.stands.lanes.get(lane)

@@ -26,6 +26,11 @@ FORM = (
 )
 AROUND = 8
 "Neighbours of a module, by its dependencies or theirs, that a request lists."
+ASK = (
+    "To ask something about the project first, answer instead with a block that begins with"
+    " ```ask and holds one question; a line of it may name what it is about, as about: NODE."
+)
+"The line that offers questions, where a run allows them."
 LONGEST = 600
 "Characters of each text of a summary's form."
 
@@ -114,11 +119,14 @@ def _code(action: AskModel, planned: progress.Planned, state: progress.State, sp
     lines += _requirements(spec)
     if not first:
         lines.append(TEXTS["failed"])
-    if (number := progress.attempt(state)) > 1:
+    answers = len(progress.answers_seen(state.wanted))
+    if (number := progress.attempt(state) - answers) > 1:
         lines.append(TEXTS["attempt"].format(number=number))
     lines.append(TEXTS["form"].format(path=planned.path))
     if state.looks < spec.limits.looks:
         lines.append(TEXTS["show"].format(nodes=spec.limits.nodes))
+    if answers < (spec.limits.asks or 0):
+        lines.append(ASK)
     return "\n".join(lines)
 
 

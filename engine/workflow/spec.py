@@ -68,6 +68,8 @@ class RunLimits(_Part):
     "Seconds for one answer of the model."
     silence: Annotated[float, Field(gt=0, le=86_400)] | None = None
     "Seconds for which an answer that has begun may bring nothing more; None for no such limit."
+    asks: Annotated[int, Field(ge=0, le=10)] | None = None
+    "Questions that it may ask before it writes, within one iteration; None for no such thing."
 
 
 class Spec(_Part):

@@ -11,7 +11,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from backcast.domain.node import path_of
-from backcast.engine.workflow.decide import Action, AskModel, is_wanted, module_action, pending
+from backcast.engine.workflow.decide import (
+    Action,
+    AnswerQuestions,
+    AskModel,
+    is_wanted,
+    module_action,
+    pending,
+)
 from backcast.engine.workflow.spec import Spec
 from backcast.projections import progress
 
@@ -43,9 +50,11 @@ def next_in_lanes(
         return []
     if state.step is not None and is_wanted(state, state.step):
         return []
-    asked, answered, anew = _open_lanes(state, spec, without)
+    asked, answered, anew, questions = _open_lanes(state, spec, without)
     if asked or answered:  # as all of a wave have an answer before any is used
         return asked or answered[:1]
+    if questions:  # all of a wave's at once
+        return questions[:1]
     busy = {module_of(lane.step) for _, lane in state.lanes.items() if lane.step}
     ready = [planned for planned in state.planned if not is_waiting(planned, state, spec)]
     for planned in ready:
@@ -71,9 +80,9 @@ def next_in_lanes(
 
 def _open_lanes(
     state: progress.State, spec: Spec, without: Mapping[str, object]
-) -> tuple[list[LaneAction], list[LaneAction], list[LaneAction]]:
+) -> tuple[list[LaneAction], list[LaneAction], list[LaneAction], list[LaneAction]]:
     """Return what is to be done for open lanes, in the order of the plan: calls that have no answer
-    yet, answers to use, and calls to make anew."""
+    yet, answers to use, calls to make anew, and questions to answer first."""
     places = {planned.path: place for place, planned in enumerate(state.planned)}
     lanes = [
         (places.get(module_of(lane.step), -1), key, lane.step)
@@ -81,12 +90,16 @@ def _open_lanes(
         if lane.step and is_wanted(state, lane.step) and key not in without
     ]
     asked, answered, anew = list[LaneAction](), list[LaneAction](), list[LaneAction]()
+    questions = list[LaneAction]()
     for _, key, step in sorted(lanes):
         action = pending(progress.seen_from(state, key), spec, step)
+        if isinstance(action, AnswerQuestions):
+            questions.append(LaneAction("", action))
+            continue
         kept = asked if step.context else anew
         kept = kept if isinstance(action, AskModel) else answered
         kept.append(LaneAction(key, action))
-    return asked, answered, anew
+    return asked, answered, anew, questions
 
 
 def module_of(step: progress.PendingStep | AskModel) -> str:

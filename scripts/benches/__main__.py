@@ -88,6 +88,7 @@ BENCHES = {
         {
             "latency": "spec08_latency",
             "prefixes": "spec08_prefixes",
+            "ahead": "spec08_ahead",
             "compression": "spec08_compression",
             "ask": "spec08_ask",
         },

@@ -156,7 +156,7 @@ def _asked(
             iterations=actions, result=400, answer=ANSWER, look=LOOK
         )
         start(log, "ask", question.text, AskedSubject(task=view.task), limits)
-        state = Asking(log, "ask", runtime, view).work()
+        state = Asking(log, "ask", runtime, lambda name: view).work()
         cost: spending.State = fold(spending, log.read("ask"))
     found = state.questions[FIRST].answer or questions.FoundAnswer()
     taken = [turn.tool for turn in state.questions[FIRST].turns[1:]]

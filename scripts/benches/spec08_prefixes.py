@@ -3,7 +3,7 @@
 Questions about a few sources come in waves: in each wave all are about one source, and sources
 come again. The control makes the same calls at the same concurrency, without a registry. Each is
 made by a server, or a model, that has read nothing yet; whether a prompt was in its cache is what
-it reports. Reading ahead is given to none of these: it would read more and not less.
+it reports. Reading ahead is given to none of these: it is measured apart.
 """
 
 import os
@@ -259,14 +259,14 @@ def processor(pid: int) -> float:
 
 @contextmanager
 def server(
-    folder: Path, file: Path, slots: int, *, saves: bool = False
+    folder: Path, file: Path, slots: int, *, saves: bool = False, window: int = 1_024
 ) -> Iterator[tuple[str, int]]:
     """Start a llama-server that has read nothing, and yield its URL and process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     command = [str(SERVER), "-m", str(file), "--host", "127.0.0.1", "--port", port, "--slots"]
-    command += ["-c", str(1_024 * slots), "-np", str(slots), "--threads", str(threads_free())]
+    command += ["-c", str(window * slots), "-np", str(slots), "--threads", str(threads_free())]
     with tempfile.TemporaryDirectory(dir=folder) as states, tempfile.TemporaryFile() as out:
         command += ["--slot-save-path", f"{states}/"] if saves else []
         process = subprocess.Popen(command, stdout=out, stderr=out)

@@ -27,7 +27,7 @@ from backcast.engine.models.templates import PromptPiece, pieces
 from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.models.warming import AskedPrompt, PrefixScheduler
 from backcast.engine.workflow.ask.actions import schema_of
-from backcast.engine.workflow.ask.subject import Subject
+from backcast.engine.workflow.ask.subject import SubjectOf
 from backcast.engine.workflow.ask.task import AskedTask
 from backcast.engine.workflow.ask.words import POLICY, VERSION, StepBuilder
 from backcast.engine.workflow.call_budget import CallBudget, PreparedCall
@@ -62,10 +62,10 @@ class QuestionCalls:
     """The calls of one task's questions."""
 
     def __init__(
-        self, task: AskedTask, runtime: Runtime, subject: Subject, append: Append, *,
+        self, task: AskedTask, runtime: Runtime, subject_of: SubjectOf, append: Append, *,
         runner: str, seconds: float,
     ) -> None:  # fmt: skip
-        self.task, self.runtime, self.subject, self.append = task, runtime, subject, append
+        self.task, self.runtime, self.subject_of, self.append = task, runtime, subject_of, append
         self.runner, self.seconds = runner, seconds
         self.budget = CallBudget(task, runtime)
         self.tokenizer = tokenizer_of(runtime.profile.tokenizer)
@@ -112,7 +112,7 @@ class QuestionCalls:
         )  # fmt: skip
         self.append([started] if again else [started, built], blobs)
         call = self.task.asked.questions[name].call
-        self.flying[call] = FlyingCall(prepared, schema_of(actions, self._nodes(said)))
+        self.flying[call] = FlyingCall(prepared, schema_of(actions, self._nodes(name, said)))
         return call, ""
 
     def _built(self, name: str, text: str, context: Context) -> tuple[ContextBuilt, list[Blob]]:
@@ -128,13 +128,13 @@ class QuestionCalls:
         code = {**fact.code, KIND: str(VERSION)}
         return fact.model_copy(update={"code": code}), blobs
 
-    def _nodes(self, said: Sequence[tuple[str, str]]) -> list[str]:
+    def _nodes(self, question: str, said: Sequence[tuple[str, str]]) -> list[str]:
         """Return the nodes that a prompt shows, and that are there: a quote is of one of them."""
         shown = dict.fromkeys(name for _, text in said for name in _NODE.findall(text))
-        found = dict[str, None]()
+        found, subject = dict[str, None](), self.subject_of(question)
         for name in reversed(shown):
             try:
-                found[self.subject.node(name.rstrip(".:")).node] = None
+                found[subject.node(name.rstrip(".:")).node] = None
             except InputError:  # it only looks like a node
                 continue
             if len(found) == NODES:

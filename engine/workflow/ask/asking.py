@@ -23,7 +23,7 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.workflow.ask.actions import TakenAction, answer_in, read_action, words_in
 from backcast.engine.workflow.ask.asked_calls import QuestionCalls
 from backcast.engine.workflow.ask.doing import ActionDoer, DoneAction
-from backcast.engine.workflow.ask.subject import Subject
+from backcast.engine.workflow.ask.subject import SubjectOf
 from backcast.engine.workflow.ask.task import AskedTask
 from backcast.engine.workflow.ask.words import POLICY
 from backcast.engine.workflow.executor import EndedCall, Further, Race, Report, run_calls
@@ -46,20 +46,21 @@ class Asking:
         store: EventStore,
         task_id: str,
         runtime: Runtime,
-        subject: Subject,
+        subject_of: SubjectOf,
         *,
         runner: str = "",
         watch: Watch = lambda events: None,
         seconds: float = 600.0,
         run: Run = run_calls,
     ) -> None:
-        """`seconds` are the most for one call; `run` runs calls in place of the executor."""
-        self.task, self.runtime, self.subject = AskedTask(store, task_id), runtime, subject
-        self.watch, self.run = watch, run
+        """`subject_of` returns what a question is about; `seconds` are the most for one call;
+        `run` runs calls in place of the executor."""
+        self.task, self.runtime = AskedTask(store, task_id), runtime
+        self.watch, self.run, name = watch, run, runner or uuid4().hex
         self.calls = QuestionCalls(
-            self.task, runtime, subject, self._append, runner=runner or uuid4().hex, seconds=seconds
+            self.task, runtime, subject_of, self._append, runner=name, seconds=seconds
         )
-        self.doer = ActionDoer(store, subject, self.calls.tokenizer, runtime)
+        self.doer = ActionDoer(store, subject_of, self.calls.tokenizer, runtime)
         self.stopped: ModelError | None = None
         "Why the first question itself got no answer of the model."
 
@@ -71,6 +72,11 @@ class Asking:
         """
         self.task.read_on()
         self._use()
+        return self.go_on()
+
+    def go_on(self) -> questions.State:
+        """Work as `work` does, with a model and a budget that the log has already."""
+        self.task.read_on()
         try:
             if races := self._further():
                 self.run(races, self._report, self.runtime.concurrency, self._further)

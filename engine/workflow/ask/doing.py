@@ -28,7 +28,7 @@ from backcast.engine.workflow.ask.actions import (
     TakenAction,
 )
 from backcast.engine.workflow.ask.shortening import ShortResult, bounded, shortened
-from backcast.engine.workflow.ask.subject import Subject
+from backcast.engine.workflow.ask.subject import Subject, SubjectOf
 from backcast.engine.workflow.ask.words import LOOK, REPEATED, turns_in_circles
 from backcast.engine.workflow.runtime import Runtime
 from backcast.projections import questions
@@ -46,19 +46,19 @@ class DoneAction(NamedTuple):
 
 
 class ActionDoer:
-    """What carries out the actions of questions about one subject."""
+    """What carries out the actions of questions."""
 
     def __init__(
-        self, store: EventStore, subject: Subject, tokenizer: Tokenizer, runtime: Runtime
+        self, store: EventStore, subject_of: SubjectOf, tokenizer: Tokenizer, runtime: Runtime
     ) -> None:
-        self.store, self.subject, self.tokenizer = store, subject, tokenizer
+        self.store, self.subject_of, self.tokenizer = store, subject_of, tokenizer
         self.price, self.share = runtime.price, share_of(runtime.profile.template)
 
     def look(self, state: questions.State, name: str, tokens: int) -> DoneAction:
         """Return what a question is shown at the beginning."""
         question = state.questions[name]
         arguments = {"question": question.text, "about": question.about}
-        shown = self.subject.look(question.text, question.about, tokens)
+        shown = self.subject_of(name).look(question.text, question.about, tokens)
         short = ShortResult(bounded(shown, tokens, self.tokenizer))
         return self._result(f"{name}#0", LOOK, arguments, short)
 
@@ -80,7 +80,7 @@ class ActionDoer:
                     else taken.action.questions
                 )
                 return DoneAction([called, *self._asked(state, question, asked)])
-            node, shown = self._seen(taken)
+            node, shown = self._seen(taken, self.subject_of(name))
         except InputError as error:
             return DoneAction([called, _failed(called, str(error))])
         tokens = state.limits.get("result", 0)
@@ -90,15 +90,15 @@ class ActionDoer:
             short = ShortResult(bounded(shown, tokens, self.tokenizer))
         return self._result(call_id, taken.tool, arguments, short, node)
 
-    def _seen(self, taken: TakenAction) -> tuple[str, str]:
+    def _seen(self, taken: TakenAction, subject: Subject) -> tuple[str, str]:
         """Return what a look at the subject shows, and the node that it is of."""
         match taken.action:
             case ListAction(under=under):
-                return "", self.subject.list(under)
+                return "", subject.list(under)
             case SearchAction(words=words):
-                return "", self.subject.search(words)
+                return "", subject.search(words)
             case ReadAction(node=node, first=first, last=last):
-                return self.subject.read(node, first, last)
+                return subject.read(node, first, last)
         raise InputError(f"there is no action {taken.tool!r}")
 
     def _result(
@@ -131,9 +131,9 @@ class ActionDoer:
         while above[-1].parent:
             above.append(state.questions[above[-1].parent])
         known = {(_plain(one.text), one.about) for one in above}
-        named = list[tuple[str, str]]()
+        named, subject = list[tuple[str, str]](), self.subject_of(question.name)
         for action in asked:
-            about = self.subject.node(action.about).node if action.about.strip() else ""
+            about = subject.node(action.about).node if action.about.strip() else ""
             if not _plain(action.question):
                 raise InputError("needed a question, found no words")
             if (_plain(action.question), about) in known:
@@ -200,7 +200,8 @@ class ActionDoer:
     def _answer(
         self, state: questions.State, question: OpenQuestion, action: AnswerAction
     ) -> DoneAction:
-        quotes = tuple(self._quote(quote.node, quote.text) for quote in action.quotes)
+        subject = self.subject_of(question.name)
+        quotes = tuple(_quoted(subject, quote.node, quote.text) for quote in action.quotes)
         cut = [child for child in question.children if not _is_whole(state, child)]
         reason = ""
         if turns_in_circles(state, question.name):
@@ -209,16 +210,6 @@ class ActionDoer:
             count = len(question.children)
             reason = f"of {count} questions that it asked {len(cut)} came to no whole answer"
         return self._ended(question, action.text, reason, quotes)
-
-    def _quote(self, named: str, text: str) -> AnswerQuote:
-        """Return a quote, checked: whether its node is there, and holds it."""
-        found, why = self.subject.quoted(named, text)
-        if found is None:
-            return AnswerQuote(node=named, text=text, reason=why)
-        known = {"version": found.version, "digest": found.digest}
-        if why:
-            return AnswerQuote(node=found.node, text=text, reason=why, **known)
-        return AnswerQuote(node=found.node, text=text, proven=True, **known)
 
     def end(self, state: questions.State, name: str, reason: str, text: str = "") -> DoneAction:
         """Return the end of a question that is cut short, with what there is of an answer."""
@@ -239,6 +230,17 @@ class ActionDoer:
 
 def _failed(called: ToolCalled, message: str) -> ToolReturned:
     return ToolReturned(tool=called.tool, call_id=called.call_id, failed=True, message=message)
+
+
+def _quoted(subject: Subject, named: str, text: str) -> AnswerQuote:
+    """Return a quote, checked: whether its node is there, and holds it."""
+    found, why = subject.quoted(named, text)
+    if found is None:
+        return AnswerQuote(node=named, text=text, reason=why)
+    known = {"version": found.version, "digest": found.digest}
+    if why:
+        return AnswerQuote(node=found.node, text=text, reason=why, **known)
+    return AnswerQuote(node=found.node, text=text, proven=True, **known)
 
 
 def _plain(text: str) -> str:

@@ -4,7 +4,7 @@ Equal moments give equal results, whatever was asked before: what is kept only s
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from backcast.domain.errors import BackcastError, InputError
@@ -202,6 +202,10 @@ class Subject(SubjectNodes):
         states = states._replace(at=asked_at(store, moment, states.summaries.last_at))
         graph = graph_at(store, task, moment, states.graph)
         return states, graph, BuildCache(self.counter, store.get)
+
+
+SubjectOf = Callable[[str], Subject]
+"Returns what a question is about, by its name."
 
 
 def _under_path(hit: str) -> str:
