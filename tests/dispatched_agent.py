@@ -114,6 +114,11 @@ def act(what: str) -> str:
                 return f"cannot ask: {error.strerror}"
         case "login":
             sys.exit("Please log in first: agent login")
+        case "refused":
+            print("starting", file=sys.stderr)
+            print(f"\x1b[31m401 for {os.environ['CART_LOGIN']}\x07 \x1b[2Kno such account\x1b[0m\n",
+                  file=sys.stderr)  # fmt: skip
+            sys.exit(3)
         case "blocked":
             return claim([], status="blocked")
         case "schema":

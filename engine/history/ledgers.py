@@ -1,6 +1,7 @@
 """Both ledgers of a task, from its folded states: of a code run, or of a run over a task list."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -22,6 +23,9 @@ GUESSED = ("result", "assessment", "issue", "must fix")
 FOUND = ("checks", "accepted", "differs")
 ENDS = {"complete": "done", "failed": "failed"}
 STATUSES = {"complete": "done", "started": "doing"}
+
+
+_EXITED = re.compile(r"(it ended with exit code -?\d+|signal \d+ ended it): .*", re.DOTALL)
 
 
 class LedgerStates(NamedTuple):
@@ -130,11 +134,16 @@ def _of_dispatch(
     failure = ""
     if checked is None:
         error = found.claimed.error if found.claimed else None
-        failure = _digest([ended.outcome, ended.reason, error])
+        failure = _digest([ended.outcome, _alike(ended.reason), error])
     elif not checked.accepted:
         named = sorted(one.name + one.message.partition("\n")[0] for one in checked.failures)
-        failure = _digest(named or checked.reason)
+        failure = _digest(named or _alike(checked.reason))
     return Attempt(item, who, version, failure, (ended.patch or "") if ended.files else "")
+
+
+def _alike(reason: str | None) -> str | None:
+    """Return a reason without the last words of an agent, which differ where it fails alike."""
+    return reason and _EXITED.sub(r"\1", reason)
 
 
 def _of_run(path: str, run: checks.TestedRun) -> Attempt:

@@ -44,12 +44,14 @@ def print_dispatched(place: "Place", *, explain: bool, as_json: bool) -> None:
     ]
     table(console(), ("part", "may be lowered as", "level", "tokens"), rows)
     stands = next((part.tokens for part in built.parts if part.name == "ledger"), 0)
+    whole = built.in_its_place or 0
+    beside = " in place of" if stands < whole else ", beside"
     for line in (
         f"{started.prompt_tokens or 0:,} tokens of {built.room:,}, of a window of"
         f" {built.window:,}; counted by {built.tokenizer}; stage: {built.stage}",
         f"prefix {built.prefix_tokens:,} tokens, {(built.prefix or '')[:21]};"
         f" whole {started.prompt[:21]}",
-        f"the ledger as of @{built.stood_at}: {stands:,} tokens in place of"
-        f" {built.in_its_place or 0:,} of the list, answers and test outputs",
+        f"the ledger as of @{built.stood_at}: {stands:,} tokens{beside} {whole:,} of the list,"
+        " answers and test outputs",
     ):
         click.echo(escaped(line))

@@ -20,6 +20,17 @@ INTERRUPTED = 128 + 2
 
 def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
     """Work through a list of tasks; exits with 1 where a task is not done."""
+    from backcast.engine.workflow.dispatch.folders import swept_after
+
+    with swept_after():
+        stopped = _worked_through(tasks, url, **options)
+    if stopped == "interrupted":
+        message("interrupted; the same command goes on from here")
+    sys.exit(INTERRUPTED if stopped == "interrupted" else bool(stopped))
+
+
+def _worked_through(tasks: Path, url: str, **options: Any) -> str:
+    """Work through a list of tasks, print its ledger, and return why it stopped, or nothing."""
     from backcast.domain.ledger import STALLS
     from backcast.domain.spending import Allowance
     from backcast.engine.log.recorder.addresses import scheme_of, sqlite_file
@@ -66,9 +77,7 @@ def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
         except KeyboardInterrupt:
             stopped = "interrupted"
         show_ledger(run.state, name, options["as_json"])
-    if stopped == "interrupted":
-        message("interrupted; the same command goes on from here")
-    sys.exit(INTERRUPTED if stopped == "interrupted" else bool(stopped))
+    return stopped
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def _json(
 
 
 def _note_saved(place: Place, ledger: Ledger) -> None:
-    """Say how many tokens the ledger has, in place of the files that it comes from."""
+    """Say how many tokens the ledger has, and how many the files that it comes from."""
     refs = dict[str, str]()
     for event in place.store.read(
         place.task, moment=place.moment, types=["TASK_STARTED", "TASKS_READ"]
@@ -72,6 +72,5 @@ def _note_saved(place: Place, ledger: Ledger) -> None:
     except (DamagedError, UnicodeDecodeError):
         return
     own = counter.count("\n".join(ledger.lines()))
-    message(
-        f"note: {own:,} tokens in a prompt, in place of {whole:,} of {escaped(' and '.join(refs))}"
-    )
+    beside = ", in place of" if own < whole else ", beside"
+    message(f"note: {own:,} tokens in a prompt{beside} {whole:,} of {escaped(' and '.join(refs))}")

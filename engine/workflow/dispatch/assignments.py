@@ -99,6 +99,8 @@ def _evidence(run: DispatchRun, step: NextStep) -> dict[str, Any]:
                   f" {issue.get('fix', '')}" for issue in result.get("issues", ())]  # fmt: skip
         parts["issues"] = issues
         parts["fixes"] = list(map(str, result.get("required_fixes", ())))
+    if found.ended and found.ended.patch:
+        parts["patch"] = run.store.get(found.ended.patch).decode(errors="replace")
     if step.advice:
         parts["findings"] = [*parts.get("findings", ()), step.advice]
     return parts

@@ -32,8 +32,10 @@ from backcast.engine.workflow.dispatch.checking import (
     verdict,
 )
 from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun
+from backcast.engine.workflow.dispatch.folders import held_folder, is_held, new_folder
+from backcast.engine.workflow.dispatch.last_words import last_words
 from backcast.engine.workflow.dispatch.leaving import Leaving
-from backcast.engine.workflow.dispatch.leftovers import MARK, is_held, new_folder, remove_left
+from backcast.engine.workflow.dispatch.leftovers import MARK, remove_left
 from backcast.engine.workflow.dispatch.next_step import NextStep
 from backcast.engine.workflow.dispatch.output import AgentOutput, read_output
 from backcast.engine.workflow.dispatch.prompts import prompt_of
@@ -264,8 +266,14 @@ def _record(
     file = Path(filled(form.output.file, {"home": str(home)})) if form.output.file else None
     said = read_output(form.output, agent.stdout.text, file)
     outcome, reason = agent.outcome, agent.reason
+    secrets = [os.environ[name] for name in form.keys if os.environ.get(name)]
     if outcome == "answered" and said.failed is not None:
-        outcome, reason = "failed", f"it says that it failed: {said.failed}"
+        words = last_words(said.failed, "", secrets)
+        outcome, reason = "failed", f"it says that it failed: {words}"
+    elif outcome == "failed" and agent.code:
+        streams = (agent.stdout.text, agent.stderr.text)
+        words = last_words(*((said.failed, "") if said.failed else streams), secrets)
+        reason = f"{reason}: {words}" if words else reason
     notes = [f"{stream.lost:,} bytes of {stream.name} were not kept"
              for stream in (agent.stdout, agent.stderr) if stream.lost]  # fmt: skip
     traces: dict[str, Any] = {}
@@ -335,14 +343,10 @@ def _printed(run: DispatchRun, version: int, stream: str, at: int, part: bytes) 
 @contextmanager
 def _bare_tree(run: DispatchRun, commit: str) -> Iterator[WorkTree]:
     """Open our own git folder for a commit, without its files."""
-    folder, lock = new_folder(f"{run.source.top} {run.task} checked")
-    try:
+    with held_folder(f"{run.source.top} {run.task} checked") as folder:
         tree = WorkTree(run.source.repository, folder, commit)
         tree.open()
         yield tree
-    finally:
-        os.close(lock)
-        remove_left(str(folder), "none")
 
 
 def _price(form: AgentForm) -> Price:

@@ -14,8 +14,8 @@ from backcast.engine.workflow.dispatch.dispatching import (
     dispatch,
     settle_cut,
 )
+from backcast.engine.workflow.dispatch.folders import sweep
 from backcast.engine.workflow.dispatch.landing import commit_patch
-from backcast.engine.workflow.dispatch.leftovers import sweep
 from backcast.engine.workflow.dispatch.next_step import NextStep, next_step
 from backcast.engine.workflow.dispatch.side_by_side import Turns, ordered, run_beside
 

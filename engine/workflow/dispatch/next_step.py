@@ -92,7 +92,10 @@ def _after_review(done: list[tuple[int, DispatchState]], attempts: int) -> NextS
         silent = sum(found.started.role == "reviewer" for number, found in done if number > work)
         if silent < SILENT_REVIEWS:
             return NextStep("review", attempt, work)
-        return NextStep("halt", attempt, version, "the reviewer gave no result that can be read")
+        reason = "the reviewer gave no result that can be read"
+        if last.ended is not None and last.ended.outcome == "failed":
+            reason = f"{reason}: {last.ended.reason}"
+        return NextStep("halt", attempt, version, reason)
     match result["assessment"]:
         case "approved":
             return NextStep("done", attempt, work, "approved by the reviewer")
