@@ -111,11 +111,11 @@ def dispatched(
         repository(place)
     tasks = place / "tasks.md"
     limited = limits or {}
-    named = DispatchSettings(
-        implementer=agent_of(agent(*words)).model_copy(update=limited),
-        reviewer=agent_of(agent(reviewer)).model_copy(update=limited) if reviewer else None,
-        **{"attempts": 1, **settings},
-    )
+    asked = {
+        "implementer": agent_of(agent(*words)).model_copy(update=limited),
+        "reviewer": agent_of(agent(reviewer)).model_copy(update=limited) if reviewer else None,
+    }
+    named = DispatchSettings(**{**asked, "attempts": 1, **settings})
     lines: list[str] = []
     with EventStore.open(f"sqlite:///{folder}/backcast.db", create=True) as store:
         run = DispatchRun(store, "cart", source_at(place, [tasks]), tasks, named, lines.append)

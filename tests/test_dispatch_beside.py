@@ -112,17 +112,15 @@ def test_dispatches_side_by_side_cannot_overspend_a_budget_together(tmp_path: Pa
 
 
 @given(st.integers(1, 100), st.integers(1, 12))
-def test_shares_of_calls_that_are_all_used_one_call_late_are_one_call_late(
-    calls: int, slots: int
-) -> None:
+def test_shares_of_calls_are_all_calls_together_and_no_more(calls: int, slots: int) -> None:
     spent = begun = 0
     while begun < slots:  # each is set aside before the next begins
-        share = share_of(Allowance(calls=calls - spent), slots - begun, begun).calls
+        share = share_of(Allowance(calls=calls - spent), slots - begun).calls
         if not share:
             break
         spent, begun = spent + share, begun + 1
-    assert begun
-    assert calls - slots <= spent + begun <= calls + 1
+    assert begun == min(calls, slots)
+    assert spent == calls
 
 
 def test_a_halted_task_lets_what_is_under_way_land_and_nothing_else_begin(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from backcast.domain.timed_facts import TimedFact, holding
 from backcast.engine.log.store import EventStore
 from backcast.projections import checks, dispatches, facts, fold, progress
 
-UNFINISHED = ("cut", "cancelled")
+UNFINISHED = ("cut", "cancelled", "budget", "unreached")
 "Outcomes of a dispatch that say nothing of the agent."
 LISTED = 12
 "Facts of a kind that a ledger shows, the latest; the rest are counted."

@@ -13,6 +13,7 @@ from backcast.engine.interfaces.options import opened
 from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
+    from backcast.engine.interfaces.proxy.beside import ProxyBeside
     from backcast.projections import dispatches
 
 INTERRUPTED = 128 + 2
@@ -57,12 +58,12 @@ def _worked_through(tasks: Path, url: str, **options: Any) -> str:
     stalls = options["stalls"] or options["routing"]
     name = options["name"] or tasks.stem
     seconds = options["test_seconds"]
-    with _proxy(options["to"], url, name) as server, opened(url, create=True) as store:
+    with _proxy(options["to"], url, name) as proxy, opened(url, create=True) as store:
         settings = DispatchSettings(
             implementer=known[names[0]], reviewer=known.get(options["reviewer"] or ""),
             routes=routes._replace(forms=known) if routes else None,
             stalls=routing_in(stalls).stalls if stalls else STALLS,
-            tests=options["tests"], attempts=options["attempts"], server=server,
+            tests=options["tests"], attempts=options["attempts"], proxy=proxy,
             limits=SandboxLimits(seconds=seconds, cpu_seconds=int(seconds) + 1),
             budget=parsed(options["budget"]) if options["budget"] is not None else Allowance(),
             only=options["only"], concurrency=options["concurrency"],
@@ -81,15 +82,15 @@ def _worked_through(tasks: Path, url: str, **options: Any) -> str:
 
 
 @contextmanager
-def _proxy(to: str | None, url: str, name: str) -> Iterator[str]:
-    """Start a proxy before a server, and return its address; empty where there is no server."""
+def _proxy(to: str | None, url: str, name: str) -> "Iterator[ProxyBeside | None]":
+    """Start a proxy before a server, and return it; None where there is no server."""
     if to is None:
-        yield ""
+        yield None
         return
     from backcast.engine.interfaces.proxy.beside import proxy_beside
 
-    with proxy_beside(to, url, name) as address:
-        yield address
+    with proxy_beside(to, url, name) as proxy:
+        yield proxy
 
 
 def show_ledger(state: "dispatches.State", name: str, as_json: bool) -> None:

@@ -91,8 +91,8 @@ class AgentOrders:
     silence: float
     held: bool = True
     grace: float = GRACE
-    exceeded: Callable[[], str] = lambda: ""
-    "Names another limit that is reached; asked a few times a second."
+    exceeded: Callable[[], tuple[str, str] | None] = lambda: None
+    "Returns the outcome and the reason of another limit that is reached; asked often."
     stopping: Callable[[], bool] = lambda: False
     "Whether somebody ends all agents; asked a few times a second."
     lively: Callable[[], float] = lambda: 0.0
@@ -219,9 +219,7 @@ class AgentRun:
             return "time limit", f"it was not done after {orders.seconds:g} s"
         if now - heard > orders.silence:
             return "silence", f"it said nothing for {orders.silence:g} s"
-        if found := orders.exceeded():
-            return "budget", found
-        return None
+        return orders.exceeded()
 
     def _end(self) -> float:
         """Order the keeper to end the agent, and return when it must have done so."""

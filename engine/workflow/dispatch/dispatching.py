@@ -16,7 +16,7 @@ from backcast.domain.dispatch_events import (
 )
 from backcast.domain.dispatch_prompt import BLOCKS
 from backcast.domain.dispatch_results import read_result
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, UnavailableError
 from backcast.domain.events import CallCost, Fact
 from backcast.domain.spending import Price
 from backcast.domain.task_list import ListedTask
@@ -94,8 +94,7 @@ def _admitted(run: DispatchRun, asked: Assignment) -> Admission:
             raise KeyboardInterrupt
         open_now = len(dispatches.under_way(run.state))
         slots = min(run.settings.concurrency, run.turns.waiting() or 1) - open_now
-        late = open_now if run.settings.server else 0
-        found = admitted(run.spending, asked.form.seconds, max(1, slots), late)
+        found = admitted(run.spending, asked.form.seconds, max(1, slots))
         if found.action != "deny" or not open_now:
             return found
         run.turns.changed.wait(LOOK)
@@ -108,8 +107,9 @@ def _begun(
     """Fill an agent's folder, start its keeper, and record that it is about to start."""
     program = program_of(asked.form, run.source.top)
     prompt = prompt_of(run, item, asked)
-    recorded = f"{run.task}.{len(run.state.dispatches) + 1}" if run.settings.server else ""
-    server = f"{run.settings.server}/backcast/{recorded}" if recorded else ""
+    proxy = run.settings.proxy
+    recorded = f"{run.task}.{len(run.state.dispatches) + 1}" if proxy else ""
+    server = f"{proxy.address}/backcast/{recorded}" if proxy else ""
     for name in ("home", "tmp"):
         (folder / name).mkdir()
     tree = WorkTree(run.source.repository, folder, asked.commit)
@@ -118,8 +118,8 @@ def _begun(
         asked.form, asked.role, prompt.text, program, home=folder / "home", work=tree.path,
         server=server, mark={MARK: mark}, phase=phase,
     )  # fmt: skip
-    counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest) \
-        if recorded else None  # fmt: skip
+    counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest, proxy) \
+        if proxy else None  # fmt: skip
     agent = AgentRun(
         AgentOrders(
             folder=folder,
@@ -131,13 +131,16 @@ def _begun(
             seconds=admission.seconds,
             silence=asked.form.silence,
             stopping=lambda: run.turns.stopping,
-            exceeded=counter.exceeded if counter else lambda: "",
+            exceeded=counter.exceeded if counter else lambda: None,
             lively=(lambda: counter.lively) if counter else lambda: 0.0,
         )
     )
     agent.start_keeper()
     try:
         tree.make(asked.patch)
+        if proxy and not proxy.open(recorded, admission.rest, _price(asked.form)):
+            raise UnavailableError("the proxy before the server of --to has ended: give the same"
+                                   " command again")  # fmt: skip
         about = {"reviews": asked.reviews, "repairs": asked.repairs, "recorded_as": recorded,
                  "reserved_calls": admission.rest.calls if recorded else None,
                  "routed": asked.routed}  # fmt: skip
@@ -243,8 +246,9 @@ def settle_cut(run: DispatchRun) -> None:
         cost = CallCost(seconds=round(min(ran, started.seconds or ran), 3))
         calls: dict[str, Any] = {}
         if started.recorded_as:
-            counter = CallCounter(run.store, started.recorded_as, Price(), run.spending.allowed)
-            counter.look()
+            counter = CallCounter(run.store, started.recorded_as, Price(), run.spending.allowed,
+                                  run.settings.proxy)  # fmt: skip
+            counter.settle()
             calls = {"calls": counter.counted.calls}
             cost = cost.model_copy(update={"tokens": counter.counted.tokens})
         notes = ("what it had left was removed",) if swept else ()
@@ -276,6 +280,10 @@ def _record(
         reason = f"{reason}: {words}" if words else reason
     notes = [f"{stream.lost:,} bytes of {stream.name} were not kept"
              for stream in (agent.stdout, agent.stderr) if stream.lost]  # fmt: skip
+    if counter:
+        notes += filter(None, [counter.settle()])
+        if counter.unreached and outcome not in ("answered", "cancelled", "budget"):
+            outcome, reason = "unreached", counter.unreached_why
     traces: dict[str, Any] = {}
     if asked.role == "implementer":
         try:
@@ -328,7 +336,6 @@ def _costs(
         reported = {"reported": own}
     if counter is None:
         return own, {}, reported
-    counter.look()
     counted = counter.counted
     cost = CallCost(tokens=counted.tokens, seconds=seconds, money=counted.money)
     return cost, {"calls": counted.calls}, reported
