@@ -66,7 +66,7 @@ def _worked_through(tasks: Path, url: str, **options: Any) -> str:
             tests=options["tests"], attempts=options["attempts"], proxy=proxy,
             limits=SandboxLimits(seconds=seconds, cpu_seconds=int(seconds) + 1),
             budget=parsed(options["budget"]) if options["budget"] is not None else Allowance(),
-            only=options["only"], concurrency=options["concurrency"],
+            only=options["only"], again=options["again"], concurrency=options["concurrency"],
         )  # fmt: skip
         run = DispatchRun(store, name, source, tasks, settings, lambda text: message(escaped(text)))
         for note in source.notes:

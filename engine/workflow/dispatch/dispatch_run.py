@@ -45,6 +45,8 @@ class DispatchSettings:
     "Tasks that are worked on at once."
     only: tuple[str, ...] = ()
     "The tasks to work on; all that are to do if empty."
+    again: tuple[str, ...] = ()
+    "The tasks to do anew, though the log has them as done."
     routes: Routes | None = None
     "Chooses the implementer of each attempt, in place of the one above."
     stalls: StallPolicy = STALLS

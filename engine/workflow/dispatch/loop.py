@@ -17,6 +17,7 @@ from backcast.engine.workflow.dispatch.dispatching import (
 from backcast.engine.workflow.dispatch.folders import sweep
 from backcast.engine.workflow.dispatch.landing import commit_patch
 from backcast.engine.workflow.dispatch.next_step import NextStep, next_step
+from backcast.engine.workflow.dispatch.reopened import mark_again, open_again
 from backcast.engine.workflow.dispatch.side_by_side import Turns, ordered, run_beside
 from backcast.projections.dispatches import DispatchesState
 
@@ -34,6 +35,8 @@ def begin(run: DispatchRun) -> None:
         run.append([TaskStarted(goal=goal)])
     settle_cut(run)
     run.note_tasks()
+    open_again(run)
+    mark_again(run)
     if run.settings.budget.limited and run.settings.budget != run.spending.allowed:
         limits = {name: most for name, most in run.settings.budget._asdict().items()
                   if most is not None}  # fmt: skip
