@@ -11,7 +11,7 @@ from backcast.domain.dispatch_results import BEGIN, END
 from backcast.domain.ledger import Ledger
 from backcast.domain.prompt_sections import DELTA, SURROUNDINGS, PromptSection, pruned
 
-VERSION = 2
+VERSION = 3
 "Grows when equal parts would give other sections."
 
 BLOCKS = {

@@ -34,6 +34,7 @@ def _worked_through(tasks: Path, url: str, **options: Any) -> str:
     """Work through a list of tasks, print its ledger, and return why it stopped, or nothing."""
     from backcast.domain.ledger import STALLS
     from backcast.domain.spending import Allowance
+    from backcast.engine.interfaces.dispatch_endings import beginning, ending
     from backcast.engine.log.recorder.addresses import scheme_of, sqlite_file
     from backcast.engine.workflow.dispatch.agents import agent_of, program_of
     from backcast.engine.workflow.dispatch.budget import parsed
@@ -73,11 +74,15 @@ def _worked_through(tasks: Path, url: str, **options: Any) -> str:
             message(f"note: {escaped(note)}")
         stopped = ""
         begin(run)
+        for line in beginning(run, known.values(), options["to"]):
+            message(escaped(line))
         try:
             stopped = work(run)
         except KeyboardInterrupt:
             stopped = "interrupted"
         show_ledger(run.state, name, options["as_json"])
+        for line in ending(run):
+            message(escaped(line))
     return stopped
 
 
@@ -94,7 +99,7 @@ def _proxy(to: str | None, url: str, name: str) -> "Iterator[ProxyBeside | None]
 
 
 def show_ledger(state: "dispatches.State", name: str, as_json: bool) -> None:
-    """Print the tasks of a list, and of each dispatch what it claims and what we found."""
+    """Print the tasks of a list, and of each dispatch what it claims and whether that holds."""
     from backcast.projections import dispatches
 
     rows = list[dict[str, Any]]()
@@ -116,24 +121,29 @@ def show_ledger(state: "dispatches.State", name: str, as_json: bool) -> None:
         reason = f": {row['reason']}" if row["reason"] else ""
         decided_text = f"  ({row['decided']}{reason})" if row["decided"] else ""
         click.echo(escaped(f"[{mark}] {row['task']} {row['title']}{decided_text}"))
-    show_dispatches([entry for row in rows for entry in row["dispatches"]])
+    show_dispatches([entry for row in rows for entry in row["dispatches"]], differences=False)
 
 
-def show_dispatches(made: list[dict[str, Any]]) -> None:
+def show_dispatches(made: list[dict[str, Any]], *, differences: bool = True) -> None:
     """Print what each dispatch claims and what we found, and where the two differ."""
     from backcast.engine.interfaces.tool_shares import said
     from backcast.engine.interfaces.views import console, table
 
     if made:
         table(
-            console(), ("dispatch", "task", "agent", "ended", "claims", "we found", "tools"),
-            [(entry["dispatch"], entry["item"], f"{entry['role']} {entry['agent']}",
+            console(), ("dispatch", "task", "agent", "ended", "claims", "we found",
+                        "definitions of tools"),
+            [(entry["dispatch"], entry["item"], _agent(entry),
               entry["outcome"] or "under way", entry["claims"], entry["found"],
               said(entry.get("tools", {}))) for entry in made],
         )  # fmt: skip
-        for entry in made:
+        for entry in made if differences else ():
             for difference in entry["differences"]:
                 click.echo(escaped(f"{entry['dispatch']}: {difference}"))
+
+
+def _agent(entry: dict[str, Any]) -> str:
+    return f"{entry['role']} {entry['agent']}{':' if entry['model'] else ''}{entry['model'] or ''}"
 
 
 def row_of(name: str, version: int, found: "dispatches.DispatchState") -> dict[str, Any]:
@@ -147,7 +157,8 @@ def row_of(name: str, version: int, found: "dispatches.DispatchState") -> dict[s
         claims = str(result.get("status") or result.get("assessment"))
     return {
         "dispatch": f"{name}@{version}", "item": started.item, "role": started.role,
-        "agent": started.agent, "attempt": started.attempt,
+        "agent": started.agent, "model": started.model or None, "attempt": started.attempt,
+        "calls": ended.calls if ended else None,
         "outcome": ended.outcome if ended else None, "seconds": ended.seconds if ended else None,
         "claims": claims, "result": result,
         "files": [file.path for file in ended.files] if ended else [],

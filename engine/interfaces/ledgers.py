@@ -29,7 +29,8 @@ def show_ledgers(place: Place, policy: StallPolicy = STALLS, *, as_json: bool) -
     made = states.dispatches.dispatches
     rows = [row_of(place.task, version, made[version]) for version in sorted(made)]
     for row in rows:
-        row["tools"] = tool_share(place.store, row["recorded_as"])
+        asked = row["recorded_as"] if row["calls"] != 0 else None  # else no model has seen it
+        row["tools"] = tool_share(place.store, asked)
     if as_json:
         click.echo(json_text(_json(place.task, ledger, states, rows)))
         return

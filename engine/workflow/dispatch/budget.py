@@ -34,9 +34,15 @@ def parsed(text: str) -> Allowance:
         found = re.fullmatch(r"\$?(\d+(?:\.\d+)?)\s*([a-z$]*)", part.strip().lower())
         unit = (found[2] or ("usd" if part.strip().startswith("$") else "")) if found else ""
         if not found or unit not in UNITS or float(found[1]) <= 0:
+            why = "" if not found else (
+                f", which lacks a unit: {found[1]}calls, {found[1]}min, ..." if not unit else
+                ", whose unit is none: usd, h, min, s, calls, tokens, ktokens"
+                if unit not in UNITS else ", which lets nothing begin: leave --budget out for no"
+                " limit"
+            )  # fmt: skip
             raise InputError(
                 f"--budget: needed amounts such as 2usd,40min,30calls,90000tokens, found"
-                f" {part.strip()[:40]!r}"
+                f" {part.strip()[:40]!r}{why}"
             )
         name, factor = UNITS[unit]
         if name in amounts:

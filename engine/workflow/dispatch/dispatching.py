@@ -39,6 +39,7 @@ from backcast.engine.workflow.dispatch.leftovers import MARK, remove_left
 from backcast.engine.workflow.dispatch.next_step import NextStep
 from backcast.engine.workflow.dispatch.output import AgentOutput, read_output
 from backcast.engine.workflow.dispatch.prompts import prompt_of
+from backcast.engine.workflow.dispatch.pulse import Pulse
 from backcast.engine.workflow.dispatch.side_by_side import LOOK
 from backcast.engine.workflow.dispatch.source import tasks_within
 from backcast.engine.workflow.dispatch.work_tree import WorkTree
@@ -120,6 +121,13 @@ def _begun(
     )  # fmt: skip
     counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest, proxy) \
         if proxy else None  # fmt: skip
+    pulse = Pulse(run.tell, f"{item.id}: {asked.form.name}",
+                  (lambda: counter.counted.calls) if counter else None)  # fmt: skip
+
+    def exceeded() -> tuple[str, str] | None:
+        pulse.beat()
+        return counter.exceeded() if counter else None
+
     agent = AgentRun(
         AgentOrders(
             folder=folder,
@@ -131,7 +139,7 @@ def _begun(
             seconds=admission.seconds,
             silence=asked.form.silence,
             stopping=lambda: run.turns.stopping,
-            exceeded=counter.exceeded if counter else lambda: None,
+            exceeded=exceeded,
             lively=(lambda: counter.lively) if counter else lambda: 0.0,
         )
     )
@@ -158,7 +166,8 @@ def _begun(
     except BaseException:
         agent.close()
         raise
-    run.tell(f"{item.id}: {asked.role} {asked.form.name}, attempt {asked.attempt}; {prompt}")
+    named = f"{asked.form.name}:{asked.form.model}" if asked.form.model else asked.form.name
+    run.tell(f"{item.id}: {asked.role} {named}, attempt {asked.attempt}; {prompt}")
     for why in asked.routed.why if asked.routed else ():
         run.tell(f"{item.id}: {why}")
     if admission.action == "degrade":
@@ -214,8 +223,8 @@ def check(run: DispatchRun, version: int) -> None:
     )
     item = found.started.item
     run.tell(f"{item}: {'holds' if accepted else 'does not hold'}: {reason}")
-    for difference in fact.differences:
-        run.tell(f"{item}: {difference}")
+    if fact.differences:
+        run.tell(f"{item}: but it {'; it '.join(fact.differences)}")
 
 
 def checked_upon(run: DispatchRun, version: int) -> str:
@@ -317,9 +326,9 @@ def _record(
         facts.append(ResultClaimed(dispatch=version, role=asked.role, notes=result.notes, **read))
     run.append(facts, blobs, [version])
     words = "answered" if outcome == "answered" else f"{outcome}: {reason}"
-    run.tell(f"{item.id}: {asked.form.name} {words} after {agent.seconds:.1f} s")
-    if agent.killed:
-        run.tell(f"{item.id}: it had left running, and we ended: {', '.join(agent.killed)}")
+    asked_for = f", {counter.counted.calls} calls" if counter else ""
+    rest = f"; what still ran was ended with it: {', '.join(agent.killed)}" if agent.killed else ""
+    run.tell(f"{item.id}: {asked.form.name} {words} after {agent.seconds:.1f} s{asked_for}{rest}")
 
 
 def _costs(

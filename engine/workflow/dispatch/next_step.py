@@ -103,6 +103,8 @@ def _after_review(done: list[tuple[int, DispatchState]], attempts: int) -> NextS
         reason = "the reviewer gave no result that can be read"
         if last.ended is not None and last.ended.outcome == "failed":
             reason = f"{reason}: {last.ended.reason}"
+        elif last.claimed is not None and last.claimed.message:
+            reason = f"{reason}: {last.claimed.message}"
         return NextStep("halt", attempt, version, reason)
     match result["assessment"]:
         case "approved":
