@@ -1,5 +1,6 @@
 """Prompts of dispatches: built of parts, lowered in stages, rules whole, rebuilt from the log."""
 
+import re
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -137,6 +138,10 @@ def test_a_prompt_is_recorded_with_its_parts_and_rebuilt(tmp_path: Path) -> None
     explained = cli("context", f"cart@{version}", "--explain", "--store", url).stdout
     assert "in place of" in explained
     assert "guide AGENTS.md" in explained
+    compared = cli("diff", f"cart@{verdicts[0].version}", f"cart@{version}", "--store", url).stdout
+    assert re.search(r"^task +\d+ +\d+ +same", compared, re.MULTILINE)
+    assert "\nattempt: +# Attempt 2 of 2\n" in compared
+    assert "\nfailures: +- test_cart.py::test_total: " in compared
     near = cli("context", "cart@1", "--store", url)
     assert near.returncode == 2
     assert f"cart@{verdicts[0].version}" in near.stderr
