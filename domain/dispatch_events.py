@@ -193,8 +193,8 @@ class DispatchEnded(Fact):
     dispatch: int
     "The version of its DISPATCH_STARTED."
     outcome: str | None = None
-    """answered or failed; time limit, silence or budget where one was reached; cancelled by Ctrl-C;
-    or cut, where our own process was ended before."""
+    """answered or failed; time limit, silence or budget where one was reached; unreached, where its
+    model's server cannot be; cancelled by Ctrl-C; cut, where our own process was ended before."""
     exit_code: int | None = None
     "The exit code, negative for the signal that ended it."
     reason: str | None = None
@@ -216,7 +216,7 @@ class DispatchEnded(Fact):
     cost: CallCost = CallCost()
     "As the proxy counted it; else as the agent reports it, else the time alone."
     calls: int | None = None
-    "Calls of the model that the proxy saw."
+    "Calls of the model that the proxy passed on, and that reached the server."
     reported: CallCost | None = None
     "What the agent says that it cost."
     bound: bool = False
@@ -284,3 +284,11 @@ class ItemDecided(Fact):
     branch: str | None = None
     assessment: str | None = None
     "What the reviewer says: approved, needs_changes or blocked."
+    cause: str | None = None
+    "Of a halt that says nothing of the work: budget, or server, where none can be reached."
+
+    @property
+    def pauses(self) -> bool:
+        """Whether it is a halt from which the same work goes on."""
+        cause = self.cause or ("budget" if (self.reason or "").startswith("budget_") else "")
+        return self.action == "halt" and cause in ("budget", "server")

@@ -11,7 +11,7 @@ from backcast.domain.dispatch_results import BEGIN, END
 from backcast.domain.ledger import Ledger
 from backcast.domain.prompt_sections import DELTA, SURROUNDINGS, PromptSection, pruned
 
-VERSION = 1
+VERSION = 3
 "Grows when equal parts would give other sections."
 
 BLOCKS = {
@@ -54,6 +54,9 @@ Rules:
 - Approve only what needs no further change. You cannot approve what fails its tests.""",
 }
 "The rules of each role, which stand first and whole in every prompt."
+CHANGED = "What the attempt before had changed, which is not in this folder:"
+LONGEST_CHANGES = 8_000
+"Characters of the changes of the attempt before."
 LONGEST_VALUE = 240
 "Characters of a value of the delta once it is pruned."
 STABLE = ("rules", "contract", "guide", "map")
@@ -86,6 +89,7 @@ class PromptParts(NamedTuple):
     "Each fault that a reviewer names."
     claim: str = ""
     patch: str = ""
+    "What is to be reviewed, or what the attempt before had changed."
     mending: str = ""
     "Why a result could not be read: only that is to be mended."
 
@@ -180,12 +184,18 @@ def _happened(parts: PromptParts) -> Iterator[PromptSection]:
     found = [f"- {' '.join(value.split())}" for value in parts.findings if value.strip()]
     yield _lowering("findings", found, "Found:")
     yield _lowering("failures", [f"- {text}" for text in parts.failures], "Failing tests:")
+    names = " ".join(line.split(" b/", 1)[-1] for line in parts.patch.splitlines()
+                     if line.startswith("diff --git "))  # fmt: skip
     if parts.role == "reviewer":
-        changed = [line.split(" b/", 1)[-1] for line in parts.patch.splitlines()
-                   if line.startswith("diff --git ")]  # fmt: skip
-        names = f"Changed, see `git diff HEAD`: {' '.join(changed)}"
         whole = f"```diff\n{parts.patch.rstrip()}\n```"
-        yield PromptSection("patch", (whole, names, "The changes: `git diff HEAD`."), DELTA)
+        about = f"Changed, see `git diff HEAD`: {names}"
+        yield PromptSection("patch", (whole, about, "The changes: `git diff HEAD`."), DELTA)
+    elif (
+        parts.patch.strip() and parts.attempt > 1
+    ):  # it stands last, and so is the first to be lowered
+        diff = pruned(parts.patch.rstrip(), LONGEST_CHANGES)
+        whole = f"{CHANGED}\n```diff\n{diff}\n```"
+        yield PromptSection("changes", (whole, f"{CHANGED} {names}".rstrip(), ""), DELTA)
 
 
 def _lowering(name: str, values: Sequence[str], title: str = "") -> PromptSection:

@@ -109,6 +109,15 @@ def schema_of(role: str) -> dict[str, Any]:
     return schema
 
 
+def without_ansi(text: str) -> str:
+    r"""Return a text without the codes by which a terminal is steered.
+
+    >>> without_ansi("\x1b[1mDone\x1b[0m")
+    'Done'
+    """
+    return _ANSI.sub("", text)
+
+
 def read_result(
     said: str, role: str, task_id: str, shown: Sequence[str] = (), *, held: bool = False
 ) -> ReadResult:
@@ -118,7 +127,7 @@ def read_result(
     `shown` are the blocks that its prompt shows: an agent that repeats its prompt repeats them, and
     claims nothing by it.
     """
-    text = _ANSI.sub("", said)
+    text = without_ansi(said)
     echoed = {_squeezed(block) for block in shown}
     blocks, cut = _blocks(text)
     own = [block for block in blocks if _squeezed(block) not in echoed]

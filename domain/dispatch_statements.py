@@ -18,6 +18,8 @@ from backcast.domain.node import node_id
 
 WORDS = 160
 "Characters of a message, and of a command."
+CHANGED, CLAIMED_CHANGED = "changed", "claims changed"
+"The kinds of what an attempt changed, which ends where its work is thrown away, and says so."
 Said = tuple[str, Sequence[Statement]]
 "The kind of some statements, of which the next ones of that kind end them; empty for none."
 
@@ -33,11 +35,12 @@ def dispatch_statements(fact: Fact, item: str, agent: str) -> Iterator[Said]:
         case DispatchEnded() as ended if item:
             outcome = f"{ended.outcome or 'ended'}: {line_of_text(ended.reason)}".rstrip(": ")
             yield "", [Statement(item, "ended", f"{agent} {outcome}")]
-            yield "", [
-                Statement(node_id("module", file.path), "changed by",
-                          f"{agent} for {item.partition(':')[2]}: {file.change}")
-                for file in ended.files
-            ]  # fmt: skip
+            if ended.commit:  # of who may change files
+                yield CHANGED, [
+                    Statement(node_id("module", file.path), "changed by",
+                              f"{agent} for {item.partition(':')[2]}: {file.change}")
+                    for file in ended.files
+                ]  # fmt: skip
         case ResultClaimed(result=result, error=error) if item:
             if isinstance(result, dict):
                 yield from _claimed(item, agent, result)
@@ -76,7 +79,7 @@ def _claimed(item: str, agent: str, result: dict[str, Any]) -> Iterator[Said]:
     words = f"{result.get('status')}: {line_of_text(result.get('summary'))}"
     yield "", [Statement(item, "result", words, found=False)]
     yield (
-        "",
+        CLAIMED_CHANGED,
         [
             Statement(node_id("module", str(path)), "changed by", f"{agent} for {item[5:]}", False)
             for path in _list(result, "files_changed")

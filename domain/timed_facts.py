@@ -55,6 +55,8 @@ class FactEntry(NamedTuple):
     event: int
     "The version of the event that recorded it, which may be later."
     recorded_at: datetime
+    refuted: bool = False
+    "Whether nothing holds any more as we found that it was not so."
 
 
 class TimedFact(NamedTuple):
@@ -75,6 +77,8 @@ class TimedFact(NamedTuple):
     recorded_at: datetime
     ended_by: int | None = None
     ended_recorded_at: datetime | None = None
+    refuted: bool = False
+    "Whether what ended it found that it was not so."
 
     @property
     def line(self) -> str:
@@ -120,7 +124,7 @@ def of_slot(slot: str, entries: Sequence[FactEntry]) -> Iterator[TimedFact]:
                 subject, relation, held.object, RELATIONS[relation], found,
                 FOUND if found else CLAIMED, held.since, entry.since if entry else None,
                 held.place, held.event, held.recorded_at, entry.place if entry else None,
-                entry.recorded_at if entry else None,
+                entry.recorded_at if entry else None, bool(entry and entry.refuted),
             )  # fmt: skip
         held = entry
 

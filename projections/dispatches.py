@@ -20,7 +20,7 @@ from backcast.domain.dispatch_events import (
 from backcast.domain.events import WorkflowEvent
 
 NAME = "dispatches"
-VERSION = 1
+VERSION = 2
 SCOPE: Literal["task", "store"] = "task"
 
 
@@ -48,6 +48,9 @@ class DispatchesState(NamedTuple):
     "The latest decision, by task of the list."
     at: Map[str, int] = Map()
     "Its version."
+    closed: Map[str, int] = Map()
+    """The version of the latest decision, by task of the list, that ended the work on it: done, or
+    a halt about the work itself. What was done before counts no more where it is begun anew."""
     commit: str | None = None
     "The latest commit of the run's own branch."
 
@@ -72,8 +75,10 @@ def evolve(state: State, event: WorkflowEvent) -> State:
         case ClaimChecked() as fact:
             return _with(state, fact.dispatch, checked=fact, check=event.version)
         case ItemDecided(item=str(item)) as fact:
+            ends = fact.action == "done" or (fact.action == "halt" and not fact.pauses)
             return state._replace(
                 decided=state.decided.set(item, fact), at=state.at.set(item, event.version),
+                closed=state.closed.set(item, event.version) if ends else state.closed,
                 commit=fact.commit or state.commit,
             )  # fmt: skip
     return state

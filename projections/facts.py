@@ -12,8 +12,10 @@ from typing import Literal, NamedTuple
 from immutables import Map
 
 from backcast.domain.cache import module_of
-from backcast.domain.dispatch_events import ClaimChecked, DispatchStarted
+from backcast.domain.dispatch_events import ClaimChecked, DispatchStarted, ItemDecided
 from backcast.domain.dispatch_statements import (
+    CHANGED,
+    CLAIMED_CHANGED,
     dispatch_statements,
     failing_statements,
     line_of_text,
@@ -49,7 +51,7 @@ from backcast.domain.score_events import Scored
 from backcast.domain.timed_facts import FactEntry, slot_of, stated
 
 NAME = "facts"
-VERSION = 1
+VERSION = 2
 SCOPE: Literal["task", "store"] = "task"
 DIGITS = 12
 "Digits of a digest that a fact shows."
@@ -157,13 +159,30 @@ def _of_dispatch(state: State, event: WorkflowEvent) -> State:
     if isinstance(fact, DispatchStarted) and fact.item:
         item, agent = f"item:{fact.item}", fact.agent or "an agent"
         state = state._replace(given=state.given.set(event.version, (item, agent)))
+        if fact.role != "reviewer" and fact.repairs is None:
+            state = _thrown_away(state, event, item)
+    if isinstance(fact, ItemDecided) and fact.action == "halt" and not fact.pauses:
+        state = _thrown_away(state, event, f"item:{fact.item}")
     for kind, said in dispatch_statements(fact, item, agent):
         state = _renewed(state, event, f"\t{kind}\t{item}", said) if kind else (
             _said(state, event, said))  # fmt: skip
     if isinstance(fact, ClaimChecked) and item:
+        paths = {node_id("module", file.path) for file in fact.files}
+        for slot in state.open.get(f"\t{CLAIMED_CHANGED}\t{item}", ()):
+            if not paths.intersection(slot.split("\t")):
+                state = _ended(state, event, [slot], refuted=True)
         failing = failing_statements(fact.failures)
         state = _renewed(state, event, f"\tverdicts\t{item}", failing)
     return state
+
+
+def _thrown_away(state: State, event: WorkflowEvent, item: str) -> State:
+    """Return the state after the work of an attempt is thrown away: it has changed no file."""
+    key, name = f"\t{CHANGED}\t{item}", item.removeprefix("item:")
+    for slot in state.open.get(key, ()):
+        if f" for {name}: " in (state.slots[slot][-1].object or ""):
+            state = _ended(state, event, [slot])
+    return state._replace(open=state.open.set(key, ())) if key in state.open else state
 
 
 def _renewed(
@@ -198,10 +217,14 @@ def _said(state: State, event: WorkflowEvent, said: Sequence[Statement], place: 
     return state if slots is state.slots else state._replace(slots=slots)
 
 
-def _ended(state: State, event: WorkflowEvent, slots: Sequence[str], place: int = 0) -> State:
+def _ended(
+    state: State, event: WorkflowEvent, slots: Sequence[str], place: int = 0, *,
+    refuted: bool = False,
+) -> State:  # fmt: skip
     """Return the state in which nothing of some slots holds any more."""
     known = state.slots
-    end = FactEntry(None, event.timestamp, place or event.version, event.version, event.recorded_at)
+    end = FactEntry(None, event.timestamp, place or event.version, event.version,
+                    event.recorded_at, refuted)  # fmt: skip
     for slot in slots:
         if slot in known and known[slot][-1].object is not None:
             known = known.set(slot, stated(known[slot], end))

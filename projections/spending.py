@@ -19,7 +19,7 @@ from backcast.domain.events import (
 from backcast.domain.spending import Allowance, Amounts, amounts_of, counted
 
 NAME = "spending"
-VERSION = 2
+VERSION = 3
 SCOPE: Literal["task", "store"] = "task"
 
 
@@ -32,6 +32,8 @@ class SpendingState(NamedTuple):
     "What is set aside for each call that is not settled, by the version of its STEP_STARTED."
     outcomes: Map[str, int] = Map()
     "How many settled calls ended in each way."
+    dispatches: int = 0
+    "How many of the settled are agents that were dispatched, each of which makes calls of its own."
     alone: int = 0
     "The version of the last STEP_STARTED of a call for which nothing was set aside; 0 for none."
 
@@ -74,6 +76,7 @@ def evolve(state: State, event: WorkflowEvent) -> State:
             return state._replace(
                 spent=state.spent.plus(cost_of_all), open=state.open.delete(dispatch),
                 outcomes=state.outcomes.set(outcome or "", count),
+                dispatches=state.dispatches + 1,
             )  # fmt: skip
         case ModelReplied(call=None, answer_of=None) as fact:
             tokens = max(0, fact.prompt_tokens or 0) + max(0, fact.tokens or 0)

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 BEGIN, END = "BEGIN_DISPATCH_RESULT", "END_DISPATCH_RESULT"
 WRONG, RIGHT = "sum(price for", "sum(count * price for"
@@ -53,6 +55,18 @@ def replace(path: str, old: str, new: str) -> None:
     file.write_text(file.read_text().replace(old, new))
 
 
+def ask(times: int) -> None:
+    """Ask the model's server, whatever it answers; what it refuses is asked again and again."""
+    for _ in range(times):
+        try:
+            asked = Request(f"{os.environ['SERVER']}/v1/chat/completions", b'{"messages": []}',
+                            {"Content-Type": "application/json"})  # fmt: skip
+            urlopen(asked).read()
+        except HTTPError as error:
+            print(error.read().decode(), flush=True)
+            time.sleep(60 if error.code == 429 else 0.02)
+
+
 def act(what: str) -> str:
     """Do something, and return what is said at the end."""
     match what:
@@ -82,6 +96,9 @@ def act(what: str) -> str:
         case "other-file":
             mend()
             return claim(["cart.py", "docs.md"])
+        case "calls":
+            ask(int(sys.argv[2]))
+            mend()
         case "learns" if "# Attempt 2" in PROMPT:
             mend()
         case "mended" if "could not be read" not in PROMPT:
@@ -114,6 +131,11 @@ def act(what: str) -> str:
                 return f"cannot ask: {error.strerror}"
         case "login":
             sys.exit("Please log in first: agent login")
+        case "refused":
+            print("starting", file=sys.stderr)
+            print(f"\x1b[31m401 for {os.environ['CART_LOGIN']}\x07 \x1b[2Kno such account\x1b[0m\n",
+                  file=sys.stderr)  # fmt: skip
+            sys.exit(3)
         case "blocked":
             return claim([], status="blocked")
         case "schema":

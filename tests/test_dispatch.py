@@ -22,7 +22,8 @@ from backcast.engine.interfaces.tool_shares import tool_share
 from backcast.engine.log.store import EventStore
 from backcast.engine.workflow.dispatch.agents import agent_of
 from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun, DispatchSettings
-from backcast.engine.workflow.dispatch.leftovers import PREFIX, running
+from backcast.engine.workflow.dispatch.folders import PREFIX, new_folder
+from backcast.engine.workflow.dispatch.leftovers import MARK, running
 from backcast.engine.workflow.dispatch.loop import begin, work
 from backcast.engine.workflow.dispatch.source import source_at
 from tests.upstreams import BACKCAST, backcast, refused
@@ -110,11 +111,11 @@ def dispatched(
         repository(place)
     tasks = place / "tasks.md"
     limited = limits or {}
-    named = DispatchSettings(
-        implementer=agent_of(agent(*words)).model_copy(update=limited),
-        reviewer=agent_of(agent(reviewer)).model_copy(update=limited) if reviewer else None,
-        **{"attempts": 1, **settings},
-    )
+    asked = {
+        "implementer": agent_of(agent(*words)).model_copy(update=limited),
+        "reviewer": agent_of(agent(reviewer)).model_copy(update=limited) if reviewer else None,
+    }
+    named = DispatchSettings(**{**asked, "attempts": 1, **settings})
     lines: list[str] = []
     with EventStore.open(f"sqlite:///{folder}/backcast.db", create=True) as store:
         run = DispatchRun(store, "cart", source_at(place, [tasks]), tasks, named, lines.append)
@@ -544,10 +545,64 @@ def test_an_agent_that_asks_on_the_terminal_finds_none(tmp_path: Path) -> None:
 
 def test_an_agent_that_needs_a_login_fails_and_what_it_says_is_in_the_log(tmp_path: Path) -> None:
     done = dispatched(tmp_path, "login")
-    assert "it ended with exit code 1" in done.stopped
+    assert "it ended with exit code 1: Please log in first: agent login" in done.stopped
     [printed] = done.facts("AGENT_PRINTED")
     with EventStore.open(f"sqlite:///{tmp_path}/backcast.db") as store:
         assert store.get(printed["text"]) == b"Please log in first: agent login\n"
+
+
+def test_a_key_that_an_agent_prints_when_it_fails_is_in_no_reason_and_no_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CART_LOGIN", "zq7-correct-horse")
+    limits: dict[str, Any] = {"keys": ("CART_LOGIN",)}
+    done = dispatched(tmp_path, "refused", limits=limits, attempts=2)
+    assert "exit code 3: 401 for MASKED_secret_1 no such account" in done.stopped
+    with EventStore.open(f"sqlite:///{tmp_path}/backcast.db") as store:
+        prompt = store.get(done.facts("DISPATCH_STARTED")[1]["prompt"]).decode()
+    assert "401 for MASKED_secret_1" in prompt
+    assert "horse" not in prompt + "".join(done.lines)
+
+
+def test_a_keeper_shows_nothing_of_its_orders_and_takes_long_ones(tmp_path: Path) -> None:
+    from backcast.engine.workflow.dispatch.agent_run import AgentOrders, AgentRun
+
+    folder, lock = new_folder("orders")
+    (folder / "work").mkdir()
+    long = [f"{number}{'x' * 100_000}" for number in range(5)]
+    run = AgentRun(AgentOrders(
+        folder=folder, work=folder / "work", command=("/bin/echo", *long), prompt=None, lock=lock,
+        environment={"KEY": "correct-horse", MARK: "m"}, seconds=60, silence=60,
+    ))  # fmt: skip
+    try:
+        run.start_keeper()
+        assert run._keeper is not None
+        shown = Path(f"/proc/{run._keeper.pid}/cmdline").read_bytes()
+        assert str(folder).encode() in shown
+        assert b"horse" not in shown
+        run.run(lambda stream, at, part: None)
+    finally:
+        os.close(lock)
+        run.close()
+    assert (run.outcome, run.stdout.size) == ("answered", sum(map(len, long)) + 5)
+    assert not folder.exists()
+
+
+def test_a_folder_that_had_no_keeper_yet_is_swept_after_a_kill(tmp_path: Path) -> None:
+    script = (
+        "import os\nfrom pathlib import Path\n"
+        "from backcast.engine.workflow.dispatch.folders import new_folder, swept_after\n"
+        "with swept_after():\n    for name in 'ab':\n        folder, _ = new_folder(name)\n"
+        "        Path(folder, 'work').mkdir()\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    other, lock = new_folder("of somebody who lives")
+    subprocess.run([sys.executable, "-c", script], check=False)
+    deadline = time.monotonic() + 20
+    while len(list((tmp_path / "tmp").iterdir())) > 1 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert list((tmp_path / "tmp").iterdir()) == [other]
+    os.close(lock)
 
 
 def test_a_list_with_windows_line_ends_keeps_them(tmp_path: Path) -> None:

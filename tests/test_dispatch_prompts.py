@@ -1,5 +1,6 @@
 """Prompts of dispatches: built of parts, lowered in stages, rules whole, rebuilt from the log."""
 
+import re
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -85,6 +86,20 @@ def test_the_delta_is_pruned_first_then_the_surroundings_then_all_but_the_rules(
     assert "# Files of the project" in small.text
 
 
+def test_what_was_tried_before_is_lowered_first_and_never_longer_than_its_bound() -> None:
+    patch = "diff --git a/a.py b/a.py\n" + "+x = 1\n" * 5000
+    tried = PromptParts("implementer", "1.1", "Count", attempt=2, patch=patch,
+                        findings=["word " * 200])  # fmt: skip
+    sections = sections_of(tried)
+    assert sections[-1].name == "changes"
+    assert 7_900 < len(sections[-1].texts[0]) < 8_200
+    whole = joined(sections, [0] * len(sections))
+    less = compacted(sections, len(whole) - 1, len)
+    assert less.levels == (*(0,) * (len(sections) - 1), 1)
+    assert less.text.endswith("which is not in this folder: a.py\n")
+    assert sections_of(tried._replace(attempt=1))[-1].name != "changes"
+
+
 def test_what_does_not_differ_between_tasks_stands_first() -> None:
     first, second = (
         sections_of(PromptParts("implementer", name, "x", paths=["a.py"], guides=[("A.md", "No.")]))
@@ -123,6 +138,10 @@ def test_a_prompt_is_recorded_with_its_parts_and_rebuilt(tmp_path: Path) -> None
     explained = cli("context", f"cart@{version}", "--explain", "--store", url).stdout
     assert "in place of" in explained
     assert "guide AGENTS.md" in explained
+    compared = cli("diff", f"cart@{verdicts[0].version}", f"cart@{version}", "--store", url).stdout
+    assert re.search(r"^task +\d+ +\d+ +same", compared, re.MULTILINE)
+    assert "\nattempt: +# Attempt 2 of 2\n" in compared
+    assert "\nfailures: +- test_cart.py::test_total: " in compared
     near = cli("context", "cart@1", "--store", url)
     assert near.returncode == 2
     assert f"cart@{verdicts[0].version}" in near.stderr

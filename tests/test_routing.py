@@ -22,6 +22,7 @@ from backcast.domain.spending import Amounts
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.routing import episodes_in
+from backcast.engine.replay.verify import verified
 from backcast.engine.workflow.dispatch.routing_file import routes_in, routing_in
 
 AGENT = Path(__file__).with_name("routed_agent.py")
@@ -261,10 +262,13 @@ def test_the_strong_agent_goes_on_where_the_cheap_failed(
         started = [e.fact.model_dump() for e in store.read("cascade", types=["DISPATCH_STARTED"])]
         prompts = [store.get(fact["prompt"]).decode() for fact in started]
         one, two = episodes_in(store, "cascade")
+        assert all(verdict.holds for verdict in verified(store, "cascade"))
     assert [fact["routed"]["agent"] for fact in started] == ["cheap", "cheap", "strong"]
     assert started[2]["routed"]["why"] == ("cheap began, 1 attempt before did not hold",)
     assert "1 of " in prompts[2], "the strong one is told what failed"
     assert "test_part2.py" in prompts[2]
+    assert "+    return 3\n" in prompts[2], "and what the cheap one had changed"
+    assert "return 3" not in prompts[1]
     assert [len(told.tries) for told in (one, two)] == [1, 2]
     assert two.cost == Amounts(2, 1210, two.cost.seconds, 0.00121)
     command = ["regress", url, "--routing", str(tmp_path / "routing.toml"), "--json"]

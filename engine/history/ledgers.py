@@ -1,10 +1,12 @@
 """Both ledgers of a task, from its folded states: of a code run, or of a run over a task list."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from backcast.domain.dispatch_prompt import VERSION
 from backcast.domain.ledger import STALLS, Attempt, Ledger, LedgerItem, Stall, StallPolicy, stall
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.node import node_id
@@ -13,7 +15,7 @@ from backcast.domain.timed_facts import TimedFact, holding
 from backcast.engine.log.store import EventStore
 from backcast.projections import checks, dispatches, facts, fold, progress
 
-UNFINISHED = ("cut", "cancelled")
+UNFINISHED = ("cut", "cancelled", "budget", "unreached")
 "Outcomes of a dispatch that say nothing of the agent."
 LISTED = 12
 "Facts of a kind that a ledger shows, the latest; the rest are counted."
@@ -22,6 +24,9 @@ GUESSED = ("result", "assessment", "issue", "must fix")
 FOUND = ("checks", "accepted", "differs")
 ENDS = {"complete": "done", "failed": "failed"}
 STATUSES = {"complete": "done", "started": "doing"}
+
+
+_EXITED = re.compile(r"(it ended with exit code -?\d+|signal \d+ ended it): .*", re.DOTALL)
 
 
 class LedgerStates(NamedTuple):
@@ -42,20 +47,22 @@ def ledger_states(
     return LedgerStates._make(fold(one, events) for one in folds)
 
 
-def ledger_of(task_id: str, states: LedgerStates, policy: StallPolicy = STALLS) -> Ledger:
-    """Return both ledgers of a task."""
-    items = tuple(_items(states))
+def ledger_of(
+    task_id: str, states: LedgerStates, policy: StallPolicy = STALLS, version: int = VERSION
+) -> Ledger:
+    """Return both ledgers of a task; of an older `version` as prompts of that one show it."""
+    items = tuple(_items(states, version))
     done = [item for item in items if item.status == "done"]
-    stalls = tuple(_stalls(states, policy, {item.id for item in done}))
-    halted = _halted(states)
+    stalls = tuple(_stalls(states, policy, {item.id for item in done}, version))
+    halted = _halted(states, version)
     status = ENDS.get(states.progress.status, "running" if states.progress.events else "unknown")
     if status == "running" and items and len(done) == len(items) and states.dispatches.tasks:
         status = "done"
     if status == "running" and (halted or any(found.halt for found in stalls)):
         status = "blocked"
-    who, what = (
-        _next(states, items, stalls, halted) if status in ("running", "blocked") else ("", "")
-    )
+    who, what = "", ""
+    if status in ("running", "blocked"):
+        who, what = _next(states, items, stalls, halted, version)
     known = holding(states.facts.slots)
     return Ledger(
         status, items, tuple(_given(task_id, known)), tuple(_look_up(states, known)),
@@ -67,9 +74,11 @@ def ledger_of(task_id: str, states: LedgerStates, policy: StallPolicy = STALLS) 
 # Progress
 
 
-def _items(states: LedgerStates) -> Iterator[LedgerItem]:
+def _items(states: LedgerStates, version: int) -> Iterator[LedgerItem]:
     for task in states.dispatches.tasks:
         decided = states.dispatches.decided.get(task.id)
+        if version > 2 and task.status == "doing":
+            decided = None  # it was halted, and goes on
         note = f"{decided.action}: {decided.reason or ''}".rstrip(": ") if decided else ""
         yield LedgerItem(task.id, task.title, task.status, note)
     if states.dispatches.tasks:
@@ -94,20 +103,25 @@ def _checked(module: progress.ModuleProgress | None) -> str:
     return f"iteration {module.iteration}{failed}"
 
 
-def _stalls(states: LedgerStates, policy: StallPolicy, done: set[str]) -> Iterator[Stall]:
-    for item, attempts in attempts_of(states).items():
+def _stalls(
+    states: LedgerStates, policy: StallPolicy, done: set[str], version: int
+) -> Iterator[Stall]:
+    unfinished = UNFINISHED if version > 2 else UNFINISHED[:2]
+    for item, attempts in attempts_of(states, unfinished).items():
         found = stall(attempts, policy)
         if found.kind and item not in done:
             yield found
 
 
-def attempts_of(states: LedgerStates) -> Mapping[str, list[Attempt]]:
+def attempts_of(
+    states: LedgerStates, unfinished: Sequence[str] = UNFINISHED
+) -> Mapping[str, list[Attempt]]:
     """Return the attempts at each task of a list, or each module, oldest first."""
     found: dict[str, list[Attempt]] = {}
     made = states.dispatches.dispatches
     mended = {made[version].started.repairs for version in sorted(made)}
     for version in sorted(made):
-        attempt = _of_dispatch(version, made[version], mended)
+        attempt = _of_dispatch(version, made[version], mended, unfinished)
         if attempt:
             found.setdefault(attempt.item, []).append(attempt)
     for path in sorted(states.checks.runs):
@@ -117,11 +131,12 @@ def attempts_of(states: LedgerStates) -> Mapping[str, list[Attempt]]:
 
 
 def _of_dispatch(
-    version: int, found: dispatches.DispatchState, mended: set[int | None]
-) -> Attempt | None:
+    version: int, found: dispatches.DispatchState, mended: set[int | None],
+    unfinished: Sequence[str],
+) -> Attempt | None:  # fmt: skip
     started, ended, checked = found.started, found.ended, found.checked
     item, who = started.item or "", started.agent or ""
-    if ended is None or ended.outcome in UNFINISHED or (found.claim and found.claim in mended):
+    if ended is None or ended.outcome in unfinished or (found.claim and found.claim in mended):
         return None
     result = found.claimed.result if found.claimed else None
     if started.role == "reviewer":
@@ -130,11 +145,16 @@ def _of_dispatch(
     failure = ""
     if checked is None:
         error = found.claimed.error if found.claimed else None
-        failure = _digest([ended.outcome, ended.reason, error])
+        failure = _digest([ended.outcome, _alike(ended.reason), error])
     elif not checked.accepted:
         named = sorted(one.name + one.message.partition("\n")[0] for one in checked.failures)
-        failure = _digest(named or checked.reason)
+        failure = _digest(named or _alike(checked.reason))
     return Attempt(item, who, version, failure, (ended.patch or "") if ended.files else "")
+
+
+def _alike(reason: str | None) -> str | None:
+    """Return a reason without the last words of an agent, which differ where it fails alike."""
+    return reason and _EXITED.sub(r"\1", reason)
 
 
 def _of_run(path: str, run: checks.TestedRun) -> Attempt:
@@ -149,8 +169,9 @@ def _digest(value: Any) -> str:
     return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _halted(states: LedgerStates) -> dict[str, str]:
+def _halted(states: LedgerStates, version: int) -> dict[str, str]:
     """Return why tasks of a list were halted, by id."""
+    doing = {task.id for task in states.dispatches.tasks if task.status == "doing"}
     decided, at = states.dispatches.decided, states.dispatches.at
     made = states.dispatches.dispatches
     items = ((version, made[version].started.item or "") for version in sorted(made))
@@ -158,13 +179,15 @@ def _halted(states: LedgerStates) -> dict[str, str]:
     return {
         item: decided[item].reason or "halted"
         for item in sorted(decided)
-        if decided[item].action == "halt" and item not in since
+        if decided[item].action == "halt"
+        and item not in since
+        and not (version > 2 and item in doing)
     }
 
 
 def _next(
     states: LedgerStates, items: Sequence[LedgerItem], stalls: Sequence[Stall],
-    halted: Mapping[str, str],
+    halted: Mapping[str, str], version: int,
 ) -> tuple[str, str]:  # fmt: skip
     """Return who is next, and with what."""
     if running := dispatches.under_way(states.dispatches):
@@ -175,6 +198,10 @@ def _next(
         return "a person", f"{reason.why}: {reason.advice}"
     if halted:
         item = next(iter(halted))
+        if version > 2 and states.dispatches.decided[item].pauses:
+            server = states.dispatches.decided[item].cause == "server"
+            how = "once its server answers" if server else "with a higher --budget"
+            return "a person", f"let {item} go on {how} ({halted[item]})"
         return "a person", f"decide on {item}: {halted[item]}"
     if states.dispatches.tasks:
         task = TaskList(tuple(
@@ -185,7 +212,11 @@ def _next(
         if doing or task:
             chosen = doing or task
             assert chosen is not None
-            return "the implementer", f"{chosen.id} {chosen.title}".strip()
+            made = [found for _, found in dispatches.of_item(states.dispatches, chosen.id)
+                    if found.started.role != "reviewer"]  # fmt: skip
+            passed = doing and made and made[-1].checked and made[-1].checked.accepted
+            who = "the reviewer" if version > 2 and passed else "the implementer"
+            return who, f"{chosen.id} {chosen.title}".strip()
         return "", ""
     return "", progress.waiting_for(states.progress)
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from backcast.domain.call_events import CallSettled
 from backcast.domain.context_events import ContextBuilt
+from backcast.domain.dispatch_events import DispatchEnded, DispatchStarted
 from backcast.domain.events import (
     AnswerOrigin,
     AnswerRefused,
@@ -33,12 +34,14 @@ class TracedCall(NamedTuple):
     outcome: str = "no answer yet"
     bound: bool = False
     reason: str = ""
+    calls: int = 1
+    "Of a dispatched agent: those that it made."
 
     @property
     def cost(self) -> str:
         """Its tokens and seconds in words."""
         most = "at most " if self.bound else ""
-        parts = []
+        parts = [] if self.calls == 1 else [f"{self.calls} calls"]
         if self.prompt is not None:
             answer = "" if self.answer is None else f" + {self.answer:,}"
             parts.append(f"{most}{self.prompt:,}{answer} tokens")
@@ -53,6 +56,23 @@ def calls_of(events: Iterable[WorkflowEvent]) -> list[TracedCall]:
     last = 0
     for event in events:
         match event.fact:
+            case DispatchStarted() as fact:
+                name = f"{fact.item} {fact.role} {fact.agent}, attempt {fact.attempt or 1}"
+                calls[event.version] = TracedCall(event.version, name, outcome="under way")
+            case DispatchEnded() as fact if fact.dispatch in calls:
+                calls[fact.dispatch] = calls[fact.dispatch]._replace(
+                    prompt=fact.cost.tokens, seconds=fact.cost.seconds, money=fact.cost.money,
+                    outcome=fact.outcome or "", bound=fact.bound, reason=fact.reason or "",
+                    calls=1 if fact.calls is None else fact.calls,
+                )  # fmt: skip
+            case ModelReplied() as fact if not last and fact.call is None:  # of another program
+                calls[event.version] = TracedCall(
+                    event.version, "call", None, fact.prompt_tokens, fact.tokens, fact.seconds,
+                    outcome="answered",
+                )  # fmt: skip
+            case ModelFailed() as fact if not last and fact.call is None:
+                calls[event.version] = TracedCall(event.version, "call", outcome="failed",
+                                                  reason=fact.reason or "")  # fmt: skip
             case StepStarted() as fact:
                 last = event.version
                 again = ", again" if fact.again and not fact.alternative else ""
@@ -147,7 +167,8 @@ def total(calls: list[TracedCall]) -> str:
     """Return what some calls cost together, in words."""
     tokens = sum((call.prompt or 0) + (call.answer or 0) for call in calls)
     seconds = sum(call.seconds or 0.0 for call in calls)
-    count = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
+    made = sum(call.calls for call in calls)
+    count = "1 call" if made == 1 else f"{made} calls"
     money = sum(call.money for call in calls)
     paid = f", {money:g} money" if money else ""
     return f"{count}, {tokens:,} tokens, {seconds:.1f} s{paid}"

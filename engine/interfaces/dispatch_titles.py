@@ -1,5 +1,6 @@
 """The facts of dispatches in a few words, as lists of events show them."""
 
+from backcast.domain.call_events import BudgetGranted
 from backcast.domain.dispatch_events import (
     AgentPrinted,
     ClaimChecked,
@@ -12,14 +13,19 @@ from backcast.domain.dispatch_events import (
 from backcast.domain.events import Fact
 
 DISPATCH_FACTS = (
-    TasksRead, DispatchStarted, AgentPrinted, DispatchEnded, ResultClaimed, ClaimChecked,
-    ItemDecided,
+    TasksRead, BudgetGranted, DispatchStarted, AgentPrinted, DispatchEnded, ResultClaimed,
+    ClaimChecked, ItemDecided,
 )  # fmt: skip
 
 
 def dispatch_title(fact: Fact) -> str:
     """Return what a fact of a dispatch is about."""
     match fact:
+        case BudgetGranted():
+            amounts = {"calls": fact.calls, "tokens": fact.tokens, "s": fact.seconds,
+                       "usd": fact.money}  # fmt: skip
+            return ", ".join(f"{amount:,.15g} {unit}" for unit, amount in amounts.items()
+                             if amount is not None)  # fmt: skip
         case TasksRead(marked=marked) if marked:
             return ", ".join(f"{name} {marked[name]}" for name in sorted(marked))
         case TasksRead():

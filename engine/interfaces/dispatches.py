@@ -13,6 +13,7 @@ from backcast.engine.interfaces.options import opened
 from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
+    from backcast.engine.interfaces.proxy.beside import ProxyBeside
     from backcast.projections import dispatches
 
 INTERRUPTED = 128 + 2
@@ -20,8 +21,20 @@ INTERRUPTED = 128 + 2
 
 def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
     """Work through a list of tasks; exits with 1 where a task is not done."""
+    from backcast.engine.workflow.dispatch.folders import swept_after
+
+    with swept_after():
+        stopped = _worked_through(tasks, url, **options)
+    if stopped == "interrupted":
+        message("interrupted; the same command goes on from here")
+    sys.exit(INTERRUPTED if stopped == "interrupted" else bool(stopped))
+
+
+def _worked_through(tasks: Path, url: str, **options: Any) -> str:
+    """Work through a list of tasks, print its ledger, and return why it stopped, or nothing."""
     from backcast.domain.ledger import STALLS
     from backcast.domain.spending import Allowance
+    from backcast.engine.interfaces.dispatch_endings import beginning, ending
     from backcast.engine.log.recorder.addresses import scheme_of, sqlite_file
     from backcast.engine.workflow.dispatch.agents import agent_of, program_of
     from backcast.engine.workflow.dispatch.budget import parsed
@@ -46,45 +59,47 @@ def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
     stalls = options["stalls"] or options["routing"]
     name = options["name"] or tasks.stem
     seconds = options["test_seconds"]
-    with _proxy(options["to"], url, name) as server, opened(url, create=True) as store:
+    with _proxy(options["to"], url, name) as proxy, opened(url, create=True) as store:
         settings = DispatchSettings(
             implementer=known[names[0]], reviewer=known.get(options["reviewer"] or ""),
             routes=routes._replace(forms=known) if routes else None,
             stalls=routing_in(stalls).stalls if stalls else STALLS,
-            tests=options["tests"], attempts=options["attempts"], server=server,
+            tests=options["tests"], attempts=options["attempts"], proxy=proxy,
             limits=SandboxLimits(seconds=seconds, cpu_seconds=int(seconds) + 1),
             budget=parsed(options["budget"]) if options["budget"] is not None else Allowance(),
-            only=options["only"], concurrency=options["concurrency"],
+            only=options["only"], again=options["again"], concurrency=options["concurrency"],
         )  # fmt: skip
         run = DispatchRun(store, name, source, tasks, settings, lambda text: message(escaped(text)))
         for note in source.notes:
             message(f"note: {escaped(note)}")
         stopped = ""
         begin(run)
+        for line in beginning(run, known.values(), options["to"]):
+            message(escaped(line))
         try:
             stopped = work(run)
         except KeyboardInterrupt:
             stopped = "interrupted"
         show_ledger(run.state, name, options["as_json"])
-    if stopped == "interrupted":
-        message("interrupted; the same command goes on from here")
-    sys.exit(INTERRUPTED if stopped == "interrupted" else bool(stopped))
+        for line in ending(run):
+            message(escaped(line))
+    return stopped
 
 
 @contextmanager
-def _proxy(to: str | None, url: str, name: str) -> Iterator[str]:
-    """Start a proxy before a server, and return its address; empty where there is no server."""
+def _proxy(to: str | None, url: str, name: str) -> "Iterator[ProxyBeside | None]":
+    """Start a proxy before a server, and return it; None where there is no server."""
     if to is None:
-        yield ""
+        yield None
         return
     from backcast.engine.interfaces.proxy.beside import proxy_beside
 
-    with proxy_beside(to, url, name) as address:
-        yield address
+    with proxy_beside(to, url, name) as proxy:
+        yield proxy
 
 
 def show_ledger(state: "dispatches.State", name: str, as_json: bool) -> None:
-    """Print the tasks of a list, and of each dispatch what it claims and what we found."""
+    """Print the tasks of a list, and of each dispatch what it claims and whether that holds."""
     from backcast.projections import dispatches
 
     rows = list[dict[str, Any]]()
@@ -106,24 +121,29 @@ def show_ledger(state: "dispatches.State", name: str, as_json: bool) -> None:
         reason = f": {row['reason']}" if row["reason"] else ""
         decided_text = f"  ({row['decided']}{reason})" if row["decided"] else ""
         click.echo(escaped(f"[{mark}] {row['task']} {row['title']}{decided_text}"))
-    show_dispatches([entry for row in rows for entry in row["dispatches"]])
+    show_dispatches([entry for row in rows for entry in row["dispatches"]], differences=False)
 
 
-def show_dispatches(made: list[dict[str, Any]]) -> None:
+def show_dispatches(made: list[dict[str, Any]], *, differences: bool = True) -> None:
     """Print what each dispatch claims and what we found, and where the two differ."""
     from backcast.engine.interfaces.tool_shares import said
     from backcast.engine.interfaces.views import console, table
 
     if made:
         table(
-            console(), ("dispatch", "task", "agent", "ended", "claims", "we found", "tools"),
-            [(entry["dispatch"], entry["item"], f"{entry['role']} {entry['agent']}",
+            console(), ("dispatch", "task", "agent", "ended", "claims", "we found",
+                        "definitions of tools"),
+            [(entry["dispatch"], entry["item"], _agent(entry),
               entry["outcome"] or "under way", entry["claims"], entry["found"],
               said(entry.get("tools", {}))) for entry in made],
         )  # fmt: skip
-        for entry in made:
+        for entry in made if differences else ():
             for difference in entry["differences"]:
                 click.echo(escaped(f"{entry['dispatch']}: {difference}"))
+
+
+def _agent(entry: dict[str, Any]) -> str:
+    return f"{entry['role']} {entry['agent']}{':' if entry['model'] else ''}{entry['model'] or ''}"
 
 
 def row_of(name: str, version: int, found: "dispatches.DispatchState") -> dict[str, Any]:
@@ -137,7 +157,8 @@ def row_of(name: str, version: int, found: "dispatches.DispatchState") -> dict[s
         claims = str(result.get("status") or result.get("assessment"))
     return {
         "dispatch": f"{name}@{version}", "item": started.item, "role": started.role,
-        "agent": started.agent, "attempt": started.attempt,
+        "agent": started.agent, "model": started.model or None, "attempt": started.attempt,
+        "calls": ended.calls if ended else None,
         "outcome": ended.outcome if ended else None, "seconds": ended.seconds if ended else None,
         "claims": claims, "result": result,
         "files": [file.path for file in ended.files] if ended else [],

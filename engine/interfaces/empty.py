@@ -19,7 +19,7 @@ FILLED_BY = {
     "online": ("working set", ("TASK_STARTED", "MODULE_STARTED", "TOOL_RETURNED")),
     "checks": ("run of checks", ("CHECKS_RAN",)),
     "prefixes": ("answer, nor a beginning that was read before", ("MODEL_REPLIED",)),
-    "spending": ("call", ("STEP_STARTED", "MODEL_REPLIED")),
+    "spending": ("call", ("STEP_STARTED", "MODEL_REPLIED", "DISPATCH_STARTED")),
     "changes": ("change", ("MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")),
 }
 "What is missing where nothing can be shown, and the types of event that would fill it."

@@ -29,7 +29,8 @@ def show_ledgers(place: Place, policy: StallPolicy = STALLS, *, as_json: bool) -
     made = states.dispatches.dispatches
     rows = [row_of(place.task, version, made[version]) for version in sorted(made)]
     for row in rows:
-        row["tools"] = tool_share(place.store, row["recorded_as"])
+        asked = row["recorded_as"] if row["calls"] != 0 else None  # else no model has seen it
+        row["tools"] = tool_share(place.store, asked)
     if as_json:
         click.echo(json_text(_json(place.task, ledger, states, rows)))
         return
@@ -54,7 +55,7 @@ def _json(
 
 
 def _note_saved(place: Place, ledger: Ledger) -> None:
-    """Say how many tokens the ledger has, in place of the files that it comes from."""
+    """Say how many tokens the ledger has, and how many the files that it comes from."""
     refs = dict[str, str]()
     for event in place.store.read(
         place.task, moment=place.moment, types=["TASK_STARTED", "TASKS_READ"]
@@ -72,6 +73,5 @@ def _note_saved(place: Place, ledger: Ledger) -> None:
     except (DamagedError, UnicodeDecodeError):
         return
     own = counter.count("\n".join(ledger.lines()))
-    message(
-        f"note: {own:,} tokens in a prompt, in place of {whole:,} of {escaped(' and '.join(refs))}"
-    )
+    beside = ", in place of" if own < whole else ", beside"
+    message(f"note: {own:,} tokens in a prompt{beside} {whole:,} of {escaped(' and '.join(refs))}")

@@ -138,7 +138,8 @@ def fact_lines(facts: Sequence[TimedFact]) -> Iterator[str]:
             subject = fact.subject
             yield escaped(subject)
         until = f" to {_end(fact.since, fact.until)}" if fact.until else ""
-        by = f", ended by event {fact.ended_by}" if fact.ended_by else ""
+        ended = "refuted" if fact.refuted else "ended"
+        by = f", {ended} by event {fact.ended_by}" if fact.ended_by else ""
         claimed = "" if fact.found else "claimed, "
         yield (
             f"  {fact.relation}: {escaped(fact.object)}"

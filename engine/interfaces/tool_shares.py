@@ -29,5 +29,5 @@ def said(share: dict[str, Any]) -> str:
     """Return a share in words; empty for none."""
     if not share:
         return ""
-    plural = "tool" if share["count"] == 1 else "tools"
-    return f"{share['count']} {plural}, {share['tokens'] / max(1, share['of']):.0%} of its prompt"
+    part = share["tokens"] / max(1, share["of"])
+    return f"{share['count']} tools: {part:.0%} of its last prompt".replace("1 tools", "1 tool", 1)

@@ -302,14 +302,21 @@ def _show_prefixes(state: prefixes.State, console: Console) -> None:
 def _show_spending(state: spending.State, console: Console) -> None:
     taken = spending.committed(state)
     rows = [
-        (name, f"{spent:,}", f"{both - spent:,.6g}", "" if most is None else f"{most:,}")
+        (
+            name,
+            f"{spent:,}",
+            f"{both - spent:,.6g}",
+            "" if most is None else f"{most:,}",
+            "" if most is None else f"{max(0, most - both):,.6g}",
+        )
         for name, spent, both, most in zip(
             state.allowed._fields, state.spent, taken, state.allowed, strict=True
         )
     ]
-    table(console, ("", "spent", "set aside", "allowed"), rows)
+    table(console, ("", "spent", "set aside", "allowed", "left"), rows)
     if counts := [f"{state.outcomes[name]} {name}" for name in sorted(state.outcomes)]:
-        console.print(f"settled calls: {', '.join(counts)}")
+        what = "dispatches" if state.dispatches else "settled calls"
+        console.print(f"{what}: {', '.join(counts)}")
 
 
 _VIEWS: dict[str, Callable[[Any, Console], None]] = {

@@ -96,7 +96,8 @@ def prompt_check(store: EventStore, task_id: str, found: DispatchedPrompt) -> Pr
                  if part.level != level]  # fmt: skip
         return PromptCheck(rebuilt, f"at another level: {', '.join(names)}")
     states = ledger_states(store, task_id, last=built.stood_at)
-    texts = ledger_texts(ledger_of(task_id, states), found.started.item or "")
+    ledger = ledger_of(task_id, states, version=built.version)
+    texts = ledger_texts(ledger, found.started.item or "")
     old = [section.texts for section in sections if section.name == LEDGER]
     if old and old != [texts]:
         by = f"sections {built.version} -> {VERSION}" if built.version != VERSION else "same code"

@@ -119,6 +119,8 @@ def request_at(store: EventStore, task_id: str, when: str = LAST) -> RecordedReq
     nearest where an event is none."""
     reader = RequestReader(store, task_id)
     found = [request.version for request in reader.all()]
+    if not found:
+        raise MomentError(f"task {task_id!r}: needed the prompt of a call, found none")
     if when.isdecimal() and int(when) not in found:
         position_of(store, task_id, int(when))  # there is such an event
         [event] = store.read(task_id, after=int(when) - 1, last=int(when))

@@ -28,6 +28,8 @@ def episodes_in(store: EventStore, task: str) -> Iterator[Episode]:
             case DispatchEnded() as fact if items.get(fact.dispatch, "") in open_ones:
                 open_ones[items[fact.dispatch]].ended(fact)
             case ItemDecided(item=str(item), action="done" | "halt") as fact if item in open_ones:
+                if fact.pauses:
+                    continue
                 yield open_ones.pop(item).episode(f"{fact.action}")
     for item in sorted(open_ones):
         yield open_ones[item].episode("")

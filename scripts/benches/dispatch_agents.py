@@ -82,10 +82,10 @@ def _worked(folder: Path, place: Path, name: str, count: int) -> dict[str, int]:
     Path(f"{folder}/{name}.db").unlink(missing_ok=True)
     with own_temporary() as temporary, upstream(_play) as server, \
             EventStore.open(url, create=True) as store, \
-            proxy_beside(server.url, url, name) as address:  # fmt: skip
+            proxy_beside(server.url, url, name) as proxy:  # fmt: skip
         settings = DispatchSettings(
             implementer=agent_of(f"{name}:local"), tests=("test_planted_*.py",), limits=LIMITS,
-            attempts=3, server=address, concurrency=2,
+            attempts=3, proxy=proxy, concurrency=2,
         )  # fmt: skip
         run = DispatchRun(store, name, source_at(place, [tasks]), tasks, settings)
         begin(run)

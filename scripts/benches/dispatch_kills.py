@@ -1,7 +1,8 @@
-"""What is left when we, our keeper or the agent are killed at random moments, 50 times.
+"""What is left when we, keepers or agents are killed at random moments, 50 times.
 
-The agent starts programs in sessions of their own, one of which ignores TERM and one of which has
-no variables by which it could be known.
+Two tasks are worked on at once. every second kill comes at a random moment from the start of our
+process on, the others some time after an agent has begun. An agent starts programs in sessions of
+their own, one of which ignores TERM and one of which has no variables by which it could be known.
 """
 
 import os
@@ -25,6 +26,7 @@ KILLS, FULL = 50, 200
 PATIENCE = 20.0
 COMMAND = [sys.executable, "-c", "from backcast.engine.interfaces.cli import main; main()"]
 VICTIMS = ("us", "us", "agent", "keeper", "us and keeper")
+TASKS = "- [ ] 1. total() must count each thing\n- [ ] 2. total() must be tested\n"
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -34,7 +36,7 @@ def measure(bench: Bench) -> list[Figure]:
     place.mkdir()
     (place / "cart.py").write_text(CART)
     (place / "test_cart.py").write_text(TEST)
-    (place / "tasks.md").write_text("- [ ] 1. total() must count each thing\n")
+    (place / "tasks.md").write_text(TASKS)
     git(place, "init", "-q")
     committed(place, "a task")
     draw, kills = random.Random(26), FULL if bench.full else KILLS
@@ -43,13 +45,14 @@ def measure(bench: Bench) -> list[Figure]:
         for number in range(kills):
             victim = VICTIMS[number % len(VICTIMS)]
             bench.say(f"kill {number + 1} of {kills}: {victim}")
-            _killed(folder, place, temporary, victim, draw.uniform(0, 4.0))
+            early = number // len(VICTIMS) % 2 == 1
+            _killed(folder, place, temporary, victim, draw.uniform(0, 4.0), early=early)
             if "keeper" in victim:  # nobody watched: the next run clears it away
                 _run(folder, place, "nothing").wait()
             processes += len(_working_in(temporary))
             folders += len(list(temporary.iterdir()))
-            (place / "tasks.md").write_text("- [ ] 1. total() must count each thing\n")
-        ended = _run(folder, place, "good").wait()
+            (place / "tasks.md").write_text(TASKS)
+        ended = _run(folder, place, "marks").wait()
     repeated, unsettled, done, cut = _counted(folder)
     return [
         Figure(GROUP, "dispatches that were cut off", [cut], "", f"{cut} in {kills} kills"),
@@ -69,16 +72,18 @@ def _run(folder: Path, place: Path, *words: str) -> "subprocess.Popen[bytes]":
     agent = f"cmd: {shlex.join([sys.executable, str(AGENT), *words])}"
     return subprocess.Popen(
         [*COMMAND, "dispatch", str(place / "tasks.md"), "--repo", str(place), "--implementer",
-         agent, "--attempts", "1", "--task", "killed", "--store",
+         agent, "--attempts", "1", "--concurrency", "2", "--task", "killed", "--store",
          f"sqlite:///{folder}/killed.db"],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
 
 
-def _killed(folder: Path, place: Path, temporary: Path, victim: str, after: float) -> None:
-    """Start a run, and kill a part of it some time after its agent has begun."""
+def _killed(
+    folder: Path, place: Path, temporary: Path, victim: str, after: float, *, early: bool
+) -> None:
+    """Start a run, and kill a part of it some time after it, or its first agent, has begun."""
     process = _run(folder, place, "daemon", "2")
-    while process.poll() is None and not _working_in(temporary):
+    while not early and process.poll() is None and not _working_in(temporary):
         time.sleep(0.02)
     time.sleep(after)
     keepers = _keepers(temporary)
@@ -125,16 +130,17 @@ def _counted(folder: Path) -> tuple[int, int, bool, int]:
     started = {version for version, fact in facts if isinstance(fact, DispatchStarted)}
     ended = {fact.dispatch for _, fact in facts if isinstance(fact, DispatchEnded)}
     repeated = 0
-    answered = False
-    for _, fact in facts:
+    answered, decided, items = set[str | None](), dict[str | None, str | None](), {}
+    for version, fact in facts:
         match fact:
-            case DispatchStarted():
-                repeated += answered  # nothing was decided of the answer before
-            case DispatchEnded(outcome="answered"):
-                answered = True
-            case ItemDecided():
-                answered = False
-    last = [fact for _, fact in facts if isinstance(fact, ItemDecided)]
-    done = bool(last) and last[-1].action == "done"
+            case DispatchStarted(item=item):
+                repeated += item in answered  # nothing was decided of the answer before
+                items[version] = item
+            case DispatchEnded(outcome="answered", dispatch=dispatch):
+                answered.add(items[dispatch])
+            case ItemDecided(item=item, action=action):
+                answered.discard(item)
+                decided[item] = action
+    done = decided == {"1": "done", "2": "done"}
     ways = [fact.outcome for _, fact in facts if isinstance(fact, DispatchEnded)]
     return repeated, len(started - ended), done, len(ways) - ways.count("answered")

@@ -140,4 +140,10 @@ def _unknown(store: "EventStore", task: str, text: str, at: "Moment") -> InputEr
     near += [places[one] for one in get_close_matches(place, places, NEAR)]
     names = ", ".join(map(repr, list(dict.fromkeys(near))[:NEAR]))
     meant = f"; near it: {names}" if names else ""
-    return InputError(f"needed a node of task {task!r} such as module:PATH, found {text!r}{meant}")
+    if any(store.read(task, types=["DISPATCH_STARTED"])):
+        return InputError(
+            f"task {task!r} is a run of agents over a list of tasks, whose log holds no modules:"
+            f" 'backcast show facts {task} --about {place}' tells what it has of them"
+        )
+    such = "" if _has_kind(text) else " such as module:PATH"
+    return InputError(f"needed a node of task {task!r}{such}, found {text!r}{meant}")

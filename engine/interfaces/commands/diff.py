@@ -9,6 +9,10 @@ from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import ANY, Place, address_argument, task_at
+from backcast.engine.interfaces.dispatched_prompts import (
+    is_dispatched,
+    print_dispatched_difference,
+)
 from backcast.engine.interfaces.foreign_prompts import is_foreign, print_difference, print_prefixes
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.terminal import escaped
@@ -38,6 +42,7 @@ def command(
     backcast diff till@164 --profile qwen3-8b-32k
     backcast diff till@79 till@164             # two prompts, and the events that made them differ
     backcast diff till till~1                  # two runs: the first prompts that differ
+    backcast diff tasks@5 tasks@10             # what one agent was told and another was not
     backcast diff agent                        # a recorded run: where each prompt leaves the last
 
     A prompt that is compared under two policies is built twice now; with one, the recorded prompt
@@ -69,6 +74,9 @@ def command(
             later = place._replace(when=second.when)
             if is_foreign(place) and not (target or query or profiles):
                 print_difference(place, later, as_json=as_json)
+                return
+            if is_dispatched(place) and not (target or query or profiles):
+                print_dispatched_difference(place, later, as_json=as_json)
                 return
             _print(between_moments(place, later, (target, query), profiles), as_json)
         return

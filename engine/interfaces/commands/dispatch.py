@@ -19,6 +19,7 @@ from backcast.engine.interfaces.options import json_option, store_option
 @click.option("--reviewer", metavar="AGENT", help="Asked about what passed our own check.")
 @click.option("--agents", "own", type=Path, metavar="FILE.toml", help="Agents of your own.")
 @click.option("--only", multiple=True, metavar="TASK", help="This one, with those below it.")
+@click.option("--again", multiple=True, metavar="TASK", help="Do it anew, though it was done.")
 @click.option("--tests", multiple=True, metavar="PATH",
               help="Files, folders or patterns of tests that decide; else test_*.py.")  # fmt: skip
 @click.option("--test-seconds", type=click.FloatRange(min=1), default=300, show_default=True,

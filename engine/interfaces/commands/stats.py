@@ -30,7 +30,7 @@ def command(
     Of runs of our own, recorded and imported ones. What the log does not tell is left out, and
     named in the last line.
     """
-    from backcast.engine.interfaces.empty import FILLED_BY, note_empty
+    from backcast.engine.interfaces.empty import note_empty
     from backcast.engine.interfaces.foreign_prompts import noted_count
     from backcast.engine.interfaces.plots import run_plot, write_plot
     from backcast.engine.interfaces.run_stats import (
@@ -46,7 +46,15 @@ def command(
     with task_at(address, url) as place:
         found = gathered(place, noted_count(tokenizer))
         if not found.kinds:
-            note_empty(place.store, place.task, place.moment, *FILLED_BY["spending"])
+            if any(place.store.read(place.task, types=["DISPATCH_STARTED"])):
+                message(
+                    f"note: calls of agents are in tasks of their own, {escaped(place.task)}.1"
+                    f" and on; 'backcast show spending {escaped(place.task)}' sums them up"
+                )
+                return
+            note_empty(
+                place.store, place.task, place.moment, "call", ("STEP_STARTED", "MODEL_REPLIED")
+            )
     if plot is not None:
         write_plot(plot, run_plot(found.task, found.prompts))
         message(f"drew {len(found.prompts):,} prompts into {plot}")

@@ -1,27 +1,85 @@
 """A recording proxy beside a command of ours, as a process that ends with it."""
 
+import json
 import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from backcast.domain.errors import InputError
+from backcast.domain.spending import Allowance, Price
 from backcast.engine.workflow.sandbox import kernel
 
-START = "from backcast.engine.interfaces.cli import main; main()"
+START = "from backcast.engine.interfaces.proxy.gate import main; main()"
 PATIENCE = 30.0
 "Seconds that the proxy has to write what it has seen, when it is to end."
+SETTLED = 10.0
+"Seconds in which it must do what it is ordered to."
 _HERE = re.compile(r"asked of (http://127\.0\.0\.1:\d+)")
 
 
-@contextmanager
-def proxy_beside(to: str, url: str, name: str) -> Iterator[str]:
-    """Start a proxy before a server, and yield its address without /v1.
+class ProxyBeside:
+    """A proxy that lets each task ask a model as often as it may, and no oftener."""
 
-    `InputError` where it does not start. It ends with this process, however that ends.
+    def __init__(self, process: "subprocess.Popen[str]", address: str) -> None:
+        self.address = address
+        "Without /v1."
+        self._process, self._over = process, dict[str, str]()
+        self._done = set[tuple[str, str]]()
+        self._changed = threading.Condition()
+        self._hearing = threading.Thread(target=self._hear, daemon=True)
+        self._hearing.start()
+
+    def close(self) -> None:
+        """Hear the last of a proxy that has ended."""
+        self._hearing.join(SETTLED)
+
+    def open(self, task: str, rest: Allowance, price: Price) -> bool:
+        """Let a task ask until it has used up what is left for it; return whether it now may."""
+        return self._ordered("opened", task, {"open": task, "rest": rest, "price": price})
+
+    def refused(self, task: str) -> str:
+        """Return the reason code by which a call of a task was refused; empty as long as none."""
+        return self._over.get(task, "")
+
+    def settle(self, task: str) -> bool:
+        """Let a task ask no more; return whether all that it asked is in the store."""
+        return self._ordered("settled", task, {"settle": task})
+
+    def _ordered(self, done: str, task: str, order: dict[str, Any]) -> bool:
+        """Order something, and return whether it was done."""
+        assert self._process.stdin is not None
+        with self._changed:
+            with suppress(OSError):
+                self._process.stdin.write(f"{json.dumps(order)}\n")
+                self._process.stdin.flush()
+            return self._changed.wait_for(lambda: (done, task) in self._done, SETTLED)
+
+    def _hear(self) -> None:
+        """Hear what the proxy has done, until it ends."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                match json.loads(line):
+                    case {"refused": str(task), "code": str(code)}:
+                        self._over.setdefault(task, code)
+                    case {"opened": str(task)}:
+                        self._done.add(("opened", task))
+                    case {"settled": str(task)}:
+                        self._done.add(("settled", task))
+                self._changed.notify_all()
+
+
+@contextmanager
+def proxy_beside(to: str, url: str, name: str) -> Iterator[ProxyBeside]:
+    """Start a proxy before a server, and yield it.
+
+    `InputError` where it does not start, or its server is not there. It ends with this process,
+    however that ends.
     """
 
     def with_parent() -> None:
@@ -29,11 +87,11 @@ def proxy_beside(to: str, url: str, name: str) -> Iterator[str]:
             kernel.prctl(kernel.DIE_WITH_PARENT, signal.SIGINT)
 
     process = subprocess.Popen(
-        [sys.executable, "-c", START, "record", "--to", to, "--port", "0", "--task",
-         f"{name}.calls", "--store", url],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", START, to, url, f"{name}.calls"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, preexec_fn=with_parent,
     )  # fmt: skip
+    heard: list[Callable[[], None]] = []
     try:
         assert process.stderr is not None
         said, address = list[str](), ""
@@ -43,9 +101,11 @@ def proxy_beside(to: str, url: str, name: str) -> Iterator[str]:
                 address = found[1]
                 break
         if not address:
-            raise InputError(f"--to {to}: {said[-1] if said else 'the proxy did not start'}")
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        yield address
+            raise InputError(said[-1] if said else f"--to {to}: the proxy did not start")
+        draining = threading.Thread(target=process.stderr.read, daemon=True)
+        draining.start()
+        heard += [draining.join, (proxy := ProxyBeside(process, address)).close]
+        yield proxy
     finally:
         process.send_signal(signal.SIGINT)
         try:
@@ -53,3 +113,9 @@ def proxy_beside(to: str, url: str, name: str) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        for wait in heard:
+            wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from backcast.engine.interfaces.proxy.connections import StreamTransport
+from backcast.engine.interfaces.proxy.gate import CallGate
 from backcast.engine.log.exchanges import spool
 from backcast.engine.log.exchanges.spool import Spool, SpooledExchange
 
@@ -56,10 +57,10 @@ class Proxy:
 
     def __init__(
         self, to: str, folder: Spool, done: Callable[[SpooledExchange], None],
-        client: httpx.AsyncClient | None = None,
+        client: httpx.AsyncClient | None = None, gate: CallGate | None = None,
     ) -> None:  # fmt: skip
-        """`done` is called with each exchange that ended."""
-        self.to, self.folder, self.done = to.rstrip("/"), folder, done
+        """`done` is called with each exchange that ended; what `gate` refuses is not passed on."""
+        self.to, self.folder, self.done, self.gate = to.rstrip("/"), folder, done, gate
         limits = httpx.Limits(
             max_connections=None, max_keepalive_connections=64, keepalive_expiry=IDLE
         )
@@ -75,6 +76,9 @@ class Proxy:
         if scope["type"] != "http":
             return
         target, task = _target(scope)
+        if self.gate and (reason := await self.gate.refused(task, scope["method"], target)):
+            await _answer_instead(send, 429, "budget_exceeded", f"backcast dispatch: {reason}")
+            return
         kept = _kept(scope["headers"], ASKED)
         exchange = self.folder.begin(scope["method"], _without_values(target), kept, task)
         passing = _Passing(self, exchange, receive, send)
@@ -82,6 +86,9 @@ class Proxy:
             await passing.run(scope, target)
         finally:
             exchange.end(spool.KILLED)  # only where nothing ended it before
+            if self.gate:
+                reached = exchange.how != spool.UNAVAILABLE
+                self.gate.ended(task, scope["method"], target, reached=reached)
             self.done(exchange)
 
 
@@ -176,7 +183,7 @@ class _Passing:
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _unreachable(self, error: Exception) -> None:
-        """Answer in the server's place, in the form that clients of both interfaces show.
+        """Answer in the server's place.
 
         Nothing is asked twice: the server may have begun to work on what broke off.
         """
@@ -186,11 +193,16 @@ class _Passing:
         what = "cannot be reached" if absent else "broke off before it answered"
         said = f"backcast record: {self.proxy.to} {what}: {reason}"
         type = "upstream_unreachable" if absent else "upstream_broke_off"
-        body = json.dumps({"type": "error", "error": {"type": type, "message": said}}).encode()
-        headers = [(b"content-type", b"application/json"),
-                   (b"content-length", str(len(body)).encode())]  # fmt: skip
-        await self.send({"type": "http.response.start", "status": 502, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body})
+        await _answer_instead(self.send, 502, type, said)
+
+
+async def _answer_instead(send: Send, status: int, type: str, said: str) -> None:
+    """Answer in the server's place, in the form that clients of both interfaces show."""
+    body = json.dumps({"type": "error", "error": {"type": type, "message": said}}).encode()
+    headers = [(b"content-type", b"application/json"),
+               (b"content-length", str(len(body)).encode())]  # fmt: skip
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def is_here(to: str) -> bool:

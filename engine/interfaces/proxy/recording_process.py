@@ -9,15 +9,18 @@ import os
 import signal
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from backcast.domain.errors import UnavailableError
+from backcast.engine.interfaces.proxy.gate import CallGate
 from backcast.engine.interfaces.proxy.recording import RecordingThread
 from backcast.engine.log.exchanges.model_exchange import WrittenCall
 from backcast.engine.log.exchanges.spool import Spool, SpooledExchange
+from backcast.engine.log.exchanges.writer import ExchangeWriter
 
 LATER = 5
 "How far behind the proxy itself the recording stands, where a processor is short (see nice)."
@@ -29,8 +32,10 @@ class RecordingProcess(RecordingThread):
     def __init__(
         self, url: str, name: str, to: str, folder: Spool, tell: Callable[[str], None],
         listener: socket.socket, show: Callable[[str], None] = lambda text: None,
+        gate: CallGate | None = None,
     ) -> None:  # fmt: skip
         super().__init__(url, name, to, folder, tell, show)
+        self._gate, self._named = gate, deque[str]()
         self._sending = threading.Thread(target=self._send)
         here, beyond = multiprocessing.Pipe()
         self._pipe = here
@@ -50,6 +55,11 @@ class RecordingProcess(RecordingThread):
         self._sending.start()
         super().start()
 
+    def done(self, exchange: SpooledExchange) -> None:
+        """Take an exchange that ended."""
+        self._named.append(exchange.head.task)
+        super().done(exchange)
+
     def close(self) -> None:
         """Write what still waits, and end."""
         super().close()
@@ -67,6 +77,12 @@ class RecordingProcess(RecordingThread):
                         self.tell(text)
                     case "written", (WrittenCall() | None) as written:
                         self._note(written)
+                        task = self._named.popleft()  # they are written in this order
+                        if self._gate:
+                            self._gate.written(task, written)
+                    case "recovered", _:
+                        if self._gate:
+                            self._gate.recovered()
                     case "ended", ended:
                         break
         if ended is None:
@@ -110,6 +126,10 @@ class _Recording(RecordingThread):
             self._ended.put(None)
         except (EOFError, OSError):
             os._exit(1)  # the proxy was killed: what waits is recovered from the spool
+
+    def _recover(self, writer: ExchangeWriter) -> None:
+        super()._recover(writer)
+        self._pipe.send(("recovered", None))
 
     def _note(self, written: WrittenCall | None) -> None:
         self._pipe.send(("written", written))

@@ -4,12 +4,14 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from backcast.domain.errors import InputError
+from backcast.engine.interfaces.proxy.gate import CallGate
 from backcast.engine.interfaces.proxy.left_behind import spool_folder
 from backcast.engine.interfaces.proxy.recording_process import RecordingProcess
 from backcast.engine.interfaces.proxy.status import StatusLine
@@ -65,9 +67,14 @@ def listening(host: str, port: int) -> socket.socket:
 
 def record(
     url: str, to: str, host: str, port: int, name: str, command: Sequence[str],
-    tell: Callable[[str], None],
+    tell: Callable[[str], None], *, gate: CallGate | None = None,
+    heard: Callable[[], None] = lambda: None,
 ) -> int:  # fmt: skip
-    """Serve until a signal comes or the command has ended, and return the exit code."""
+    """Serve until a signal comes or the command has ended, and return the exit code.
+
+    With a `gate` only what it admits is passed on, and a server that is not there is refused;
+    `heard` hears its orders, in a thread of its own.
+    """
     to = upstream(to)
     with listening(host, port) as found:
         try:
@@ -75,12 +82,13 @@ def record(
         except OSError as error:
             raise InputError(f"the exchanges cannot be kept: {error}") from None
         with StatusLine(tell, alone=not command) as line:
-            thread = RecordingProcess(url, name, to, folder, tell, found, line.show)
+            thread = RecordingProcess(url, name, to, folder, tell, found, line.show, gate)
             thread.start()
+            threading.Thread(target=heard, daemon=True).start()
             try:
                 fast = uvicorn.Config("").get_loop_factory()  # uvloop's, where that is installed
                 with asyncio.Runner(loop_factory=fast) as runner:
-                    code = runner.run(_served(found, host, to, folder, thread, command, tell))
+                    code = runner.run(_served(found, host, to, folder, thread, command, tell, gate))
             finally:
                 thread.close()
                 folder.close()
@@ -100,9 +108,9 @@ class _Uvicorn(uvicorn.Server):
 
 async def _served(
     found: socket.socket, host: str, to: str, folder: Spool, thread: RecordingProcess,
-    command: Sequence[str], tell: Callable[[str], None],
+    command: Sequence[str], tell: Callable[[str], None], gate: CallGate | None,
 ) -> int:  # fmt: skip
-    proxy = Proxy(to, folder, thread.done)
+    proxy = Proxy(to, folder, thread.done, gate=gate)
     config = uvicorn.Config(
         proxy, log_config=None, log_level="critical", access_log=False, lifespan="off",
         server_header=False, date_header=False, timeout_graceful_shutdown=SECONDS,
@@ -120,7 +128,10 @@ async def _served(
     here = f"http://{f'[{host}]' if ':' in host else host}:{found.getsockname()[1]}"
     serving = asyncio.ensure_future(server.serve([found]))
     try:
-        await _note_upstream(to, tell)
+        if reason := await _unreachable(to):
+            if gate:
+                raise InputError(f"--to: {to} cannot be reached: {reason}")
+            tell(f"note: {to} cannot be reached yet: {reason}")
         if not command:
             tell(f"recording what is asked of {here} (and sent on to {to}); Ctrl-C ends it")
             await serving
@@ -146,10 +157,10 @@ async def _ran(command: Sequence[str], here: str, tell: Callable[[str], None]) -
     return 128 - code if code < 0 else code
 
 
-async def _note_upstream(to: str, tell: Callable[[str], None]) -> None:
-    """Note a server that cannot be reached yet; nothing is asked of it."""
+async def _unreachable(to: str) -> str:
+    """Return why a server cannot be reached, or nothing; nothing is asked of it."""
     if getproxies() and not is_here(to):
-        return  # it is reached by another way
+        return ""  # it is reached by another way
     parts = urlsplit(to)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
@@ -157,5 +168,7 @@ async def _note_upstream(to: str, tell: Callable[[str], None]) -> None:
         _, writer = await asyncio.wait_for(connecting, SECONDS)
         writer.close()
     except (OSError, TimeoutError) as error:
-        reason = getattr(error, "strerror", None) or "it does not answer"
-        tell(f"note: {to} cannot be reached yet: {reason}")
+        if isinstance(error, OSError) and error.errno:
+            return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
+        return "it does not answer"
+    return ""

@@ -83,6 +83,7 @@ class WrittenCall(NamedTuple):
     fault: str = ""
     tokens: int | None = None
     cached: int | None = None
+    answer_tokens: int | None = None
     stale: int | None = None
     "Parts of the prompt that are superseded contents of files; None where that is not known."
 
@@ -133,6 +134,7 @@ class ModelExchange:
         return WrittenCall(
             self.task, context, prompt=True, fault=(faults or [None])[0] or "",
             tokens=answer.prompt_tokens, cached=answer.cached_tokens,
+            answer_tokens=answer.tokens,
         )  # fmt: skip
 
     def _claim(self, fact: Fact, when: datetime, writer: str, because: tuple[int, ...] = ()) -> int:

@@ -70,8 +70,8 @@ class SpooledExchange:
         self.path, self.head = path, head
         self.lost: OSError | None = None
         "Why what came is not kept any more; the exchange itself goes on."
-        self.heard = False
-        "Whether the server answered."
+        self.how = ""
+        "How it ended; empty as long as it goes on."
         self.size = 0
         "Bytes of the file, in which what was kept last ends."
         self._began = time.monotonic()
@@ -119,6 +119,7 @@ class SpooledExchange:
 
     def end(self, how: str, why: str = "") -> None:
         """Note how the exchange ended, and close its file; only the first end counts."""
+        self.how = self.how or how
         self.note(END, {"how": how, "why": why})
         if self._file is not None:
             os.close(self._file)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from backcast.engine.workflow.dispatch.keeper import KeeperOrders
+from backcast.engine.workflow.dispatch.keeper import LENGTH, KeeperOrders
 from backcast.engine.workflow.dispatch.leftovers import MARK, end_running
 from backcast.engine.workflow.sandbox.processes import LINGERING
 from backcast.engine.workflow.sandbox.watch import PACKAGES
@@ -91,8 +91,8 @@ class AgentOrders:
     silence: float
     held: bool = True
     grace: float = GRACE
-    exceeded: Callable[[], str] = lambda: ""
-    "Names another limit that is reached; asked a few times a second."
+    exceeded: Callable[[], tuple[str, str] | None] = lambda: None
+    "Returns the outcome and the reason of another limit that is reached; asked often."
     stopping: Callable[[], bool] = lambda: False
     "Whether somebody ends all agents; asked a few times a second."
     lively: Callable[[], float] = lambda: 0.0
@@ -219,9 +219,7 @@ class AgentRun:
             return "time limit", f"it was not done after {orders.seconds:g} s"
         if now - heard > orders.silence:
             return "silence", f"it said nothing for {orders.silence:g} s"
-        if found := orders.exceeded():
-            return "budget", found
-        return None
+        return orders.exceeded()
 
     def _end(self) -> float:
         """Order the keeper to end the agent, and return when it must have done so."""
@@ -273,10 +271,16 @@ def _keeper(orders: AgentOrders, writes: list[int]) -> "subprocess.Popen[bytes]"
             environment=orders.environment, prompt=str(orders.prompt or ""), stdout=stdout,
             stderr=stderr, report=report, lock=orders.lock, grace=orders.grace, held=orders.held,
         )._asdict()
-    )  # fmt: skip
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", START, PACKAGES, packed],
+    ).encode()  # fmt: skip
+    keeper = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", START, PACKAGES, str(orders.folder)],
         cwd="/", env={"PATH": "/usr/bin:/bin"}, stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         pass_fds=[*writes, orders.lock], start_new_session=True, bufsize=0,
     )  # fmt: skip
+    assert keeper.stdin is not None
+    body = memoryview(len(packed).to_bytes(LENGTH, "big") + packed)
+    with suppress(OSError):  # a keeper that is gone is told of once the agent is to start
+        while body:
+            body = body[keeper.stdin.write(body) or 0 :]
+    return keeper

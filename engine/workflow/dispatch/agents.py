@@ -7,6 +7,7 @@ import shlex
 import shutil
 import tomllib
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -131,13 +132,17 @@ def agent_of(named: str, own: Path | None = None) -> AgentForm:
     if named.startswith(COMMAND):
         words = _words(named.removeprefix(COMMAND))
         return AgentForm(name=Path(words[0]).name, program=words[0], arguments=tuple(words[1:]))
-    name, _, model = named.partition(":")
+    name, colon, model = named.partition(":")
     known = _known(own)
     if name not in known:
+        near = get_close_matches(name, known, 1)
+        meant = f"did you mean {near[0]!r}? T" if near else "t"
         raise InputError(
-            f"no agent {name[:60]!r}; there are {', '.join(sorted(known))}, and any command line as"
-            f" '{COMMAND} python my_agent.py'"
+            f"no agent {name[:60]!r}; {meant}here are {', '.join(sorted(known))}, and any command"
+            f" line as '{COMMAND} python my_agent.py'"
         )
+    if colon and not model.strip():
+        raise InputError(f"agent {named[:60]!r}: needed a model after the colon, found none")
     found = known[name]
     return found.model_copy(update={"model": model}) if model else found
 

@@ -50,7 +50,9 @@ def assignment_of(run: DispatchRun, step: NextStep) -> Assignment:
             work = _work_before(run, step.about)
             again = _review(run, step, work)
             return again._replace(repairs=found.claim,
-                                  parts={**again.parts, "findings": [step.reason]})  # fmt: skip
+                                  parts={**again.parts, "findings": [
+                                      f"your last answer could not be read: {step.reason}"
+                                  ]})  # fmt: skip
         patch = run.store.get(found.ended.patch) if found.ended.patch else b""
         commit = found.ended.commit or run.base()
         return Assignment("implementer", settings.implementer, step.attempt, commit, patch,
@@ -99,6 +101,8 @@ def _evidence(run: DispatchRun, step: NextStep) -> dict[str, Any]:
                   f" {issue.get('fix', '')}" for issue in result.get("issues", ())]  # fmt: skip
         parts["issues"] = issues
         parts["fixes"] = list(map(str, result.get("required_fixes", ())))
+    if found.ended and found.ended.patch:
+        parts["patch"] = run.store.get(found.ended.patch).decode(errors="replace")
     if step.advice:
         parts["findings"] = [*parts.get("findings", ()), step.advice]
     return parts

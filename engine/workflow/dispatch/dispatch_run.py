@@ -12,6 +12,7 @@ from backcast.domain.task_list import ListedTask
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.workflow.dispatch.agents import AgentForm
+from backcast.engine.workflow.dispatch.budget import ModelProxy
 from backcast.engine.workflow.dispatch.landing import tip
 from backcast.engine.workflow.dispatch.leaving import Leaving
 from backcast.engine.workflow.dispatch.routing_file import Routes
@@ -38,12 +39,14 @@ class DispatchSettings:
     limits: SandboxLimits = LIMITS
     attempts: int = ATTEMPTS
     budget: Allowance = UNLIMITED
-    server: str = ""
-    "The address of a proxy before the model's server; empty where agents have their own."
+    proxy: ModelProxy | None = None
+    "Before the model's server; None where agents have their own."
     concurrency: int = 1
     "Tasks that are worked on at once."
     only: tuple[str, ...] = ()
     "The tasks to work on; all that are to do if empty."
+    again: tuple[str, ...] = ()
+    "The tasks to do anew, though the log has them as done."
     routes: Routes | None = None
     "Chooses the implementer of each attempt, in place of the one above."
     stalls: StallPolicy = STALLS

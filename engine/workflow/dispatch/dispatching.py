@@ -16,7 +16,7 @@ from backcast.domain.dispatch_events import (
 )
 from backcast.domain.dispatch_prompt import BLOCKS
 from backcast.domain.dispatch_results import read_result
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, UnavailableError
 from backcast.domain.events import CallCost, Fact
 from backcast.domain.spending import Price
 from backcast.domain.task_list import ListedTask
@@ -32,11 +32,14 @@ from backcast.engine.workflow.dispatch.checking import (
     verdict,
 )
 from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun
+from backcast.engine.workflow.dispatch.folders import held_folder, is_held, new_folder
+from backcast.engine.workflow.dispatch.last_words import last_words
 from backcast.engine.workflow.dispatch.leaving import Leaving
-from backcast.engine.workflow.dispatch.leftovers import MARK, is_held, new_folder, remove_left
+from backcast.engine.workflow.dispatch.leftovers import MARK, remove_left
 from backcast.engine.workflow.dispatch.next_step import NextStep
 from backcast.engine.workflow.dispatch.output import AgentOutput, read_output
 from backcast.engine.workflow.dispatch.prompts import prompt_of
+from backcast.engine.workflow.dispatch.pulse import Pulse
 from backcast.engine.workflow.dispatch.source import tasks_within
 from backcast.engine.workflow.dispatch.work_tree import WorkTree
 from backcast.engine.workflow.executor import LOOK
@@ -92,8 +95,7 @@ def _admitted(run: DispatchRun, asked: Assignment) -> Admission:
             raise KeyboardInterrupt
         open_now = len(dispatches.under_way(run.state))
         slots = min(run.settings.concurrency, run.turns.waiting() or 1) - open_now
-        late = open_now if run.settings.server else 0
-        found = admitted(run.spending, asked.form.seconds, max(1, slots), late)
+        found = admitted(run.spending, asked.form.seconds, max(1, slots))
         if found.action != "deny" or not open_now:
             return found
         run.turns.changed.wait(LOOK)
@@ -106,8 +108,9 @@ def _begun(
     """Fill an agent's folder, start its keeper, and record that it is about to start."""
     program = program_of(asked.form, run.source.top)
     prompt = prompt_of(run, item, asked)
-    recorded = f"{run.task}.{len(run.state.dispatches) + 1}" if run.settings.server else ""
-    server = f"{run.settings.server}/backcast/{recorded}" if recorded else ""
+    proxy = run.settings.proxy
+    recorded = f"{run.task}.{len(run.state.dispatches) + 1}" if proxy else ""
+    server = f"{proxy.address}/backcast/{recorded}" if proxy else ""
     for name in ("home", "tmp"):
         (folder / name).mkdir()
     tree = WorkTree(run.source.repository, folder, asked.commit)
@@ -116,8 +119,15 @@ def _begun(
         asked.form, asked.role, prompt.text, program, home=folder / "home", work=tree.path,
         server=server, mark={MARK: mark}, phase=phase,
     )  # fmt: skip
-    counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest) \
-        if recorded else None  # fmt: skip
+    counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest, proxy) \
+        if proxy else None  # fmt: skip
+    pulse = Pulse(run.tell, f"{item.id}: {asked.form.name}",
+                  (lambda: counter.counted.calls) if counter else None)  # fmt: skip
+
+    def exceeded() -> tuple[str, str] | None:
+        pulse.beat()
+        return counter.exceeded() if counter else None
+
     agent = AgentRun(
         AgentOrders(
             folder=folder,
@@ -129,13 +139,16 @@ def _begun(
             seconds=admission.seconds,
             silence=asked.form.silence,
             stopping=lambda: run.turns.stopping,
-            exceeded=counter.exceeded if counter else lambda: "",
+            exceeded=exceeded,
             lively=(lambda: counter.lively) if counter else lambda: 0.0,
         )
     )
     agent.start_keeper()
     try:
         tree.make(asked.patch)
+        if proxy and not proxy.open(recorded, admission.rest, _price(asked.form)):
+            raise UnavailableError("the proxy before the server of --to has ended: give the same"
+                                   " command again")  # fmt: skip
         about = {"reviews": asked.reviews, "repairs": asked.repairs, "recorded_as": recorded,
                  "reserved_calls": admission.rest.calls if recorded else None,
                  "routed": asked.routed}  # fmt: skip
@@ -153,7 +166,8 @@ def _begun(
     except BaseException:
         agent.close()
         raise
-    run.tell(f"{item.id}: {asked.role} {asked.form.name}, attempt {asked.attempt}; {prompt}")
+    named = f"{asked.form.name}:{asked.form.model}" if asked.form.model else asked.form.name
+    run.tell(f"{item.id}: {asked.role} {named}, attempt {asked.attempt}; {prompt}")
     for why in asked.routed.why if asked.routed else ():
         run.tell(f"{item.id}: {why}")
     if admission.action == "degrade":
@@ -209,8 +223,8 @@ def check(run: DispatchRun, version: int) -> None:
     )
     item = found.started.item
     run.tell(f"{item}: {'holds' if accepted else 'does not hold'}: {reason}")
-    for difference in fact.differences:
-        run.tell(f"{item}: {difference}")
+    if fact.differences:
+        run.tell(f"{item}: but it {'; it '.join(fact.differences)}")
 
 
 def checked_upon(run: DispatchRun, version: int) -> str:
@@ -241,8 +255,9 @@ def settle_cut(run: DispatchRun) -> None:
         cost = CallCost(seconds=round(min(ran, started.seconds or ran), 3))
         calls: dict[str, Any] = {}
         if started.recorded_as:
-            counter = CallCounter(run.store, started.recorded_as, Price(), run.spending.allowed)
-            counter.look()
+            counter = CallCounter(run.store, started.recorded_as, Price(), run.spending.allowed,
+                                  run.settings.proxy)  # fmt: skip
+            counter.settle()
             calls = {"calls": counter.counted.calls}
             cost = cost.model_copy(update={"tokens": counter.counted.tokens})
         notes = ("what it had left was removed",) if swept else ()
@@ -264,10 +279,20 @@ def _record(
     file = Path(filled(form.output.file, {"home": str(home)})) if form.output.file else None
     said = read_output(form.output, agent.stdout.text, file)
     outcome, reason = agent.outcome, agent.reason
+    secrets = [os.environ[name] for name in form.keys if os.environ.get(name)]
     if outcome == "answered" and said.failed is not None:
-        outcome, reason = "failed", f"it says that it failed: {said.failed}"
+        words = last_words(said.failed, "", secrets)
+        outcome, reason = "failed", f"it says that it failed: {words}"
+    elif outcome == "failed" and agent.code:
+        streams = (agent.stdout.text, agent.stderr.text)
+        words = last_words(*((said.failed, "") if said.failed else streams), secrets)
+        reason = f"{reason}: {words}" if words else reason
     notes = [f"{stream.lost:,} bytes of {stream.name} were not kept"
              for stream in (agent.stdout, agent.stderr) if stream.lost]  # fmt: skip
+    if counter:
+        notes += filter(None, [counter.settle()])
+        if counter.unreached and outcome not in ("answered", "cancelled", "budget"):
+            outcome, reason = "unreached", counter.unreached_why
     traces: dict[str, Any] = {}
     if asked.role == "implementer":
         try:
@@ -301,9 +326,9 @@ def _record(
         facts.append(ResultClaimed(dispatch=version, role=asked.role, notes=result.notes, **read))
     run.append(facts, blobs, [version])
     words = "answered" if outcome == "answered" else f"{outcome}: {reason}"
-    run.tell(f"{item.id}: {asked.form.name} {words} after {agent.seconds:.1f} s")
-    if agent.killed:
-        run.tell(f"{item.id}: it had left running, and we ended: {', '.join(agent.killed)}")
+    asked_for = f", {counter.counted.calls} calls" if counter else ""
+    rest = f"; what still ran was ended with it: {', '.join(agent.killed)}" if agent.killed else ""
+    run.tell(f"{item.id}: {asked.form.name} {words} after {agent.seconds:.1f} s{asked_for}{rest}")
 
 
 def _costs(
@@ -320,7 +345,6 @@ def _costs(
         reported = {"reported": own}
     if counter is None:
         return own, {}, reported
-    counter.look()
     counted = counter.counted
     cost = CallCost(tokens=counted.tokens, seconds=seconds, money=counted.money)
     return cost, {"calls": counted.calls}, reported
@@ -335,14 +359,10 @@ def _printed(run: DispatchRun, version: int, stream: str, at: int, part: bytes) 
 @contextmanager
 def _bare_tree(run: DispatchRun, commit: str) -> Iterator[WorkTree]:
     """Open our own git folder for a commit, without its files."""
-    folder, lock = new_folder(f"{run.source.top} {run.task} checked")
-    try:
+    with held_folder(f"{run.source.top} {run.task} checked") as folder:
         tree = WorkTree(run.source.repository, folder, commit)
         tree.open()
         yield tree
-    finally:
-        os.close(lock)
-        remove_left(str(folder), "none")
 
 
 def _price(form: AgentForm) -> Price:

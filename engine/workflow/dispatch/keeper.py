@@ -10,7 +10,6 @@ keeper ends all of it, removes the agent's folder, and ends.
 import json
 import os
 import select
-import shutil
 import signal
 import sys
 import time
@@ -18,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from backcast.engine.workflow.dispatch.removal import remove
 from backcast.engine.workflow.sandbox import kernel, processes
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full", "/dev/tty",
@@ -26,13 +26,15 @@ LISTED = 8
 "Programs that are named which the agent left running."
 STEP = 0.01
 "Seconds between two looks at processes that are to end."
+LENGTH = 8
+"Bytes that tell the length of the orders."
 
 
 class KeeperOrders(NamedTuple):
-    """The keeper's orders, passed as JSON."""
+    """The keeper's orders: JSON on its standard input, since anybody may read arguments."""
 
     folder: str
-    "The agent's own folder, removed at the end; the only one in which it may write."
+    "The agent's own folder: the only one in which it may write."
     work: str
     command: list[str]
     environment: dict[str, str]
@@ -51,17 +53,22 @@ class KeeperOrders(NamedTuple):
 
 
 def main() -> NoReturn:
-    """Run an agent until it ends or is to end; then end what it started, and remove its folder."""
-    orders = KeeperOrders(**json.loads(sys.argv[1]))
+    """Run an agent until it ends or is to end; then end what it started, and remove its folder.
+
+    The argument is the folder; orders come after their length, eight bytes.
+    """
+    folder = sys.argv[1]
     woken = processes.wakes()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     with suppress(OSError):
         kernel.prctl(kernel.SUBREAPER)
+    body = _exactly(int.from_bytes(_exactly(LENGTH), "big"))
     # It starts while the folder is being filled, and is told when it may begin.
     if not os.read(0, 1):
-        _remove(orders.folder)
+        remove(folder)
         os._exit(0)
+    orders = KeeperOrders(**json.loads(body))
     failing, failed = os.pipe()  # closed by the start of the program
     first = os.fork()
     if first == 0:
@@ -84,8 +91,16 @@ def main() -> NoReturn:
     while os.read(0, 64):  # until we are not needed any more, or were killed
         pass
     _end_all(first, 0)
-    _remove(orders.folder)
+    remove(folder)
     os._exit(0)
+
+
+def _exactly(size: int) -> bytes:
+    """Read so many bytes of the standard input; fewer at its end."""
+    body = b""
+    while len(body) < size and (part := os.read(0, size - len(body))):
+        body += part
+    return body
 
 
 _ENDED: dict[int, int] = {}
@@ -187,15 +202,3 @@ def _name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
     except OSError:
         return "a process"
-
-
-def _remove(folder: str) -> None:
-    """Remove a folder, whatever modes the agent gave to what is in it."""
-    for _ in range(3):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not os.path.lexists(folder):
-            return
-        for path, _, _ in os.walk(folder):
-            with suppress(OSError):
-                os.chmod(path, 0o700)
-        time.sleep(STEP)

@@ -1,11 +1,10 @@
 """Patches of agents in the repository: opened as trees, and kept as commits of a branch."""
 
-import tempfile
 from datetime import datetime
-from pathlib import Path
 
 from backcast.domain.errors import InputError
 from backcast.engine.log.importers.git_repository import GitRepository
+from backcast.engine.workflow.dispatch.folders import held_folder
 from backcast.engine.workflow.dispatch.work_tree import APPLIED, git
 
 AUTHOR = {
@@ -26,15 +25,14 @@ def commit_patch(
     that is checked out is touched, and no hook runs.
     `InputError` where somebody else moved the branch.
     """
-    with tempfile.TemporaryDirectory(prefix="backcast-index-") as folder:
+    with held_folder(f"{repository.git_dir} {branch} index") as place:
         named = {
             "GIT_DIR": str(repository.git_dir),
-            "GIT_INDEX_FILE": f"{folder}/index",
+            "GIT_INDEX_FILE": f"{place}/index",
             **AUTHOR,
             "GIT_AUTHOR_DATE": when.isoformat(),
             "GIT_COMMITTER_DATE": when.isoformat(),
         }
-        place = Path(folder)
         git(place, named, "read-tree", commit)
         if patch:
             git(place, named, "apply", "--cached", *APPLIED, *(["--3way"] if merged else []),

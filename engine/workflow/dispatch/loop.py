@@ -14,10 +14,12 @@ from backcast.engine.workflow.dispatch.dispatching import (
     dispatch,
     settle_cut,
 )
+from backcast.engine.workflow.dispatch.folders import sweep
 from backcast.engine.workflow.dispatch.landing import commit_patch
-from backcast.engine.workflow.dispatch.leftovers import sweep
 from backcast.engine.workflow.dispatch.next_step import NextStep, next_step
+from backcast.engine.workflow.dispatch.reopened import mark_again, open_again
 from backcast.engine.workflow.dispatch.side_by_side import Turns, ordered, run_beside
+from backcast.projections.dispatches import DispatchesState
 
 
 def begin(run: DispatchRun) -> None:
@@ -33,6 +35,8 @@ def begin(run: DispatchRun) -> None:
         run.append([TaskStarted(goal=goal)])
     settle_cut(run)
     run.note_tasks()
+    open_again(run)
+    mark_again(run)
     if run.settings.budget.limited and run.settings.budget != run.spending.allowed:
         limits = {name: most for name, most in run.settings.budget._asdict().items()
                   if most is not None}  # fmt: skip
@@ -41,32 +45,34 @@ def begin(run: DispatchRun) -> None:
 
 def work(run: DispatchRun) -> str:
     """Work on the tasks of the list; return why it stopped before the last, or nothing."""
-    halted = {item: run.state.at[item] for item in run.state.decided
-              if run.state.decided[item].action == "halt"}  # fmt: skip
+    begun = run.state
     try:
         items = ordered(run.items(), run.tasks.list)
         if run.settings.concurrency > 1:
             run.turns = Turns(items)
             return run_beside(
                 items, run.tasks.list, run.turns, run.settings.concurrency,
-                lambda item: _work_on(run, item, halted.get(item.id, 0)),
+                lambda item: _work_on(run, item, begun),
             )  # fmt: skip
         for item in items:
-            if stopped := _work_on(run, item, halted.get(item.id, 0)):
+            if stopped := _work_on(run, item, begun):
                 return f"{item.id}: {stopped}"
         return ""
     finally:
         run.settle_leaving()
 
 
-def _work_on(run: DispatchRun, item: ListedTask, halted: int) -> str:
-    """Work on a task until it is done; return why it is not."""
+def _work_on(run: DispatchRun, item: ListedTask, begun: DispatchesState) -> str:
+    """Work on a task until it is done; return why it is not.
+
+    `begun` is the state at the beginning of this run: what was halted or paused then may go on.
+    """
     run.mark(item.id, "doing")
     while True:
         step = next_step(
             run.state, item.id, reviewed=run.settings.reviewer is not None,
-            attempts=run.settings.attempts, halted=halted,
-            stalls=run.settings.stalls,
+            attempts=run.settings.attempts, stalls=run.settings.stalls,
+            halted=begun.closed.get(item.id, 0), paused=begun.at.get(item.id, 0),
         )  # fmt: skip
         match step.kind:
             case "done":
@@ -82,11 +88,13 @@ def _work_on(run: DispatchRun, item: ListedTask, halted: int) -> str:
                 check(run, step.about)
             case _:
                 if denied := dispatch(run, item, step):
-                    return _halt(run, item, step._replace(reason=denied))
+                    return _halt(run, item, step._replace(reason=denied, cause="budget"))
 
 
 def _halt(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
-    fact = ItemDecided(item=item.id, action="halt", reason=step.reason, attempt=step.attempt)
+    cause = {"cause": step.cause} if step.cause else {}
+    fact = ItemDecided(item=item.id, action="halt", reason=step.reason, attempt=step.attempt,
+                       **cause)  # fmt: skip
     run.append([fact])
     run.mark(item.id, "to do")
     run.tell(f"{item.id}: halted: {step.reason}")

@@ -7,7 +7,7 @@ from backcast.engine.history.ledgers import LedgerStates, attempts_of
 from backcast.projections import checks, dispatches, facts, progress
 from backcast.projections.dispatches import DispatchState
 
-UNFINISHED = ("cut", "cancelled")
+UNFINISHED = ("cut", "cancelled", "budget", "unreached")
 "Outcomes that say nothing of the agent: it is dispatched again, as the same attempt."
 SILENT_REVIEWS = 2
 "Reviews without a result after which a person must look."
@@ -25,13 +25,19 @@ class NextStep(NamedTuple):
     "The version of the DISPATCH_STARTED of the review whose fixes are required."
     advice: str = ""
     "What the agent is told where the attempts before were all alike."
+    cause: str = ""
+    "Of a halt that says nothing of the work: budget or server."
 
 
 def next_step(
     state: dispatches.State, item: str, *, reviewed: bool, attempts: int, halted: int = 0,
-    stalls: StallPolicy = STALLS,
+    paused: int = 0, stalls: StallPolicy = STALLS,
 ) -> NextStep:  # fmt: skip
-    """Return what comes next for a task; what was done before the event `halted` counts no more."""
+    """Return what comes next for a task.
+
+    What was done before the event `halted` counts no more. What was going on when the budget ended
+    or the server was gone, as the event `paused` tells, is done again, as the same attempt.
+    """
     done = [
         (version, found) for version, found in dispatches.of_item(state, item) if version > halted
     ]
@@ -41,6 +47,8 @@ def next_step(
     attempt = last.started.attempt or 1
     if last.ended is None:
         return NextStep("halt", attempt, version, "it is under way")
+    if last.ended.outcome == "unreached" and version > paused:
+        return NextStep("halt", attempt, version, last.ended.reason or "", cause="server")
     if last.started.role == "reviewer":
         return _unless_stalled(_after_review(done, attempts), state, item, halted, stalls)
     if last.ended.outcome in UNFINISHED:
@@ -92,7 +100,12 @@ def _after_review(done: list[tuple[int, DispatchState]], attempts: int) -> NextS
         silent = sum(found.started.role == "reviewer" for number, found in done if number > work)
         if silent < SILENT_REVIEWS:
             return NextStep("review", attempt, work)
-        return NextStep("halt", attempt, version, "the reviewer gave no result that can be read")
+        reason = "the reviewer gave no result that can be read"
+        if last.ended is not None and last.ended.outcome == "failed":
+            reason = f"{reason}: {last.ended.reason}"
+        elif last.claimed is not None and last.claimed.message:
+            reason = f"{reason}: {last.claimed.message}"
+        return NextStep("halt", attempt, version, reason)
     match result["assessment"]:
         case "approved":
             return NextStep("done", attempt, work, "approved by the reviewer")

@@ -39,7 +39,7 @@ class DispatchPrompt(NamedTuple):
         built = self.built
         ledger = next((part.tokens for part in built.parts if part.name == LEDGER), 0)
         words = [f"{self.tokens:,} tokens"]
-        if built.in_its_place is not None:
+        if built.in_its_place is not None and built.in_its_place > ledger:
             words.append(f"its ledger {ledger:,} in place of {built.in_its_place:,}")
         if built.stage != WHOLE:
             words.append(f"lowered to {built.stage}, as {built.room:,} fit")

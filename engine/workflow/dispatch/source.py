@@ -1,13 +1,13 @@
 """The repository whose tasks are dispatched: what must hold of it before an agent comes."""
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from backcast.domain.errors import InputError
 from backcast.engine.log.importers.git_repository import GitRepository, opened
+from backcast.engine.workflow.dispatch.folders import held_folder
 from backcast.engine.workflow.dispatch.work_tree import IGNORED, git
 
 LISTED = 3
@@ -73,8 +73,8 @@ def _uncommitted(
 
     The index is asked through a git folder of our own, so that no filter and no hook runs.
     """
-    with tempfile.TemporaryDirectory(prefix="backcast-status-") as folder:
-        own = Path(folder) / "git"
+    with held_folder(f"{top} status") as folder:
+        own = folder / "git"
         (own / "objects/info").mkdir(parents=True)
         (own / "refs").mkdir()
         (own / "info").mkdir()

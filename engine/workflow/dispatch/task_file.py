@@ -32,6 +32,10 @@ class TaskFile:
 
         A task that holds others is done with the last of them.
         """
+        return [task for task in self.leaves(only) if task.status != "done"]
+
+    def leaves(self, only: Sequence[str] = ()) -> list[ListedTask]:
+        """Return the tasks that hold no others, done or not; `InputError` for an unknown one."""
         parents = {task.parent for task in self.list.tasks if task.parent}
         known = {task.id: task for task in self.list.tasks}
         for name in only:
@@ -42,7 +46,7 @@ class TaskFile:
         return [
             task
             for task in self.list.tasks
-            if task.status != "done" and task.id not in parents
+            if task.id not in parents
             and (not only or any(_is_in(task, name, known) for name in only))
         ]  # fmt: skip
 
