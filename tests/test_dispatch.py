@@ -623,6 +623,26 @@ def test_a_folder_that_had_no_keeper_yet_is_swept_after_a_kill(tmp_path: Path) -
     os.close(lock)
 
 
+def test_a_box_in_which_tests_run_is_swept_after_a_kill(tmp_path: Path) -> None:
+    place = repository(tmp_path / "cart")
+    (place / "test_cart.py").write_text("import time\n\n\ndef test_it():\n    time.sleep(60)\n")
+    git(place, "commit", "-qam", "slow")
+    process = subprocess.Popen(
+        [*BACKCAST, "dispatch", str(place / "tasks.md"), "--repo", str(place), "--implementer",
+         agent("good")], cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 40
+    while not list((tmp_path / "tmp").glob("backcast-box-*/files/test_cart.py")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    while any((tmp_path / "tmp").iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert _strays(tmp_path) == []
+
+
 def test_a_list_with_windows_line_ends_keeps_them(tmp_path: Path) -> None:
     place = repository(tmp_path / "cart")
     (place / "tasks.md").write_bytes(TASKS.replace("\n", "\r\n").encode())
