@@ -115,47 +115,6 @@ def test_the_page_tells_what_is_wrong_in_a_line_and_keeps_what_was_typed() -> No
     assert html.escape(text) in body
 
 
-AGENT = "fixtures/recorded/agent.jsonl"
-
-
-def test_an_agents_prompt_is_asked_about_under_history_policies(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with opened(AGENT) as log:
-        server = PageServer(log.store, "till-agent", 0, [], AGENT)
-        step = server.answer("/step", {"e": "9"})[1]
-        assert {"mask-3", "compress-2000"} <= set(re.findall(r'<option value="([^"]+)"', step))
-        assert not re.findall('<option value="(?:reader|coverage|no-cache)"', step)
-        body = server.compute("/whatif", {"w": "9", "policy": "last-1", "toml": ""})
-    said = words(body)
-    assert "183 → 138 tokens" in said
-    assert "gone 2 parts of turn 1 45" in re.sub(r"\s+", " ", said)
-    assert "Over the run: 4 prompts" in said
-    edited = tmp_path / "edited.toml"
-    query = {"w": "9", "policy": "mask-3", "toml": "[messages]\nlast_turns = 1"}
-    typed = PolicyWorker().ask(AskedPolicy(AGENT, "till-agent", AGENT, "", 9, query["policy"],
-                                           query["toml"]))[0]  # fmt: skip
-    toml, edited_lines = _pins(typed)
-    edited.write_text(toml)
-    lines = _pins(body)[0].splitlines() + [
-        line.replace("edited.toml", str(edited)) for line in edited_lines.splitlines()
-    ]
-    capsys.readouterr()
-    for line in lines:
-        with pytest.raises(SystemExit) as ended:
-            cli.main(shlex.split(line)[1:])
-        assert ended.value.code in (0, None), line
-        out = capsys.readouterr().out
-        assert "183 -> 138" in out if " diff " in line else "439" in out, line
-    refused = PolicyWorker().ask(AskedPolicy(AGENT, "till-agent", AGENT, "", 9, "reader", ""))[0]
-    assert "reader shows an agent's messages as they were: needed one of mask-1" in words(refused)
-
-
-def _pins(body: str) -> list[str]:
-    found = re.findall(r'<pre class="text pin">(.*?)</pre>', body, re.DOTALL)
-    return [html.unescape(text) for text in found]
-
-
 def test_no_prompt_no_answer() -> None:
     body, is_whole = PolicyWorker().ask(asked(version=1))
     assert "needed the event of a prompt, found event 1" in words(body)

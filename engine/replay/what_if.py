@@ -10,7 +10,7 @@ from backcast.domain.context import Context
 from backcast.domain.errors import BudgetExceededError, InputError
 from backcast.domain.node import kind_of, path_of
 from backcast.domain.policy import Policy
-from backcast.engine.context.message_policies import MESSAGE_POLICIES
+from backcast.engine.context.message_policies import MESSAGE_POLICIES, message_policy
 from backcast.engine.context.policies import policy_in, policy_named, toml_in
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.log.store import EventStore
@@ -37,6 +37,12 @@ class OtherPolicy(NamedTuple):
     rules: Rules
     text: str = ""
     "Its TOML, where it was typed and has no file."
+
+    @property
+    def file_name(self) -> str:
+        """The name by which commands take it: of a file where it is no ready one."""
+        is_ready = self.name in NAMES or message_policy(self.name) is not None
+        return self.name if is_ready else f"{self.name}.toml"
 
 
 def other_policy(name: str, text: str = "") -> OtherPolicy:

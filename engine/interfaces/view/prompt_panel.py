@@ -9,7 +9,7 @@ from backcast.engine.interfaces.view.message_text import rank_of, seen
 from backcast.engine.interfaces.view.panels import PanelMaker, bar, colour, legend
 from backcast.engine.interfaces.view.reading import PromptFigures, badge
 from backcast.engine.interfaces.view.tint import tinted
-from backcast.engine.interfaces.view.whatif_form import whatif_choice, whatif_links
+from backcast.engine.interfaces.view.whatif_form import whatif_asked
 
 FIXED = ("task description", "context map")
 "Sections that have a part of the window for themselves."
@@ -33,18 +33,12 @@ def prompt_panel(maker: PanelMaker, version: int) -> Markup:
         tag("h2", "What the model saw ", _badges(figures, redacted=maker.redacted)),
         budget(maker, event.fact),
         left_out(maker, shown.fact, figures),
-        _whatif(maker, version) if figures else None,
+        whatif_asked(maker, version) if figures else None,
         tinted(maker, version),
         seen(maker, shown.fact, figures),
         _items(maker, shown.fact, figures),
         id="prompt",
     )
-
-
-def _whatif(maker: PanelMaker, version: int) -> Markup | None:
-    if maker.live:
-        return whatif_choice(maker, version)
-    return whatif_links(version, maker.policies) if maker.policies else None
 
 
 def _badges(figures: PromptFigures | None, *, redacted: bool) -> Markup:

@@ -24,6 +24,7 @@ from backcast.domain.memory_events import MapEdited, SummaryWritten
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.view import dispatch_steps
 from backcast.engine.interfaces.view.foreign_panel import foreign_panel
+from backcast.engine.interfaces.view.formed_panel import formed_panel
 from backcast.engine.interfaces.view.markup import (
     Markup,
     cut,
@@ -50,7 +51,9 @@ def step_panel(maker: PanelMaker, step: RunStep) -> Markup:
     """Return the panel of a step, with its prompt."""
     steps = maker.shown.sequence.steps
     place = steps.index(step)
-    prompt: object = None
+    prompt: Markup | None = None
+    if step.replied and not step.prompt:
+        prompt = formed_panel(maker, step.replied)
     if step.prompt:
         prompt = (foreign_panel if step.foreign else prompt_panel)(maker, step.prompt)
     return joined(

@@ -1,10 +1,9 @@
 """What would another policy have shown? The difference, the run over, and the lines that pin it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from shlex import quote
 
-from backcast.domain.errors import BackcastError, InputError
+from backcast.domain.errors import InputError
 from backcast.domain.node import path_of
 from backcast.engine.context.policies import changed
 from backcast.engine.interfaces.regress_report import NOTE
@@ -18,7 +17,6 @@ from backcast.engine.replay.regress import Comparison, PolicySummary, worst
 from backcast.engine.replay.steps import ReplayStep
 from backcast.engine.replay.what_if import (
     EDITED,
-    NAMES,
     RECORDED,
     OtherPolicy,
     RunTrial,
@@ -44,7 +42,7 @@ def whatif_parts(
 ) -> Iterator[Markup]:
     """Yield what another policy would have shown at a prompt and over its run, as it is found."""
     if is_of_messages(maker, version):
-        yield from message_parts(maker, version, other)
+        yield from message_parts(maker, version, other, is_over)
         return
     step = step_asked(maker, version)
     yield step_part(maker, step, other)
@@ -158,7 +156,7 @@ def _rows(
 
 def pin_part(maker: PanelMaker, version: int, other: OtherPolicy, here: UsedHere) -> Markup:
     """Return the lines that pin what was found: for a shell, and for pytest."""
-    name = other.name if other.name in NAMES else f"{other.name}.toml"
+    name = other.file_name
     parts: list[object] = [tag("h3", "To pin it")]
     if other.name == EDITED:
         parts += [tag("p", f"{name}, to keep:", class_="note"), _copied(other.text)]
@@ -193,19 +191,3 @@ def _test(maker: PanelMaker, version: int, nodes: Sequence[str]) -> str:
 
 def _copied(text: str) -> Markup:
     return tag("pre", text, class_="text pin")
-
-
-def file_parts(
-    maker: PanelMaker, version: int, other: OtherPolicy, trial: RunTrial
-) -> Iterator[Markup]:
-    """Yield what a file holds of another policy at a prompt; of its run it was found before."""
-    try:
-        step = step_asked(maker, version)
-        here = used_here(maker.reader.pool, step, other.policy)
-        yield step_part(maker, step, other)
-        yield used_part(maker, here)
-        yield maker.keep(run_part(maker, trial))
-        with suppress(InputError):
-            yield pin_part(maker, version, other, here)
-    except (BackcastError, ValueError) as error:
-        yield tag("p", f"this cannot be told: {maker.mask(str(error))}", class_="bad")

@@ -33,6 +33,13 @@ def whatif_choice(maker: PanelMaker, version: int, policy: str = "", text: str =
     )  # fmt: skip
 
 
+def whatif_asked(maker: PanelMaker, version: int) -> Markup | None:
+    """Return how another policy is asked for at a prompt: a form, or links in a file."""
+    if maker.live:
+        return whatif_choice(maker, version)
+    return whatif_links(version, maker.policies) if maker.policies else None
+
+
 def whatif_links(version: int, names: Sequence[str]) -> Markup:
     """Return links to what a file holds of other policies at a prompt."""
     links = [tag("a", name, href=f"#w={version}:{name}") for name in names]
