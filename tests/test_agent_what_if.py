@@ -17,9 +17,10 @@ from backcast.engine.interfaces.testing import plugin
 from backcast.engine.interfaces.view.answering import PageServer
 from backcast.engine.interfaces.view.file import whole_page
 from backcast.engine.interfaces.view.whatif import whatif_parts
+from backcast.engine.interfaces.view.whatif_all import all_parts
 from backcast.engine.interfaces.view.whatif_worker import AskedPolicy, PolicyWorker
 from backcast.engine.log.open_logs import opened
-from backcast.engine.replay.what_if import other_policy, policy_asked
+from backcast.engine.replay.what_if import MESSAGE_NAMES, other_policy, policy_asked
 
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[1]
@@ -140,6 +141,17 @@ def test_each_step_of_an_imported_run_can_be_tried(
     test = pins(found[-1])[1]
     assert f'history_at(event_log("{url}", task="run"), {version})' in test
     pinned(pytester, test, "--backcast-policy", "last-1").assert_outcomes(passed=1)
+
+
+def test_every_history_policy_stands_side_by_side_at_a_step() -> None:
+    with opened(MENDER) as log:
+        body = "".join(all_parts(PageServer(log.store, "mender", 0, [], MENDER).maker({}), 30))
+    rows = [words(row) for row in re.findall("<tr>.*?</tr>", body)]
+    masked = next(row for row in rows if row.startswith("mask-3 "))
+    assert masked.startswith("mask-3 1,528 ")
+    assert "line return [cents // people for _ in range(people)]" in masked
+    assert rows[1].startswith("recorded 2,318 ")
+    assert len(rows) == 2 + len(MESSAGE_NAMES)
 
 
 def test_where_time_is_over_the_prompts_until_then_are_told() -> None:

@@ -115,6 +115,40 @@ def test_the_page_tells_what_is_wrong_in_a_line_and_keeps_what_was_typed() -> No
     assert html.escape(text) in body
 
 
+FORGOTTEN = "fixtures/recorded/forgotten.jsonl"
+
+
+def test_the_step_alone_and_within_the_run_are_told_apart() -> None:
+    """A prompt is built after the one before it: the recorded one, or the policy's own."""
+    body = PolicyWorker().ask(AskedPolicy(FORGOTTEN, "till", FORGOTTEN, "", 84, "reader", ""))[0]
+    said = " ".join(words(body).split())
+    assert "after the prompts before it as they were recorded" in said
+    assert "its own prompt showed 3, this one 3." in said
+    assert "function:cart.py::subtotal within another item within another item" in said
+    assert "function:money.py::to_text not at all not at all" in said
+    assert "function:orders.py::read_order within another item full" in said
+    assert (
+        "this step shows 2 of 4; its own policy, built so, 3. It misses function:money.py" in said
+    )
+    assert "was out: over budget" in said
+
+
+def test_every_named_policy_stands_side_by_side_at_a_step() -> None:
+    with opened(FORGOTTEN) as log:
+        server = PageServer(log.store, "till", 0, [], FORGOTTEN)
+        body = server.compute("/whatif", {"w": "84", "policy": "all", "toml": ""})
+        wrong = server.compute("/whatif", {"w": "84", "policy": "all", "toml": "errors = 0"})
+    rows = [" ".join(words(row).split()) for row in re.findall("<tr>.*?</tr>", body)]
+    assert rows[0].startswith("policy tokens shows of what was used to_text")
+    assert rows[1].startswith("recorded 860 3 of 4 not at all")
+    found = {row.split()[0]: row.split()[2:5] for row in rows[1:]}
+    assert set(found) == {"recorded", *NAMES} - {"default"}
+    assert found["coverage"] == found["recorded"]
+    assert found["no-cache"] == ["2", "of", "4"]
+    assert "#w=84:no-cache" in body
+    assert "policy: needed one of reader" in words(wrong)
+
+
 def test_no_prompt_no_answer() -> None:
     body, is_whole = PolicyWorker().ask(asked(version=1))
     assert "needed the event of a prompt, found event 1" in words(body)

@@ -175,8 +175,14 @@ def _panels(
             panel = difference_panel(maker, other.prompt, step.prompt)
             found["difference"][f"{other.prompt}..{step.prompt}"] = parts.number(panel)
         advance(1)
+    before = Markup("")
     for event, states in _moments(maker.shown):
-        panel = joined([moment_title(event.version, event), moment_parts(maker, states)])
+        # An event that cannot be read changes nothing.
+        for version in range(len(found["moment"]) + 1, event.version):
+            panel = joined([moment_title(version, None), before])
+            found["moment"][str(version)] = parts.number(panel)
+        before = moment_parts(maker, states)
+        panel = joined([moment_title(event.version, event), before])
         found["moment"][str(event.version)] = parts.number(panel)
     return found
 

@@ -7,6 +7,7 @@ from backcast.domain.errors import InputError
 from backcast.domain.node import path_of
 from backcast.engine.context.policies import changed
 from backcast.engine.interfaces.regress_report import NOTE
+from backcast.engine.interfaces.view import lacking
 from backcast.engine.interfaces.view.difference_panel import difference_parts
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, long_text, table, tag
 from backcast.engine.interfaces.view.panels import PanelMaker, bar
@@ -27,6 +28,7 @@ from backcast.engine.replay.what_if import (
 
 SHOWN = 8
 "Prompts that lose most, and nodes of a line, that are named."
+WAYS = {"name": "by its bare name", "out": "not at all", "within": "within another item"}
 PINNED = 3
 "Items that the pytest lines hold."
 
@@ -50,6 +52,7 @@ def whatif_parts(
     yield used_part(maker, here)
     trial = run_trial(maker.reader.store, maker.reader.task, other, is_over)
     yield run_part(maker, trial)
+    yield within_part(maker, trial, version)
     yield pin_part(maker, version, other, here)
 
 
@@ -70,8 +73,8 @@ def step_part(maker: PanelMaker, step: ReplayStep, other: OtherPolicy) -> Markup
     number = reader.sequence.at(version).number
     return joined([
         tag("p", maker.link(version, f"step {number}"), f" as its own policy builds it, and as"
-            f" {maker.mask(other.name)} does. What a model would have answered, nobody can tell.",
-            class_="note"),
+            f" {maker.mask(other.name)} does, after the prompts before it as they were recorded."
+            " What a model would have answered, nobody can tell.", class_="note"),
         *difference_parts(maker, found, None),
         folded(f"{len(settings)} settings differ", long_text(maker.mask("\n".join(settings)))),
     ])  # fmt: skip
@@ -90,7 +93,31 @@ def used_part(maker: PanelMaker, here: UsedHere) -> Markup:
             named = ", ".join(maker.mask(node) for node in nodes[:SHOWN])
             more = f" and {len(nodes) - SHOWN} more" if len(nodes) > SHOWN else ""
             parts.append(tag("span", f"{words}{named}{more}", class_=kind))
-    return tag("p", *parts, class_="said")
+    rows = [(tag("code", maker.mask(thing.node)), way(thing.recorded), way(thing.other))
+            for thing in here.things[:SHOWN]]  # fmt: skip
+    return joined([tag("p", *parts, class_="said"),
+                   table(("what was used", "its own prompt", "this one"), rows),
+                   tag("p", lacking.SHOWN, class_="note")])  # fmt: skip
+
+
+def way(word: str) -> Markup:
+    """Return how a prompt shows a thing, in words."""
+    kind = "is-out" if word in ("name", "out") else "is-in"
+    return tag("span", WAYS.get(word, word), class_=kind)
+
+
+def within_part(maker: PanelMaker, trial: RunTrial, version: int) -> Markup:
+    """Return what the step shows within the run, which is another question than the step alone."""
+    found = next((step for step in trial.steps if step.version == version), None)
+    if found is None or not found.figures[1].used:
+        return Markup("")
+    before, after = found.figures
+    said = (f"Within that run, where each prompt follows those that the policy itself would have"
+            f" built, this step shows {after.used - len(after.missed)} of {after.used}; its own"
+            f" policy, built so, {before.used - len(before.missed)}.")  # fmt: skip
+    if after.missed:
+        said += f" It misses {', '.join(maker.mask(thing.node) for thing in after.missed[:SHOWN])}."
+    return tag("p", said, class_="said")
 
 
 def run_part(maker: PanelMaker, trial: RunTrial) -> Markup:

@@ -16,6 +16,7 @@ from backcast.engine.interfaces.view.whatif import (
     step_part,
     used_part,
     whatif_panel,
+    within_part,
 )
 from backcast.engine.interfaces.view.whatif_messages import (
     message_panel_parts,
@@ -81,6 +82,7 @@ def _our_parts(
         yield step_part(maker, step, other)
         yield used_part(maker, here)
         yield maker.keep(run_part(maker, run))
+        yield within_part(maker, run, version)
         with suppress(InputError):
             yield pin_part(maker, version, other, here)
     except (BackcastError, ValueError) as error:
