@@ -83,15 +83,16 @@ class Browser:
 
 @contextmanager
 def browser(
-    folder: Path, width: int = 1280, height: int = 900, *, dark: bool = False, script: bool = True
-) -> Iterator[Browser]:
+    folder: Path, width: int = 1280, height: int = 900, *, dark: bool = False, script: bool = True,
+    more: tuple[str, ...] = (),
+) -> Iterator[Browser]:  # fmt: skip
     """Start a browser with an empty profile; the test is skipped where there is none."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
     if not (CHROMIUM and DRIVER):
         pytest.skip("needs Debian's chromium and chromium-driver: apt-get install them")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for option in (*OPTIONS, f"--user-data-dir={folder / 'profile'}"):
+    for option in (*OPTIONS, *more, f"--user-data-dir={folder / 'profile'}"):
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     if not script:

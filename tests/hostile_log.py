@@ -3,6 +3,13 @@
 from pathlib import Path
 
 from backcast.domain.context_events import ContextBuilt, ContextItem, ContextOmission
+from backcast.domain.dispatch_events import (
+    AgentPrinted,
+    ClaimChecked,
+    DispatchEnded,
+    DispatchStarted,
+    ResultClaimed,
+)
 from backcast.domain.events import (
     AnswerRefused,
     CheckFailure,
@@ -33,6 +40,8 @@ UNSEEN = (
 ALL = " ".join((SCRIPT, IMAGE, QUOTED, LINK, FETCH, CLOSERS, UNSEEN))
 WELL = ALL.replace("\ud800", "")
 TASK = f"evil {SCRIPT}"[:60]
+AGENTS = ("messages", "dispatch")
+"Runs of agents, for which the page has panels of their own."
 LINE = 10_000_000
 "Letters of one line."
 
@@ -74,3 +83,32 @@ def write(path: Path) -> str:
         claims = [Claim(fact, None, "loop", ()) for fact in facts]
         store.append(TASK, claims, after=0, blobs=list(bodies.values()))
     return TASK
+
+
+def write_agents(path: Path) -> None:
+    """Write two more runs: an imported agent's, and one of dispatched agents."""
+    text, long = Blob(WELL.encode()), Blob(f"# {SCRIPT}\n{WELL}\n".encode() * 40)
+    claim = {"status": SCRIPT, "files_changed": [IMAGE], "summary": WELL, "required_fixes": [LINK],
+             "tests": [{"command": QUOTED, "passed": True}]}  # fmt: skip
+    runs: dict[str, list[Fact]] = {
+        "messages": [
+            MessageReceived(role=IMAGE, text=long.ref),
+            ModelReplied(text=text.ref, thinking=text.ref, model=SCRIPT),
+            ToolCalled(tool=SCRIPT, arguments={IMAGE: WELL}, call_id=QUOTED),
+            ToolReturned(tool=SCRIPT, output=long.ref, call_id=QUOTED),
+            ModelReplied(text=text.ref, model=LINK),
+        ],
+        "dispatch": [
+            DispatchStarted(item=SCRIPT, role=IMAGE, agent=LINK, title=WELL, prompt=long.ref),
+            AgentPrinted(dispatch=1, stream=IMAGE, text=text.ref),
+            DispatchEnded(dispatch=1, outcome=SCRIPT, reason=WELL, answer=text.ref, patch=long.ref),
+            ResultClaimed(dispatch=1, role=SCRIPT, result=claim, error=IMAGE, message=WELL),
+            ClaimChecked(dispatch=1, differences=(WELL,), reason=IMAGE, accepted=False, passed=1,
+                         tests=(LINK,), output=text.ref, failures=(
+                CheckFailure(name=SCRIPT, message=WELL, at=f"{IMAGE}.py:3", kind="failure"),)),
+        ],
+    }  # fmt: skip
+    with EventStore.open(f"sqlite:///{path}") as store:
+        for task, facts in runs.items():
+            claims = [Claim(fact, None, "agent", ()) for fact in facts]
+            store.append(task, claims, after=0, blobs=[text, long])

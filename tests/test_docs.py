@@ -69,7 +69,7 @@ def test_what_it_shows_runs_and_prints_that(
             monkeypatch.chdir(folder)
             result = pytester.runpytest_inprocess("-p", plugin.__name__, "test_it.py")
             assert result.ret == 0
-            assert result.parseoutcomes()["passed"] > 1
+            assert result.parseoutcomes()["passed"] > 0
         elif language == "python":
             exec(compile(text, f"Python of {page}", "exec"), {})
 

@@ -13,7 +13,13 @@ from typing import NamedTuple
 import pytest
 
 from backcast.domain.context_events import ContextBuilt
-from backcast.domain.dispatch_events import DispatchEnded, DispatchStarted, ResultClaimed
+from backcast.domain.dispatch_events import (
+    BuiltParts,
+    DispatchEnded,
+    DispatchPart,
+    DispatchStarted,
+    ResultClaimed,
+)
 from backcast.domain.events import (
     AnswerRefused,
     Claim,
@@ -142,6 +148,37 @@ def test_steps_of_questions_and_of_dispatched_agents_say_what_came_of_them() -> 
         shown = server.answer("/step", {"e": str(first.first)})[1]
         assert "You are the implementer of one task of a project." in shown
         assert "the patch" in shown
+        assert "the work does not stand" in shown
+        assert '<td data-h="claimed">pytest -q: passed</td>' in shown
+        assert '<td data-h="found">1 failed (test_cart.py)</td>' in shown
+        assert "357 tokens in 3 sections" in shown
+        assert 'data-i="Task 1.1"' in shown
+        assert "required fixes" not in shown
+
+
+def test_the_prompt_of_a_dispatch_is_shown_by_the_parts_that_it_was_built_of() -> None:
+    whole, short, rules = Blob(b"all of the ledger"), Blob(b"the ledger"), Blob(b"<rules>")
+    parts = (
+        DispatchPart(name="rules", group="kept", levels=(rules.ref,), tokens=40),
+        DispatchPart(name="ledger", level=1, levels=(whole.ref, short.ref), tokens=10),
+        DispatchPart(name="files", level=1, levels=(whole.ref, Blob(b"").ref), tokens=0),
+    )
+    built = BuiltParts(parts=parts, stage="delta", room=200, window=8_192, tokenizer="t")
+    fact = DispatchStarted(item="1", role="implementer", agent="a", built=built, prompt_tokens=50,
+                           prompt=Blob(b"both").ref, recorded_as="calls")  # fmt: skip
+    with EventStore.open("sqlite://") as store:
+        claims = [Claim(fact, None, "dispatch", ())]
+        blobs = [whole, short, rules, Blob(b""), Blob(b"both")]
+        store.append("run", claims, after=0, blobs=blobs)
+        shown = PageServer(store, "run", 0, []).answer("/step", {"e": "1"})[1]
+    assert "50 tokens in 2 sections, of 200 that it may have in a window of 8,192" in shown
+    assert "stage: delta" in shown
+    assert "free: 150" in shown
+    assert "ledger, level 2 of 2 · 10 tokens" in shown
+    assert ">the ledger<" in shown
+    assert "all of the ledger" not in shown
+    assert "&lt;rules&gt;" in shown
+    assert "Its own calls were recorded as calls" in shown
 
 
 def test_what_agents_that_work_side_by_side_do_is_told_of_each() -> None:
@@ -222,8 +259,11 @@ def test_a_changed_text_is_not_called_the_same_bytes() -> None:
 def test_what_is_searched_is_as_of_the_moment() -> None:
     with opened(TILL) as log:
         reader = RunReader(log.store, "till")
-        assert search(reader, "DEF SHARE", 25) == ([], 0)
-        found, texts = search(reader, "DEF SHARE", 27)
+        before = search(reader, "DEF SHARE", 25)
+        assert (before.found, before.texts, before.next) == ([], 0, 26)
+        assert before.later > 2
+        found, texts, later, _ = search(reader, "DEF SHARE", 27)
+        assert later == before.later - 2
         assert texts == 2
         assert [(one.version, one.what, one.line) for one in found] == [
             (26, "answer", 21), (27, "code: money.py #1", 18)

@@ -8,15 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.browsers import ROOT, Browser, browser, viewed
-from tests.hostile_log import IMAGE, LINE, SCRIPT, write
 
 TILL = "fixtures/logs/till.jsonl"
 AGENT = "fixtures/recorded/agent.jsonl"
 FORGOTTEN = "fixtures/recorded/forgotten.jsonl"
-HARM = (
-    "main script, main img, main iframe, main link, main svg [onload], header script,"
-    " a[href^='javascript' i], dialog script"
-)
 
 
 @pytest.fixture(scope="module")
@@ -70,21 +65,32 @@ def test_what_the_prompt_of_a_failed_step_lacked_stands_beside_the_failure(
             chromium.until("document.querySelector('#step h2')?.textContent.includes('Step 12')")
             assert "cannot import name 'format_cents'" in chromium.text("#step .why")
             assert chromium.text("#step .lacked") == (
-                "Its prompt did not show what the accepted code then used:"
+                "Its prompt did not show what the accepted code of step 13 then used:"
                 " function:money.py::to_text (over budget)"
             )
             assert "from money import format_cents" in chromium.text("#step td .sub")
-            chromium.js("(document.querySelector('#step .lacked a').click(), 1)")
+            chromium.js("(document.querySelector('#step .lacked [data-item]').click(), 1)")
             chromium.until("document.querySelector('details.out .item.on')")
             row = "document.querySelector('details.out .item.on').closest('tr')"
-            assert "its section, or the room for what is known" in chromium.js(f"{row}.textContent")
+            assert "the room for what is known of the code was full" in chromium.js(
+                f"{row}.textContent"
+            )
             top, nav = chromium.js(
                 f"[{row}, document.querySelector('nav')].map(e => e.getBoundingClientRect())"
                 ".map((r, at) => at ? r.bottom : r.top)"
             )
             assert nav <= top <= 900
-            said = "What is known of the code may take 500 and took 417"
-            assert said in chromium.text("#prompt .budget")
+            said = "What is known of the code may take 500 of them, whatever else is free, and took"
+            assert f"{said} 417 and about 73 for its headings" in chromium.text("#prompt .budget")
+            assert "Its tokens went to function:orders.py::read_line" in chromium.text(
+                "#step .note"
+            )
+            assert "yet it stands in the text of another item" in chromium.text("details.out")
+            chromium.go(90)
+            assert "Used, and shown by the bare name alone: failure:87.1" in chromium.text(
+                "details.out .bad"
+            )
+            assert "never offered" not in chromium.text("details.out").casefold()
 
 
 def test_what_fell_out_says_whether_the_accepted_code_used_it(
@@ -154,10 +160,46 @@ def test_another_policy_is_asked_for_and_pinned(chromium: Browser, till: str) ->
     chromium.until("document.querySelector('#step')")
 
 
+def test_what_if_has_an_address_and_begins_with_all_named_policies(
+    chromium: Browser, till: str
+) -> None:
+    chromium.open(f"{till}#e=79")
+    chromium.go(79)
+    chromium.press("x")
+    chromium.press("\ue007")
+    chromium.js("(document.querySelector('form.whatif').requestSubmit(), 1)")
+    chromium.until("document.querySelectorAll('.whatif-panel tbody tr').length === 7")
+    assert chromium.js("decodeURIComponent(location.hash)") == "#w=79:all"
+    chromium.js("([...document.querySelectorAll('.whatif-panel td a')].find(a =>"
+                " a.textContent === 'no-cache').click(), 1)")  # fmt: skip
+    chromium.until("document.querySelector('.whatif-panel pre.pin')")
+    assert "What if: no-cache" in chromium.text("#difference h2")
+    assert chromium.js("location.hash") == "#w=79:no-cache"
+    chromium.driver.back()
+    chromium.until("document.querySelectorAll('.whatif-panel tbody tr').length === 7")
+    chromium.open(f"{till}?again#w=79:no-cache")
+    chromium.until("document.querySelector('.whatif-panel pre.pin')")
+
+
+def test_a_click_on_the_strip_leads_to_its_step_and_the_words_are_explained(
+    chromium: Browser, address: str
+) -> None:
+    chromium.open(address)
+    chromium.js("(s => { const b = s.getBoundingClientRect(); s.dispatchEvent(new MouseEvent("
+                "'click', { bubbles: true, clientX: b.left + b.width * 72.5 / 185 })) })"
+                "(document.querySelector('.strip'))")  # fmt: skip
+    chromium.until("document.querySelector('#step')?.dataset.first === '72'")
+    chromium.press("?")
+    assert chromium.js("document.getElementById('keys').open")
+    assert "evidence recall" in chromium.text("#keys")
+    chromium.press("\ue00c")
+
+
 def test_a_file_shows_the_policies_that_were_asked_for(chromium: Browser, tmp_path: Path) -> None:
     chromium.open(written(tmp_path, TILL, "--what-if", "no-cache"))
     chromium.go(79)
-    chromium.js("(document.querySelector('.whatif a').click(), 1)")
+    chromium.press("x")
+    chromium.press("\ue007")
     chromium.until("document.querySelector('.whatif-panel')")
     assert chromium.js("location.hash") == "#w=79:no-cache"
     assert "evidence recall" in chromium.text("#difference")
@@ -197,6 +239,11 @@ def test_search_finds_what_was_there_and_leads_to_the_line(chromium: Browser, ad
         ".find(a => a.textContent.includes('prompt: ')).getAttribute('href')"
     )
     assert place.startswith("#e=31&i=")
+    later = "[...document.querySelectorAll('#middle .note a')].map(a => a.textContent)"
+    [event] = chromium.js(later)
+    assert int(event.removeprefix("event ")) > 31
+    assert chromium.js("[...document.querySelectorAll('.found mark')].every(m =>"
+                       " m.textContent.toLowerCase() === 'def share')")  # fmt: skip
     chromium.js("(location.hash = arguments[0], 1)", place)
     chromium.until("document.querySelector('#middle .item.on mark')")
     assert "def share" in chromium.text("#middle .item.on mark")
@@ -216,6 +263,11 @@ def test_an_agents_requests_are_shown_by_part(chromium: Browser, tmp_path: Path)
             chromium.press("\ue00c")
             chromium.until("document.querySelector('#step')")
             assert chromium.count("form.whatif") == (address == live)
+        chromium.open(written(tmp_path, AGENT, "--what-if", "last-1"))
+        chromium.go(9)
+        chromium.js("(document.querySelector('.whatif a').click(), 1)")
+        chromium.until("document.querySelector('.whatif-panel')")
+        assert "183 → 138 tokens" in chromium.text("#difference")
         chromium.open(live)
         chromium.go(9)
         chromium.press("x")
@@ -251,44 +303,6 @@ def test_a_task_that_goes_on_shows_its_new_steps_and_nothing_else_moves(
             assert "2 new events" in chromium.text("#live")
             chromium.press("u")
             chromium.until("document.querySelector('#step .why')?.textContent === 'no server'")
-
-
-@pytest.mark.parametrize("form", ["live", "file"])
-def test_a_hostile_log_runs_nothing_and_fetches_nothing(
-    chromium: Browser, tmp_path: Path, form: str
-) -> None:
-    task = write(tmp_path / "evil.db")
-    store = f"sqlite:///{tmp_path / 'evil.db'}"
-    if form == "file":
-        _harmless(chromium, written(tmp_path, task, "--store", store))
-        return
-    with viewed(task, "--store", store) as address:
-        _harmless(chromium, address)
-
-
-def _harmless(chromium: Browser, address: str) -> None:
-    chromium.driver.get("about:blank")
-    chromium.asked()
-    chromium.complaints()
-    chromium.open(address)
-    for version in range(1, 15):
-        chromium.go(version)
-        chromium.js("(document.querySelectorAll('details').forEach(d => { d.open = true }), 1)")
-        assert chromium.count(HARM) == 0
-        assert chromium.js(
-            "[...document.querySelectorAll('*')].flatMap(e => [...e.attributes])"
-            ".filter(a => a.name.startsWith('on')).map(a => a.name)"
-        ) == []  # fmt: skip
-    chromium.go(4)
-    assert SCRIPT in chromium.text("#middle")
-    assert IMAGE in chromium.text("#middle")
-    assert "\\x1b[31mred" in chromium.text("#middle")
-    assert "\\u202egnp.exe" in chromium.text("#middle")
-    assert f"{LINE + len(SCRIPT) - 60_000:,} characters more" in chromium.text("#middle")
-    assert chromium.js("window.hit ?? 0") == 0
-    elsewhere = [url for url in chromium.asked() if not url.startswith((address, "data:"))]
-    assert elsewhere == []
-    assert chromium.complaints() == []
 
 
 def test_a_prompt_of_two_megabytes_is_shown_by_its_parts(chromium: Browser, tmp_path: Path) -> None:
@@ -331,16 +345,6 @@ def test_a_prompt_of_two_megabytes_is_shown_by_its_parts(chromium: Browser, tmp_
         assert chromium.text("#middle .item.on mark") == "line of part 150"
         top = chromium.js("document.querySelector('#middle mark').getBoundingClientRect().top")
         assert 0 <= top <= 900
-
-
-def test_a_page_without_javascript_still_shows_the_prompt(tmp_path: Path, till: str) -> None:
-    file = written(tmp_path, f"{TILL}@164")
-    with browser(tmp_path, script=False) as plain:
-        for address in (f"{till}?e=164", file):
-            plain.driver.get(address)
-            page = plain.driver.find_element("css selector", "#middle").text
-            assert "2,515 of 5,692 tokens used" in page
-            assert "def subtotal(items: Iterable[Item]) -> int:" in page
 
 
 @pytest.mark.parametrize("width", [1280, 400])

@@ -115,45 +115,38 @@ def test_the_page_tells_what_is_wrong_in_a_line_and_keeps_what_was_typed() -> No
     assert html.escape(text) in body
 
 
-AGENT = "fixtures/recorded/agent.jsonl"
+FORGOTTEN = "fixtures/recorded/forgotten.jsonl"
 
 
-def test_an_agents_prompt_is_asked_about_under_history_policies(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with opened(AGENT) as log:
-        server = PageServer(log.store, "till-agent", 0, [], AGENT)
-        step = server.answer("/step", {"e": "9"})[1]
-        assert {"mask-3", "compress-2000"} <= set(re.findall(r'<option value="([^"]+)"', step))
-        assert not re.findall('<option value="(?:reader|coverage|no-cache)"', step)
-        body = server.compute("/whatif", {"w": "9", "policy": "last-1", "toml": ""})
-    said = words(body)
-    assert "183 → 138 tokens" in said
-    assert "gone 2 parts of turn 1 45" in re.sub(r"\s+", " ", said)
-    assert "Over the run: 4 prompts" in said
-    edited = tmp_path / "edited.toml"
-    query = {"w": "9", "policy": "mask-3", "toml": "[messages]\nlast_turns = 1"}
-    typed = PolicyWorker().ask(AskedPolicy(AGENT, "till-agent", AGENT, "", 9, query["policy"],
-                                           query["toml"]))[0]  # fmt: skip
-    toml, edited_lines = _pins(typed)
-    edited.write_text(toml)
-    lines = _pins(body)[0].splitlines() + [
-        line.replace("edited.toml", str(edited)) for line in edited_lines.splitlines()
-    ]
-    capsys.readouterr()
-    for line in lines:
-        with pytest.raises(SystemExit) as ended:
-            cli.main(shlex.split(line)[1:])
-        assert ended.value.code in (0, None), line
-        out = capsys.readouterr().out
-        assert "183 -> 138" in out if " diff " in line else "439" in out, line
-    refused = PolicyWorker().ask(AskedPolicy(AGENT, "till-agent", AGENT, "", 9, "reader", ""))[0]
-    assert "reader shows an agent's messages as they were: needed one of mask-1" in words(refused)
+def test_the_step_alone_and_within_the_run_are_told_apart() -> None:
+    """A prompt is built after the one before it: the recorded one, or the policy's own."""
+    body = PolicyWorker().ask(AskedPolicy(FORGOTTEN, "till", FORGOTTEN, "", 84, "reader", ""))[0]
+    said = " ".join(words(body).split())
+    assert "after the prompts before it as they were recorded" in said
+    assert "its own prompt showed 3, this one 3." in said
+    assert "function:cart.py::subtotal within another item within another item" in said
+    assert "function:money.py::to_text not at all not at all" in said
+    assert "function:orders.py::read_order within another item full" in said
+    assert (
+        "this step shows 2 of 4; its own policy, built so, 3. It misses function:money.py" in said
+    )
+    assert "was out: over budget" in said
 
 
-def _pins(body: str) -> list[str]:
-    found = re.findall(r'<pre class="text pin">(.*?)</pre>', body, re.DOTALL)
-    return [html.unescape(text) for text in found]
+def test_every_named_policy_stands_side_by_side_at_a_step() -> None:
+    with opened(FORGOTTEN) as log:
+        server = PageServer(log.store, "till", 0, [], FORGOTTEN)
+        body = server.compute("/whatif", {"w": "84", "policy": "all", "toml": ""})
+        wrong = server.compute("/whatif", {"w": "84", "policy": "all", "toml": "errors = 0"})
+    rows = [" ".join(words(row).split()) for row in re.findall("<tr>.*?</tr>", body)]
+    assert rows[0].startswith("policy tokens shows of what was used to_text")
+    assert rows[1].startswith("recorded 860 3 of 4 not at all")
+    found = {row.split()[0]: row.split()[2:5] for row in rows[1:]}
+    assert set(found) == {"recorded", *NAMES} - {"default"}
+    assert found["coverage"] == found["recorded"]
+    assert found["no-cache"] == ["2", "of", "4"]
+    assert "#w=84:no-cache" in body
+    assert "policy: needed one of reader" in words(wrong)
 
 
 def test_no_prompt_no_answer() -> None:

@@ -151,7 +151,7 @@ class ContextBuilder:
         room, again = limit - limit // 25, True
         while True:
             filling, some = self._allocated(offer, room, retained)
-            over = self._estimate(some) - limit
+            over = self.estimate(some) - limit
             if again and over < -limit // 100 and not filling.is_whole:
                 room, again = room - over, False
                 continue
@@ -205,8 +205,8 @@ class ContextBuilder:
         ]
         return next((size for size in sizes if size <= most), 0)
 
-    def _estimate(self, items: Sequence[Item]) -> int:
-        """Estimate the tokens of the context part, item by item and heading by heading."""
+    def estimate(self, items: Sequence[Item]) -> int:
+        """Return about the tokens of the context part, item by item and heading by heading."""
         known = [item for item in items if item.section not in APART]
         files = dict.fromkeys((item.section, file_of(item.node)) for item in known)
         titles = (self.texts[name] for name in dict.fromkeys(item.section for item in known))

@@ -34,12 +34,12 @@ def policy_at(path: Path) -> Policy:
 def policy_in(where: str, tables: Mapping[str, object]) -> Policy:
     """Return the policy that some tables of TOML set; `where` is what an error calls them."""
     settings = {name: value for name, value in tables.items() if name not in (RULES, BASE)}
-    base = _known(_base(where, tables))
+    base = policy_known(_base(where, tables))
     assert base  # as `_base` found
     return _checked(where, _over(base.model_dump(), settings))
 
 
-def _known(name: str) -> Policy | None:
+def policy_known(name: str) -> Policy | None:
     """Return the policy of a name; None where no policy has it."""
     try:
         return STRATEGIES.get(name) or message_policy(name)
@@ -50,12 +50,12 @@ def _known(name: str) -> Policy | None:
 def base_of(name: str) -> str:
     """Return the strategy over which a file is laid, the default's name where it names none; the
     name itself of a strategy."""
-    return name if _known(name) else _base(name, toml_at(Path(name)))
+    return name if policy_known(name) else _base(name, toml_at(Path(name)))
 
 
 def _base(where: str, tables: Mapping[str, object]) -> str:
     base = tables.get(BASE, DEFAULT.name)
-    if not isinstance(base, str) or not _known(base):
+    if not isinstance(base, str) or not policy_known(base):
         raise InputError(f"{where}: {BASE}: needed one of {_NAMED}, found {base!r}")
     return base
 
@@ -80,7 +80,7 @@ def toml_in(where: str, text: str) -> dict[str, object]:
 
 def policy_named(name: str) -> Policy:
     """Return the policy of a strategy's name, or of a TOML file."""
-    if found := _known(name):
+    if found := policy_known(name):
         return found
     if not Path(name).exists():
         raise InputError(f"needed a TOML file or one of {_NAMED}, found {name!r}")

@@ -94,15 +94,17 @@ def prompt_json(found: HistoryPrompt, policy: str) -> dict[str, Any]:
 
 def difference_lines(found: HistoryPrompt) -> Iterator[str]:
     """Yield what a policy changes in a prompt, part by part."""
-    for state, title, before, after in changed_parts(found):
+    for state, title, before, after, _ in changed_parts(found):
         tokens = f"{before:,} -> {after:,}" if before and after else f"{before or after:,}"
         yield f"  {state:11} {title}: {tokens} tokens"
     yield f"  in all      {total(found.recorded.parts):,} -> {total(found.shown):,} tokens"
 
 
-def changed_parts(found: HistoryPrompt) -> Iterator[tuple[str, str, int, int]]:
-    """Yield what became of each part that a policy changes: the word for it, the part, and its
-    tokens before and after; 0 where it was not there."""
+def changed_parts(
+    found: HistoryPrompt,
+) -> Iterator[tuple[str, str, int, int, MessagePart | None]]:
+    """Yield what became of each part that a policy changes: the word for it, its title, its tokens
+    before and after, 0 where it was not there, and the part as it is shown now."""
     waiting: dict[tuple[object, ...], list[MessagePart]] = {}
     for part in found.recorded.parts:
         waiting.setdefault(_place(part), []).append(part)
@@ -110,14 +112,14 @@ def changed_parts(found: HistoryPrompt) -> Iterator[tuple[str, str, int, int]]:
         mine = waiting.get(_place(part), [])
         was = mine.pop(0) if mine else None
         if was is None:
-            yield "new", part.title, 0, part.tokens
+            yield "new", part.title, 0, part.tokens, part
         elif was.text != part.text:
-            yield part.state, part.title, was.tokens, part.tokens
+            yield part.state, part.title, was.tokens, part.tokens, part
     gone = [part for parts in waiting.values() for part in parts]
     if gone:
         turns = sorted({part.turn for part in gone})
         where = f"turns {turns[0]} to {turns[-1]}" if len(turns) > 1 else f"turn {turns[0]}"
-        yield "gone", f"{len(gone)} parts of {where}", total(gone), 0
+        yield "gone", f"{len(gone)} parts of {where}", total(gone), 0, None
 
 
 def _place(part: MessagePart) -> tuple[object, ...]:

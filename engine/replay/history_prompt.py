@@ -1,5 +1,6 @@
 """One prompt of an agent under a history policy, beside the recorded one."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from backcast.domain.errors import MomentError
@@ -18,6 +19,17 @@ class HistoryPrompt(NamedTuple):
 
     recorded: AgentPrompt
     shown: tuple[MessagePart, ...]
+
+
+def all_under(
+    store: EventStore, task_id: str, settings: MessageSettings, count: Count
+) -> Iterator[HistoryPrompt]:
+    """Yield every prompt of a task under settings, in log order."""
+    compacted = dict[str, int]()
+    for prompt in agent_prompts(store, task_id, count):
+        history = shaped(prompt.parts, settings, count, compacted.get(prompt.thread, 0))
+        compacted[prompt.thread] = history.compacted
+        yield HistoryPrompt(prompt, history.parts)
 
 
 def prompt_under(

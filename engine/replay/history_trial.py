@@ -9,7 +9,7 @@ last results. The share of it that the prompt under the policy still shows. What
 results is counted apart, as only offloading takes from it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from backcast.domain.action_evidence import (
@@ -73,6 +73,19 @@ class TriedRun(NamedTuple):
     prompts: tuple[TriedPrompt, ...]
     unread: int = 0
     "Requests whose texts are masked or gone."
+    cut: bool = False
+    "Whether time was over before its last prompt."
+
+
+class NextUse(NamedTuple):
+    """What the answer to a prompt used of it, and what another form of the prompt lacks of that."""
+
+    used: int
+    "Things that stood in earlier turns."
+    last_used: int
+    "Things that stood in the last results."
+    lost: tuple[ActionEvidence, ...]
+    "All of them that the other form does not show."
 
 
 class _Counter:
@@ -105,18 +118,21 @@ class _LastPrompt(NamedTuple):
 
 
 def tried(
-    store: EventStore, task_id: str, policies: Sequence[HistoryPolicy], count: Count
-) -> TriedRun:
-    """Try policies on a task's prompts."""
+    store: EventStore, task_id: str, policies: Sequence[HistoryPolicy], count: Count,
+    is_over: Callable[[], bool] = lambda: False,
+) -> TriedRun:  # fmt: skip
+    """Try policies on a task's prompts, until `is_over` says that time is."""
     counter = _Counter(count)
     threads: dict[str, _LastPrompt] = {}
-    found, unread, formed = list[TriedPrompt](), list[int](), False
+    found, unread, formed, cut = list[TriedPrompt](), list[int](), False, False
     for prompt in agent_prompts(store, task_id, counter.count, unread):
+        if cut := bool(found) and is_over():
+            break
         formed = formed or prompt.formed
         before = threads.get(prompt.thread)
         result, threads[prompt.thread] = _tried(prompt, before, policies, counter)
         found.append(result)
-    return TriedRun(task_id, formed, tuple(found), len(unread))
+    return TriedRun(task_id, formed, tuple(found), len(unread), cut)
 
 
 def _tried(
@@ -145,6 +161,14 @@ def _tried(
         prompt.version, before is not None, len(earlier), len(latest), tuple(steps)
     )
     return result, _LastPrompt(prompt.parts, tuple(shown), tuple(compacted))
+
+
+def next_use(prompt: AgentPrompt, shown: Sequence[MessagePart], count: Count) -> NextUse:
+    """Return what the answer to a prompt used, held against the prompt in another form."""
+    counter = _Counter(count)
+    earlier, latest = used_evidence(prompt, counter)
+    lost = _missing(earlier | latest, shown, counter)
+    return NextUse(len(earlier), len(latest), tuple(sorted(lost)))
 
 
 def used_evidence(

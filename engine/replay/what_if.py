@@ -10,7 +10,7 @@ from backcast.domain.context import Context
 from backcast.domain.errors import BudgetExceededError, InputError
 from backcast.domain.node import kind_of, path_of
 from backcast.domain.policy import Policy
-from backcast.engine.context.message_policies import MESSAGE_POLICIES
+from backcast.engine.context.message_policies import MESSAGE_POLICIES, message_policy
 from backcast.engine.context.policies import policy_in, policy_named, toml_in
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.log.store import EventStore
@@ -19,7 +19,7 @@ from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.measure import Measured, measured
 from backcast.engine.replay.regress import Comparison, Rules, compared, rules_in, rules_of
 from backcast.engine.replay.steps import ReplayStep, asked
-from backcast.engine.replay.used import showing, used
+from backcast.engine.replay.used import Used, showing, used
 
 RECORDED = "recorded"
 NAMES = tuple(name for name, one in STRATEGIES.items() if not one.weights.get("meaning"))
@@ -37,6 +37,12 @@ class OtherPolicy(NamedTuple):
     rules: Rules
     text: str = ""
     "Its TOML, where it was typed and has no file."
+
+    @property
+    def file_name(self) -> str:
+        """The name by which commands take it: of a file where it is no ready one."""
+        is_ready = self.name in NAMES or message_policy(self.name) is not None
+        return self.name if is_ready else f"{self.name}.toml"
 
 
 def other_policy(name: str, text: str = "") -> OtherPolicy:
@@ -94,6 +100,16 @@ def run_trial(
     return RunTrial(comparison, steps, count)
 
 
+class UsedThing(NamedTuple):
+    """A thing that an outcome used, and how two prompts show it."""
+
+    node: str
+    recorded: str
+    """The level at which the recorded prompt shows it: name, signature, ...; `within` a text that
+    holds it; `out` where it is not there."""
+    other: str
+
+
 class UsedHere(NamedTuple):
     """What the outcome of one prompt used, and whether another policy's prompt shows it."""
 
@@ -104,25 +120,45 @@ class UsedHere(NamedTuple):
     "Nodes that the recorded prompt showed, and the other does not."
     gained: tuple[str, ...]
     pinned: tuple[str, ...]
-    "Items by which the recorded prompt showed what was used, those that are lost first."
+    "Items by which a prompt showed what was used: those that are lost or won first."
+    things: tuple[UsedThing, ...] = ()
+    tokens: int = 0
+    "Tokens of the other prompt; 0 where what must be shown does not fit."
 
 
 def used_here(pool: BuilderPool, step: ReplayStep, other: Policy) -> UsedHere:
     """Return what came of a step, held against its prompt under another policy."""
     things = [thing for thing in used(step) if step.built]
-    shows = showing(cast(Context, step.built))
+    recorded = cast(Context, step.built)  # its nodes, levels and reasons alone are read
+    shows = showing(recorded)
     try:
-        shows_other = showing(PolicyReplay(pool, policy=other).context(step))
+        context = PolicyReplay(pool, policy=other).context(step)
+        shows_other = showing(context)
     except BudgetExceededError:
         return UsedHere(len(things), sum(map(shows, things)), (), (), ())
     before = [thing.node for thing in things if shows(thing)]
     lost = [thing.node for thing in things if shows(thing) and not shows_other(thing)]
     gained = [thing.node for thing in things if shows_other(thing) and not shows(thing)]
-    items = [item.node for item in step.built.items] if step.built else []
+    items = [item.node for item in (*recorded.items, *context.items)] if things else []
     pinned: dict[str, None] = {}
-    for node in [*lost, *before]:
+    for node in [*(lost or gained), *before]:
         if node in items:
             pinned[node] = None
         elif f"module:{path_of(node)}" in items and kind_of(node) != "failure":
             pinned[f"module:{path_of(node)}"] = None
-    return UsedHere(len(things), len(before), tuple(lost), tuple(gained), tuple(pinned))
+    ways = tuple(
+        UsedThing(thing.node, _way(recorded, thing, is_shown=shows(thing)),
+                  _way(context, thing, is_shown=shows_other(thing)))
+        for thing in things
+    )  # fmt: skip
+    return UsedHere(
+        len(things), len(before), tuple(lost), tuple(gained), tuple(pinned), ways, context.tokens
+    )
+
+
+def _way(context: Context, thing: Used, *, is_shown: bool) -> str:
+    """Return how a prompt shows a thing."""
+    level = next((item.level for item in context.items if item.node == thing.node), "")
+    if level in ("", "name") and is_shown:
+        return "within"
+    return level or "out"

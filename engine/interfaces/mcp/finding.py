@@ -75,7 +75,7 @@ def _in_task(run: AskedRun, asked: dict[str, Any]) -> ToolAnswer:
     version = run.store.version_at(run.task, moment)
     places, holding = list[FoundPlace](), 0
     if any(step.prompt for step in run.reader.sequence.steps):  # a history has texts alone
-        places, holding = search_places(run.reader, asked["query"], version)
+        places, holding, *_ = search_places(run.reader, asked["query"], version)
     run.outlined()
     said = said_documents(run.place(version)) if run.foreign else []
     current = [*run.documents(moment), *said]

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from backcast.engine.interfaces.testing.agent_histories import history_at
+
 if TYPE_CHECKING:
     from backcast.domain.budget import ModelProfile
     from backcast.domain.context import Context
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from backcast.engine.interfaces.testing.recorded_places import RecordedPlace
     from backcast.engine.interfaces.testing.replayed import Replayed
     from backcast.engine.log.open_logs import Log
+
+__all__ = ["history_at"]  # pytest finds the fixture in this module
 
 MARKER, POLICY, MODEL = "backcast_logs", "backcast_policy", "backcast_model"
 LOG, STEP = "recorded_log", "recorded_step"
@@ -275,12 +279,11 @@ def _policy_under_test(config: pytest.Config) -> "Policy | None":
     if not (option or ini):
         return None
     from backcast.domain.errors import InputError
-    from backcast.engine.context.policies import policy_at
-    from backcast.engine.context.strategies import STRATEGIES
+    from backcast.engine.context.policies import policy_at, policy_known
 
     base = config.invocation_params.dir if option else _base(config)
     try:
-        return STRATEGIES.get(option or ini) or policy_at(base / (option or ini))
+        return policy_known(option or ini) or policy_at(base / (option or ini))
     except InputError as error:
         raise pytest.UsageError(f"backcast: {error}") from None
 

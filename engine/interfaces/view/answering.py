@@ -15,7 +15,7 @@ from backcast.engine.interfaces.view.reading import RunReader
 from backcast.engine.interfaces.view.searching import search
 from backcast.engine.interfaces.view.step_panel import step_panel
 from backcast.engine.interfaces.view.whatif import whatif_panel
-from backcast.engine.interfaces.view.whatif_form import whatif_choice
+from backcast.engine.interfaces.view.whatif_form import ALL, whatif_choice
 from backcast.engine.interfaces.view.whatif_worker import AskedPolicy, PolicyWorker
 from backcast.engine.log.remote import shown
 from backcast.engine.log.store import EventStore
@@ -91,6 +91,7 @@ class PageServer:
                 source, maker.reader.task, self.log, shown(self.url), version, policy, text
             ))  # fmt: skip
             title = f"{policy}, with other settings" if text.strip() else policy
+            title = "any of the named policies" if policy == ALL else title
             found = whatif_panel(title, whatif_choice(maker, version, policy, text), parts)
             if is_whole:
                 self._computed = {key: found, **dict(list(self._computed.items())[:KEPT])}
@@ -125,8 +126,9 @@ class PageServer:
     def _search(self, maker: PanelMaker, query: Query) -> str:
         words = query.get("q", "")[:LONGEST_QUERY]
         version = _number(query, "e", maker.reader.sequence.version)
-        found, holding = search(maker.reader, words, version)
-        return json.dumps({"found": [one._asdict() for one in found], "texts": holding})
+        answer = search(maker.reader, words, version)
+        places = [place._asdict() for place in answer.found]
+        return json.dumps(answer._asdict() | {"found": places})
 
 
 def _task_link(task: str) -> Markup:

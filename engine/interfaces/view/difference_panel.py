@@ -78,7 +78,7 @@ def _change(maker: PanelMaker, change: ItemChange, pair: Pair | None) -> tuple[o
     return (
         tag("b", SIGNS[change.kind], class_=f"change is-{change.kind}"), change.section, node,
         change.before, change.after, f"{change.tokens:+,}" if change.tokens else "",
-        maker.mask(change.why),
+        maker.mask(f"was out: {change.why}" if change.kind == "in" and change.why else change.why),
     )  # fmt: skip
 
 

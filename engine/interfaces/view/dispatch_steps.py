@@ -52,8 +52,6 @@ def outcomes(fact: object) -> Iterator[tuple[str, str]]:
 def texts(fact: object) -> Iterator[tuple[str, str | None]]:
     """Yield the titles and blobs of the texts that such a fact names."""
     match fact:
-        case DispatchStarted():
-            yield "the prompt that the agent was given", fact.prompt
         case AgentPrinted():
             yield f"printed on {fact.stream or 'a stream'}", fact.text
         case DispatchEnded():

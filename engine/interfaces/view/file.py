@@ -28,13 +28,13 @@ from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.reading import PROJECTIONS, RunReader
 from backcast.engine.interfaces.view.searching import texts
 from backcast.engine.interfaces.view.step_panel import compared_with, step_panel
-from backcast.engine.interfaces.view.whatif import file_parts, whatif_panel
+from backcast.engine.interfaces.view.whatif_file import FileTrial, file_panels, file_trial
 from backcast.engine.log.importers import Report, events, import_batches
 from backcast.engine.log.redaction import Redaction, redacted
 from backcast.engine.log.redaction.masks import Masks
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.steps import steps
-from backcast.engine.replay.what_if import OtherPolicy, RunTrial, run_trial
+from backcast.engine.replay.what_if import OtherPolicy
 from backcast.projections.context_map import ContextMap
 
 SHORT = 160
@@ -87,7 +87,7 @@ class _AskedFile(NamedTuple):
     version: int
     "The event at which it opens; 0 for the one that it chooses."
     names: RunNames
-    trials: tuple[tuple[OtherPolicy, RunTrial], ...]
+    trials: tuple[FileTrial, ...]
 
 
 def whole_page(
@@ -99,8 +99,8 @@ def whole_page(
     that it chooses. It tells what each of some `policies` would have shown."""
     reader = RunReader(store, task)
     reader.sequence.read_on()
-    trials = ((one, run_trial(store, task, one, advance=advance)) for one in policies)
-    asked = _AskedFile(version, names, tuple(trials))
+    trials = tuple(file_trial(reader, other, advance) for other in policies)
+    asked = _AskedFile(version, names, trials)
     if not redact:
         return _page(reader, None, asked, notes, advance), ""
     with _redacted(store, task) as copy:
@@ -134,10 +134,12 @@ def _page(
         reader.computed[step.version] = reader.figures_of(step)
         advance(1)
     parts = PageParts()
-    names = [mask(other.name) for other, _ in asked.trials]
+    names = [mask(trial.other.name) for trial in asked.trials]
     maker = PanelMaker(reader, shown, parts.keep, mask, live=False, log=asked.names.log,
                        store_url=asked.names.store_url, policies=names)  # fmt: skip
-    panels = _panels(maker, parts, advance) | {"whatif": _whatifs(maker, parts, asked)}
+    panels = _panels(maker, parts, advance)
+    others = file_panels(maker, asked.trials)
+    panels["whatif"] = {name: parts.number(panel) for name, panel in others}
     data = panels | {"search": _search(maker, parts), "texts": parts.texts}
     packed = zlib.compress(json.dumps(data, separators=(",", ":")).encode("utf-8"), LEVEL)
     style, script = asset("view.css"), asset("view.js")
@@ -173,22 +175,15 @@ def _panels(
             panel = difference_panel(maker, other.prompt, step.prompt)
             found["difference"][f"{other.prompt}..{step.prompt}"] = parts.number(panel)
         advance(1)
+    before = Markup("")
     for event, states in _moments(maker.shown):
-        panel = joined([moment_title(event.version, event), moment_parts(maker, states)])
+        # An event that cannot be read changes nothing.
+        for version in range(len(found["moment"]) + 1, event.version):
+            panel = joined([moment_title(version, None), before])
+            found["moment"][str(version)] = parts.number(panel)
+        before = moment_parts(maker, states)
+        panel = joined([moment_title(event.version, event), before])
         found["moment"][str(event.version)] = parts.number(panel)
-    return found
-
-
-def _whatifs(maker: PanelMaker, parts: PageParts, asked: _AskedFile) -> dict[str, int]:
-    """Return the number of what each policy would have shown, by the event and its name."""
-    found = dict[str, int]()
-    for step in maker.shown.sequence.steps:
-        prompt = None if step.foreign else maker.reader.prompts().get(step.prompt)
-        for other, trial in asked.trials if prompt and prompt.fact.stood_at is not None else ():
-            name = maker.mask(other.name)
-            body = joined(file_parts(maker, step.prompt, other, trial))
-            back = tag("p", maker.link(step.event, "back to the step"), class_="note")
-            found[f"{step.prompt}:{name}"] = parts.number(whatif_panel(name, back, body))
     return found
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from backcast.domain.errors import BackcastError
 from backcast.engine.interfaces.anatomy_text import GROUPS
 from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
-from backcast.engine.interfaces.view.panels import PanelMaker, bar
-from backcast.engine.interfaces.view.whatif_form import whatif_choice
+from backcast.engine.interfaces.view.panels import PanelMaker, bar, in_chunks
+from backcast.engine.interfaces.view.whatif_form import whatif_asked
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.exchanges.requests import RecordedRequest, body_of, digest_of_body
 from backcast.engine.models.tokenizers import tokenizer_of
@@ -32,7 +32,10 @@ def foreign_panel(maker: PanelMaker, version: int) -> Markup:
     except (BackcastError, ValueError) as error:
         return tag("p", f"this request cannot be read: {error}", class_="bad")
     total = parts.tokens or parts.server or sum(part.tokens for part in parts.parts)
-    said = f"{total:,} tokens, {parts.size:,} bytes, POST {parts.path}"
+    said = f"{total:,} tokens, {parts.size:,} bytes"
+    said += f", POST {parts.path}" if parts.path else ""
+    if parts.tokens is None and parts.server is None:
+        said += "; the server told no count, so that these are an upper bound"
     if parts.predicted is not None:
         said += f"; {parts.predicted:,} leading tokens are those of the prompt before"
     if parts.cached is not None:
@@ -40,12 +43,19 @@ def foreign_panel(maker: PanelMaker, version: int) -> Markup:
     return tag(
         "section", tag("h2", "What the model saw ", _badge(maker, found)),
         tag("p", said, class_="said"), _budget(parts, total),
-        whatif_choice(maker, version) if maker.live else None, _bodies(maker, parts, shown),
+        whatif_asked(maker, version), _bodies(maker, parts, shown),
         id="prompt",
     )  # fmt: skip
 
 
 def _badge(maker: PanelMaker, found: RecordedRequest) -> Markup:
+    if fidelity := found.request.fidelity:
+        return tag(
+            "span",
+            f"formed from the agent's log, by its {fidelity}",
+            class_="badge untold",
+            title="The log holds no bytes of this request that could be rebuilt.",
+        )
     try:
         is_same = digest_of_body(body_of(found, maker.reader.store.get)) == found.request.digest
     except (BackcastError, ValueError) as error:
@@ -71,7 +81,7 @@ def _budget(parts: Anatomy, total: int) -> Markup:
         groups[group_of(part)] = groups.get(group_of(part), 0) + part.tokens
     around = max(total - sum(groups.values()), 0)
     rows = [(name, tokens, f"s{at % 10}") for at, (name, tokens) in enumerate(groups.items())]
-    rows.append(("template, and joins", around, "around"))
+    rows += [("template, and joins", around, "around")] if around else []
     whole = [(tokens, kind, f"{name}: {tokens:,} tokens") for name, tokens, kind in rows]
     cells = [(tag("span", name, class_=f"key {kind}"), f"{tokens:,}",
               f"{100 * tokens / max(total, 1):.1f} %") for name, tokens, kind in rows]  # fmt: skip
@@ -91,7 +101,10 @@ def _bodies(maker: PanelMaker, parts: Anatomy, shown: RecordedRequest) -> Markup
         body = tag("pre", maker.keep(joined(cut(text))), class_="text")
         found.append(tag("div", folded(head, body, is_open=part.kind not in ("setting", "tool"),
                                        class_="part"), data_i=part.title))  # fmt: skip
-    return folded("The parts, as they were sent", *found, is_open=True, class_="seen")
+    title = (
+        "The parts, in their order" if shown.request.fidelity else "The parts, as they were sent"
+    )
+    return folded(title, in_chunks(maker, found), is_open=True, class_="seen")
 
 
 def foreign_difference(maker: PanelMaker, before: int, after: int) -> Markup:

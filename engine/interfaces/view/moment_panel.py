@@ -102,26 +102,22 @@ def _modules(maker: PanelMaker, states: MomentStates) -> Markup:
     rows = []
     for path, head in list(heads.items())[:MOST]:
         module = states.progress.modules.get(path, progress.ModuleProgress())
-        name: object = tag("code", path)
-        if head.source and len(heads) <= FEW:
-            kept = maker.keep(joined(cut(maker.shown.text(head.source))))
-            name = folded(name, tag("pre", kept, class_="text"))
         failing = f"{module.failed} failing" if module.failed else ""
         failing = "checks pass" if module.failed == 0 else failing
-        rows.append(
-            (name, tag("span", f"#{head.iteration}", title=f"by {head.writer}"),
-             "deleted" if head.deleted else module.status, failing, maker.link(head.version),
-             "conflict" if path in conflicts else "")
-        )  # fmt: skip
-    title = f"Modules: {len(heads)}"
-    head_row = ("module", "version", "status", "checks", "event", "")
+        said = ("deleted" if head.deleted else module.status, failing,
+                "conflict" if path in conflicts else "")  # fmt: skip
+        line = joined([
+            tag("code", path), " ", tag("span", f"#{head.iteration}", title=f"by {head.writer}"),
+            " ", tag("small", ", ".join(filter(None, said))), " ", maker.link(head.version),
+        ])  # fmt: skip
+        if head.source and len(heads) <= FEW:
+            kept = maker.keep(joined(cut(maker.shown.text(head.source))))
+            rows.append(maker.keep(folded(line, tag("pre", kept, class_="text"))))
+        else:
+            rows.append(maker.keep(tag("p", line)))
     more = f"… and {len(heads) - MOST:,} more" if len(heads) > MOST else None
-    return tag(
-        "section",
-        tag("h3", title),
-        table(head_row, rows, keep=maker.keep),
-        tag("p", more) if more else None,
-    )
+    return tag("section", tag("h3", f"Modules: {len(heads)}"), tag("div", *rows, class_="modules"),
+               tag("p", more) if more else None)  # fmt: skip
 
 
 def _stale(maker: PanelMaker, states: MomentStates) -> Markup:
@@ -162,14 +158,16 @@ def _rows(rows: list[Markup]) -> Markup:
     return tag("div", table, class_="wide")
 
 
-_TITLES = ("priority", "what", "level", "tokens", "event")
+_TITLES = ("priority", "what", "event")
 _HEAD = tag("thead", tag("tr", *(tag("th", title, scope="col") for title in _TITLES)))
 
 
 def _held_row(maker: PanelMaker, entry: online_cache.HeldEntry) -> Markup:
     words = tag("span", entry.text[:300], class_="sub") if entry.text else None
-    tokens = f"{entry.tokens:,}" if entry.tokens else ""
+    tokens = f"{entry.tokens:,} tokens" if entry.tokens else ""
+    level = ", ".join(filter(None, (entry.level, tokens)))
     event = maker.link(entry.version) if entry.version else ""
-    cells = (entry.priority, joined([tag("code", entry.id), words]), entry.level, tokens, event)
+    held = tag("span", level, class_="sub") if level else None
+    cells = (entry.priority, joined([tag("code", entry.id), held, words]), event)
     pairs = zip(_TITLES, cells, strict=True)
     return maker.keep(tag("tr", *(tag("td", cell, data_h=title) for title, cell in pairs)))

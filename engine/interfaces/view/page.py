@@ -7,22 +7,13 @@ from importlib.resources import files
 from backcast.engine.interfaces.installed import VERSION
 from backcast.engine.interfaces.view.markup import Markup, joined, plain, tag
 from backcast.engine.interfaces.view.moment_panel import moment_panel
+from backcast.engine.interfaces.view.page_words import KEYS, WORDS
 from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.sequence import GLYPHS, RunStep
 from backcast.engine.interfaces.view.step_panel import step_panel
 
 HEIGHTS = {"failed": 20, "checks": 20, "refused": 15, "begin": 4}
 "How high an outcome stands on the strip, for those who cannot tell its colour; others 10."
-KEYS = (
-    ("j  k", "next step, step before"), ("→  ←", "next event, event before"),
-    ("n  p", "next trouble, trouble before"), ("g  G", "first event, last event"),
-    ("d", "compare with the prompt before"), ("m", "mark this prompt; d then compares with it"),
-    ("w", "what fell out"), ("i", "what is in it, and why"),
-    ("x", "what if another policy had built it"),
-    ("/", "search; step 12 and #73 lead there"),
-    ("t", "clock times"), ("u", "new events of a run that goes on"),
-    ("click a line", "its address can be pasted"), ("?", "these keys"), ("Esc", "close"),
-)  # fmt: skip
 
 
 def asset(name: str) -> str:
@@ -82,6 +73,10 @@ def main_parts(maker: PanelMaker, version: int) -> tuple[Markup, Markup]:
     return step_panel(maker, step), moment_panel(maker, version)
 
 
+def _listed(pairs: Sequence[tuple[str, str]]) -> Markup:
+    return tag("dl", *(tag("div", tag("dt", name), tag("dd", words)) for name, words in pairs))
+
+
 def page(
     maker: PanelMaker, version: int, middle: Markup | None, head: Sequence[object],
     foot: Sequence[object] = (), notes: Sequence[str] = (),
@@ -108,6 +103,7 @@ def page(
             tag("input", type="range", id="slider", min=1, max=last, value=version, step=1,
                 aria_label="event"),
             tag("output", f"event {version} of {last}", id="where"),
+            tag("a", "the moment ↓", href="#moment", class_="narrow"),
             tag("button", "next trouble ↦", type="button", id="trouble",
                 title="next step that failed or was refused (n)"),
             tag("span", id="live", class_="note"), id="time",
@@ -118,8 +114,8 @@ def page(
             tag("div", middle or step, id="middle", tabindex=-1),
             tag("aside", moment, id="moment"),
         ),
-        tag("dialog", tag("h2", "Keys"), tag("dl", *(tag("div", tag("dt", key), tag("dd", words))
-            for key, words in KEYS)), id="keys"),
+        tag("dialog", tag("h2", "Keys"), _listed(KEYS), tag("h2", "Words"), _listed(WORDS),
+            id="keys"),
         tag("noscript", tag("p", "Without JavaScript the panels stay as they are; links lead to"
             " other steps where the page is served.", class_="banner")),
         *foot,

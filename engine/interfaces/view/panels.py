@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
-from backcast.engine.interfaces.view.markup import Keep, Markup, as_it_is, tag
+from backcast.engine.interfaces.view.markup import Keep, Markup, as_it_is, joined, tag
 from backcast.engine.interfaces.view.reading import RunReader
 
 LIVE_LINK = "?e={}"
 FILE_LINK = "#e={}"
+CHUNK = 20
+"Parts of a prompt that a file keeps together: prompts of a run mostly begin the same."
 MADE = 20_000
 "Parts that are held at once."
 SECTIONS = (
@@ -81,6 +83,12 @@ class PanelMaker:
         parts = [self.link(version) for version in versions[:8]]
         more = f" and {len(versions) - 8} more" if len(versions) > 8 else ""
         return tag("span", Markup(" ".join(parts)), more)
+
+
+def in_chunks(maker: PanelMaker, parts: Sequence[Markup]) -> Markup:
+    """Return the parts of a prompt in a row, so many together that a file keeps them once."""
+    starts = range(0, len(parts), CHUNK)
+    return joined(maker.keep(joined(parts[start : start + CHUNK])) for start in starts)
 
 
 def colour(section: str) -> str:

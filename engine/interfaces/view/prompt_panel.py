@@ -4,17 +4,19 @@ from collections.abc import Sequence
 
 from backcast.domain.allocation import DUPLICATE, LOWER, OVER
 from backcast.domain.context_events import ContextBuilt
+from backcast.engine.interfaces.view.lacking import SHOWN, accepted, why
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, table, tag
 from backcast.engine.interfaces.view.message_text import rank_of, seen
 from backcast.engine.interfaces.view.panels import PanelMaker, bar, colour, legend
 from backcast.engine.interfaces.view.reading import PromptFigures, badge
 from backcast.engine.interfaces.view.tint import tinted
-from backcast.engine.interfaces.view.whatif_form import whatif_choice, whatif_links
+from backcast.engine.interfaces.view.whatif_form import whatif_asked
+from backcast.engine.replay.blame import Blame
 
 FIXED = ("task description", "context map")
 "Sections that have a part of the window for themselves."
 GLOSSES = {
-    OVER: "its section, or the room for what is known of the code, was full",
+    OVER: "the room for what is known of the code was full",
     LOWER: "others were more likely to be needed",
     DUPLICATE: "the text of another item holds it",
     "superseded": "a newer one of the same is shown",
@@ -31,20 +33,14 @@ def prompt_panel(maker: PanelMaker, version: int) -> Markup:
     return tag(
         "section",
         tag("h2", "What the model saw ", _badges(figures, redacted=maker.redacted)),
-        budget(maker, event.fact),
-        left_out(maker, shown.fact, figures),
-        _whatif(maker, version) if figures else None,
+        budget(maker, event.fact, figures.headings if figures else None),
+        left_out(maker, version, shown.fact, figures),
+        whatif_asked(maker, version) if figures else None,
         tinted(maker, version),
         seen(maker, shown.fact, figures),
         _items(maker, shown.fact, figures),
         id="prompt",
     )
-
-
-def _whatif(maker: PanelMaker, version: int) -> Markup | None:
-    if maker.live:
-        return whatif_choice(maker, version)
-    return whatif_links(version, maker.policies) if maker.policies else None
 
 
 def _badges(figures: PromptFigures | None, *, redacted: bool) -> Markup:
@@ -68,8 +64,9 @@ def _badges(figures: PromptFigures | None, *, redacted: bool) -> Markup:
     )  # fmt: skip
 
 
-def budget(maker: PanelMaker, fact: ContextBuilt) -> Markup:
-    """Return the budget of a prompt: tokens by section, the rest that is free, the reserve."""
+def budget(maker: PanelMaker, fact: ContextBuilt, headings: int | None = None) -> Markup:
+    """Return the budget of a prompt: tokens by section, the rest that is free, the reserve; and
+    about how many the headings over what is known took, where that can be told."""
     profile, total = maker.reader.profile(fact), fact.tokens or 0
     around = max(total - sum(fact.sections.values()), 0)
     used = [(tokens, colour(name), f"{name}: {tokens:,} tokens")
@@ -86,10 +83,11 @@ def budget(maker: PanelMaker, fact: ContextBuilt) -> Markup:
     ]  # fmt: skip
     rows: list[tuple[object, ...]] = []
     for name, tokens in [*fact.sections.items(), ("system prompt, headings, template", around)]:
-        row = profile.rows.get(name, 0)
-        small = bar([(tokens, colour(name), f"{tokens:,} tokens")], max(row, tokens), "small")
-        rows.append((tag("span", name, class_=f"key {colour(name)}"), small, f"{tokens:,}",
-                     f"{row:,}" if row else ""))  # fmt: skip
+        is_section = name in fact.sections
+        row, hue = profile.rows.get(name, 0), colour(name) if is_section else "around"
+        small = bar([(tokens, hue, f"{tokens:,} tokens")], max(row, tokens), "small")
+        rows.append((tag("span", name, class_=f"key {hue}"), small, f"{tokens:,}",
+                     f"{row:,}" if row or is_section else ""))  # fmt: skip
     rows.append((tag("span", "free", class_="key free"), "", f"{free:,}", ""))
     rows.append((tag("span", "kept for the answer", class_="key reserve"), "",
                  f"{profile.generation:,}", ""))  # fmt: skip
@@ -97,37 +95,51 @@ def budget(maker: PanelMaker, fact: ContextBuilt) -> Markup:
         f"{total:,} of {profile.prompt:,} tokens used, {free:,} free,"
         f" {profile.generation:,} kept for the answer ({profile.name}, counted by"
         f" {fact.tokenizer or 'nobody'}). What is known of the code may take {profile.context:,}"
-        f" and took {known:,}, without its headings."
+        f" of them, whatever else is free, and took {known:,}"
     )
+    said += ", without its headings." if headings is None else (
+        f" and about {headings:,} for its headings: {max(profile.context - known - headings, 0):,}"
+        " are left."
+    )  # fmt: skip
     return tag(
         "div", bar(whole, profile.window), legend(whole), tag("p", said, class_="said"),
         folded("budgets by section", table(("section", "used", "tokens", "budget"), rows),
-               tag("p", "A section fills its own budget first; what others leave flows on to it.",
+               tag("p", "A section fills its own budget first, a budget of 0 nothing; then all"
+                   " together share what is left, by their items' chance to be needed per token.",
                    class_="note")),
         class_="budget",
     )  # fmt: skip
 
 
-def left_out(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None) -> Markup:
+def left_out(
+    maker: PanelMaker, version: int, fact: ContextBuilt, figures: PromptFigures | None
+) -> Markup:
     """Return what fell out, why, and whether the accepted code then used it."""
     used = figures.omitted_used if figures else ()
     marks = [used[at] if at < len(used) else False for at in range(len(fact.omissions))]
-    ordered = sorted(zip(fact.omissions, marks, strict=True), key=lambda pair: not pair[1])
+    inside = figures.within if figures else ()
+    held = [inside[at] if at < len(inside) else False for at in range(len(fact.omissions))]
+    ordered = sorted(zip(fact.omissions, marks, held, strict=True), key=lambda row: not row[1])
     within = {item.node for item in fact.items}
+    blames = {blame.node: blame for blame in figures.blames} if figures else {}
     rows = [
-        (_out(omission.node, within), omission.section, _reason(omission.reason), _used(is_used))
-        for omission, is_used in ordered
+        (_out(omission.node, within), omission.section,
+         _reason(maker, omission.reason, blames.get(omission.node), is_held=is_held),
+         _used(is_used))
+        for omission, is_used, is_held in ordered
     ]  # fmt: skip
     count = sum(marks)
     head = f"What fell out: {len(rows)}"
     parts: list[object] = []
     if figures and figures.accepted:
         shown = figures.used - len(figures.missed)
-        said = (f"Of {figures.used} known things that the accepted code used, the prompt showed"
-                f" {shown}.")  # fmt: skip
+        said: list[object] = [f"Of {figures.used} known things that the "]
+        said += [accepted(maker, version), f" used, the prompt showed {shown}"]
+        said.append(f", and {len(figures.named)} by its bare name." if figures.named else ".")
         if not figures.used:
-            said = "The accepted code used nothing of the project that was known before."
-        parts.append(tag("p", said, class_="said"))
+            said = ["The ", accepted(maker, version), " used nothing of the project that was known"
+                    " before."]  # fmt: skip
+        parts += [tag("p", *said, class_="said"), tag("p", SHOWN, class_="note")]
         head += f", {count} of them used later" if count else ", none used later"
     elif figures:
         parts.append(tag("p", "Nothing that was accepted came of this prompt, so what it lacked"
@@ -135,13 +147,18 @@ def left_out(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | Non
     names = {one.node for one in fact.omissions}
     unoffered = [maker.mask(node) for node in (figures.missed if figures else ())]
     unoffered = [node for node in unoffered if node not in names]
+    named = [maker.mask(node) for node in (figures.named if figures else ())]
+    unoffered = [node for node in unoffered if node not in named]
+    if named:
+        parts.append(tag("p", "Used, and shown by the bare name alone: ", _codes(named),
+                         class_="bad"))  # fmt: skip
     if unoffered:
         parts.append(tag("p", "Used and never offered: ", _codes(unoffered), class_="bad"))
     parts.append(table(("item", "section", "why", "used later"), rows, keep=maker.keep))
     if not rows:
         parts.append(tag("p", "Nothing was left out.", class_="note"))
     return folded(
-        head, *parts, is_open=bool(count or unoffered or 0 < len(rows) <= 12), class_="out"
+        head, *parts, is_open=bool(count or unoffered or named or 0 < len(rows) <= 12), class_="out"
     )
 
 
@@ -154,9 +171,14 @@ def _codes(nodes: Sequence[str]) -> Markup:
     return Markup(", ".join(tag("code", node) for node in nodes))
 
 
-def _reason(reason: str) -> Markup:
+def _reason(maker: PanelMaker, reason: str, blame: Blame | None, *, is_held: bool) -> Markup:
     gloss = GLOSSES.get(reason)
-    return tag("span", f"{reason}: {gloss}" if gloss else reason)
+    words: list[object] = [f"{reason}: {gloss}" if gloss else reason]
+    if is_held:
+        words.append("; yet it stands in the text of another item, which is shown")
+    if blame:
+        words += [". ", why(maker, blame)]
+    return tag("span", *words)
 
 
 def _used(is_used: bool) -> object:
@@ -169,12 +191,14 @@ def _items(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None)
     for at, item in enumerate(fact.items):
         rank = rank_of(figures, at)
         rows.append(
-            (tag("span", item.section, class_=f"key {colour(item.section)}"),
-             tag("a", tag("code", item.node), href="#prompt", data_item=item.node), item.level,
-             f"{item.tokens:,}", rank.priority if rank else "",
+            (joined([
+                tag("a", tag("code", item.node), href="#prompt", data_item=item.node),
+                tag("span", tag("span", item.section, class_=f"key {colour(item.section)}"),
+                    f" · found {item.found}" if item.found else "", class_="sub"),
+             ]), item.level, f"{item.tokens:,}", rank.priority if rank else "",
              f"{rank.score:.3g}" if rank else "",
-             maker.links(rank.because) if rank and rank.because else "", item.found)
+             maker.links(rank.because) if rank and rank.because else "")
         )  # fmt: skip
-    head = ("section", "item", "level", "tokens", "priority", "score", "from events", "found")
+    head = ("item", "level", "tokens", "priority", "score", "from events")
     return folded(f"What is in it: {len(rows)} items, and why", table(head, rows, keep=maker.keep),
                   class_="in")  # fmt: skip

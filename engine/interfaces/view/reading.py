@@ -5,12 +5,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, cast
 
+from backcast.domain.allocation import LOWER, OVER
 from backcast.domain.budget import ModelProfile
 from backcast.domain.context import Context
 from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import BackcastError, DamagedError
 from backcast.domain.events import WorkflowEvent
 from backcast.domain.moment import Moment
+from backcast.engine.context.builder import APART
 from backcast.engine.context.recorded import profile_of
 from backcast.engine.history.follow import TaskFollower
 from backcast.engine.history.moments import position_of
@@ -18,15 +20,18 @@ from backcast.engine.history.snapshots import RecentStates, states_of
 from backcast.engine.history.task_states import states_at
 from backcast.engine.interfaces.view.sequence import RunSequence
 from backcast.engine.log.store import EventStore
+from backcast.engine.replay.blame import Blame, blame
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.steps import KnownState, RecordedPrompt, ReplayStep, asked
-from backcast.engine.replay.used import showing, used
+from backcast.engine.replay.used import Used, showing, used
 from backcast.engine.replay.verify import DIFFERENT, SAME, derivation, rebuilt_answer
 from backcast.projections import dependency_graph, online_cache, progress, summaries, versions
 
 PROJECTIONS = (progress, versions, online_cache, dependency_graph, summaries)
 "Projections that the panel of a moment shows."
 T = TypeVar("T")
+BLAMED = 4
+"Missed nodes of a prompt of which it is found out why they are out."
 LETTERS = 50_000_000
 "Letters of texts that are held for searching."
 HELD, HELD_LETTERS = 4_096, 60_000_000
@@ -57,6 +62,14 @@ class PromptFigures(NamedTuple):
     "The nodes among them that the prompt did not show by more than their names."
     accepted: bool
     "Whether something came of the prompt that can be looked at."
+    named: tuple[str, ...] = ()
+    "Those of the missed nodes of which it showed the bare name."
+    within: tuple[bool, ...] = ()
+    "Of each recorded omission, whether its signature or text stands in what is shown."
+    headings: int | None = None
+    "About the tokens of the headings over what is known; None where that cannot be told."
+    blames: tuple[Blame, ...] = ()
+    "Why those of the missed nodes that were offered are out."
 
 
 class RunReader:
@@ -167,12 +180,25 @@ class RunReader:
         shows = showing(cast(Context, fact))  # it reads nodes, levels and reasons alone
         missed = tuple(thing.node for thing in things if not shows(thing))
         shown = [str(rebuilt_answer(self.store, fact)), str(derived)]
+        levels = {item.node: item.level for item in fact.items}
+        offered = {omission.node for omission in fact.omissions}
+        headings, blames = None, list[Blame]()
+        if context is not None and derived.verdict == SAME:
+            known = [item for item in context.items if item.section not in APART]
+            headings = self.pool.recorded(fact).estimate(known)
+            headings -= sum(item.tokens for item in known)
+            blames = [blame(self.pool, step, node) for node in missed[:BLAMED] if node in offered]
         return PromptFigures(
             shown[0], shown[1],
             tuple(ranks.get((item.node, item.section)) for item in fact.items),
             tuple(omission.node in missed for omission in fact.omissions),
             len(things), missed,
             step.after is not step.known or bool(step.opened),
+            tuple(node for node in missed if levels.get(node) == "name"),
+            tuple(omission.reason in (OVER, LOWER) and shows(Used("symbol", omission.node))
+                  for omission in fact.omissions),
+            headings,
+            tuple(blames),
         )  # fmt: skip
 
     def _step(self, prompt: RecordedPrompt) -> ReplayStep:

@@ -76,21 +76,35 @@ def _texts(fact: object) -> Iterator[tuple[str, str | None]]:
             yield f"output of {fact.tool or 'a tool'}", fact.output
 
 
-def search(reader: RunReader, words: str, version: int) -> tuple[list[FoundPlace], int]:
-    """Return the first places of some words up to an event, and how many texts hold them."""
+class FoundWords(NamedTuple):
+    """What a search found up to an event."""
+
+    found: list[FoundPlace]
+    "The first places."
+    texts: int
+    "Texts that hold the words by then."
+    later: int
+    "Texts that hold them only later."
+    next: int
+    "The first event of these; 0 for none."
+
+
+def search(reader: RunReader, words: str, version: int) -> FoundWords:
+    """Find some words, in whatever case, in the texts up to an event."""
     key = "texts", reader.store.version(reader.task)
     every = reader.held(key, lambda: list(texts(reader)))
-    needle, found, holding = words.casefold(), list[FoundPlace](), 0
-    for entry in every:
-        if entry.version > version or not needle:
-            continue
+    needle, found, holding, later = words.casefold(), list[FoundPlace](), 0, list[int]()
+    for entry in every if needle else ():
         place = reader.lowered(entry.ref).find(needle)
         if place < 0:
+            continue
+        if entry.version > version:
+            later.append(entry.version)
             continue
         holding += 1
         if len(found) < FOUND:
             found.append(_found(entry, reader.text(entry.ref), words, place))
-    return found, holding
+    return FoundWords(found, holding, len(later), min(later, default=0))
 
 
 def _found(entry: SearchText, text: str, words: str, place: int) -> FoundPlace:

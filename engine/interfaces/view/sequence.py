@@ -57,8 +57,10 @@ class RunStep(NamedTuple):
     prompt: int = 0
     "The version of its prompt; 0 for none."
     foreign: bool = False
-    "Whether another program built the prompt."
+    "Whether another program built the prompt, or its messages alone are known."
     answered: bool = False
+    replied: int = 0
+    "The version of its first answer; 0 for none."
     at: datetime | None = None
 
     @property
@@ -139,13 +141,16 @@ class RunSequence:
             name = (self._asked(fact) or name_of(fact)) if foreign else step.name or name_of(fact)
             step = step._replace(prompt=event.version, foreign=foreign, name=name)
         if isinstance(fact, ModelReplied | ModelFailed):
-            said = self._said(fact) if step.foreign and isinstance(fact, ModelReplied) else ""
-            step = step._replace(answered=True, name=said or step.name or name_of(fact))
+            foreign = step.foreign or (not step.prompt and step.name in ("answer", ""))
+            said = self._said(fact) if foreign and isinstance(fact, ModelReplied) else ""
+            replied = step.replied or event.version * isinstance(fact, ModelReplied)
+            step = step._replace(answered=True, name=said or step.name or name_of(fact),
+                                 foreign=foreign, replied=replied)  # fmt: skip
         # Of another program's step the calls tell most; the first names it.
         unnamed = step.name in ("answer", "") or (step.foreign and step.outcome != "tool")
         if isinstance(fact, ToolCalled) and unnamed:
             step = step._replace(name=called(fact))
-        if isinstance(fact, AnswerGiven) and step.name == "answer":
+        if isinstance(fact, AnswerGiven) and not step.prompt:
             step = step._replace(name=f"answer to {fact.name}")
         for outcome, why in (*outcomes_of(fact), *dispatch_steps.outcomes(fact)):
             if RANKS[outcome] >= RANKS[step.outcome]:

@@ -1,10 +1,9 @@
 """The panel of a step: its events, what was answered, and what came of it."""
 
 from collections.abc import Iterator
-from urllib.parse import quote
 
 from backcast.domain.context_events import ContextBuilt
-from backcast.domain.dispatch_events import ClaimChecked, DispatchStarted
+from backcast.domain.dispatch_events import ClaimChecked, ResultClaimed
 from backcast.domain.events import (
     ChecksRan,
     MessageReceived,
@@ -23,7 +22,10 @@ from backcast.domain.json_text import json_text
 from backcast.domain.memory_events import MapEdited, SummaryWritten
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.view import dispatch_steps
+from backcast.engine.interfaces.view.dispatch_panel import dispatch_panel
 from backcast.engine.interfaces.view.foreign_panel import foreign_panel
+from backcast.engine.interfaces.view.formed_panel import formed_panel
+from backcast.engine.interfaces.view.lacking import lacked
 from backcast.engine.interfaces.view.markup import (
     Markup,
     cut,
@@ -40,9 +42,7 @@ from backcast.engine.interfaces.views import event_title
 
 FEW = 60
 "Events of one step that are shown; a commit may have thousands."
-LACKED = 4
-"Things that a prompt lacked that are named beside the failure; all stand under what fell out."
-SAID = (StepStarted, ModuleOutlined, ContextBuilt)
+SAID = (StepStarted, ModuleOutlined, ContextBuilt, ResultClaimed)
 "Facts of which the panel shows all that matters elsewhere."
 
 
@@ -50,7 +50,9 @@ def step_panel(maker: PanelMaker, step: RunStep) -> Markup:
     """Return the panel of a step, with its prompt."""
     steps = maker.shown.sequence.steps
     place = steps.index(step)
-    prompt: object = None
+    prompt: Markup | None = None
+    if step.replied and not step.prompt:
+        prompt = formed_panel(maker, step.replied)
     if step.prompt:
         prompt = (foreign_panel if step.foreign else prompt_panel)(maker, step.prompt)
     return joined(
@@ -60,21 +62,10 @@ def step_panel(maker: PanelMaker, step: RunStep) -> Markup:
                 _links(maker, step, place), _events(maker, step), id="step",
                 class_=f"of-{step.outcome}", data_first=step.first, data_last=step.last,
             ),
-            prompt or _no_prompt(maker, step),
+            prompt or dispatch_panel(maker, step)
+            or tag("p", "No prompt was recorded in this step.", class_="note"),
         ]
     )  # fmt: skip
-
-
-def _no_prompt(maker: PanelMaker, step: RunStep) -> Markup:
-    if step.first in maker.shown.sequence.dispatched:
-        said = "The agent's prompt stands with the event that started it, above."
-        event = maker.reader.event(step.first)
-        recorded = event.fact.recorded_as if event and isinstance(
-            event.fact, DispatchStarted) else None  # fmt: skip
-        if recorded:
-            said += f" Its own calls were recorded as {maker.mask(recorded)}."
-        return tag("p", said, class_="note")
-    return tag("p", "No prompt was recorded in this step.", class_="note")
 
 
 def _title(maker: PanelMaker, step: RunStep, last: int) -> Markup:
@@ -93,22 +84,7 @@ def _lacked(maker: PanelMaker, step: RunStep) -> Markup | None:
     """Return what the prompt of a step with trouble lacked that the accepted code then used."""
     if not step.why or step.foreign or not step.prompt:
         return None
-    figures, event = maker.reader.figures(step.prompt), maker.reader.event(step.prompt)
-    if figures is None or not figures.missed or event is None:
-        return None
-    if not isinstance(event.fact, ContextBuilt):
-        return None
-    reasons = {omission.node: omission.reason for omission in event.fact.omissions}
-    parts: list[object] = ["Its prompt did not show what the accepted code then used: "]
-    for at, node in enumerate(figures.missed[:LACKED]):
-        name = maker.mask(node)
-        code, reason = tag("code", name), reasons.get(node, "never offered")
-        if node in reasons:
-            code = tag("a", code, href=f"#e={step.prompt}&i={quote(name)}", data_item=name)
-        parts += ["" if not at else ", ", code, f" ({reason})"]
-    if len(figures.missed) > LACKED:
-        parts.append(f", and {len(figures.missed) - LACKED} more")
-    return tag("p", *parts, class_="said lacked")
+    return lacked(maker, step.prompt)
 
 
 def _links(maker: PanelMaker, step: RunStep, place: int) -> Markup:
@@ -236,7 +212,8 @@ def _written(maker: PanelMaker, place: str, version: int) -> object:
     if not at:
         return ""
     step = sequence.at(at)
-    return maker.link(step.event, f"step {step.number}")
+    here = step.first <= version <= step.last
+    return maker.link(at, f"step {step.number}" + ", this one" * here)
 
 
 def _json(value: object) -> str:

@@ -1,13 +1,13 @@
 """What would another policy have shown? The difference, the run over, and the lines that pin it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from shlex import quote
 
-from backcast.domain.errors import BackcastError, InputError
+from backcast.domain.errors import InputError
 from backcast.domain.node import path_of
 from backcast.engine.context.policies import changed
 from backcast.engine.interfaces.regress_report import NOTE
+from backcast.engine.interfaces.view import lacking
 from backcast.engine.interfaces.view.difference_panel import difference_parts
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, long_text, table, tag
 from backcast.engine.interfaces.view.panels import PanelMaker, bar
@@ -18,7 +18,6 @@ from backcast.engine.replay.regress import Comparison, PolicySummary, worst
 from backcast.engine.replay.steps import ReplayStep
 from backcast.engine.replay.what_if import (
     EDITED,
-    NAMES,
     RECORDED,
     OtherPolicy,
     RunTrial,
@@ -29,6 +28,7 @@ from backcast.engine.replay.what_if import (
 
 SHOWN = 8
 "Prompts that lose most, and nodes of a line, that are named."
+WAYS = {"name": "by its bare name", "out": "not at all", "within": "within another item"}
 PINNED = 3
 "Items that the pytest lines hold."
 
@@ -44,7 +44,7 @@ def whatif_parts(
 ) -> Iterator[Markup]:
     """Yield what another policy would have shown at a prompt and over its run, as it is found."""
     if is_of_messages(maker, version):
-        yield from message_parts(maker, version, other)
+        yield from message_parts(maker, version, other, is_over)
         return
     step = step_asked(maker, version)
     yield step_part(maker, step, other)
@@ -52,6 +52,7 @@ def whatif_parts(
     yield used_part(maker, here)
     trial = run_trial(maker.reader.store, maker.reader.task, other, is_over)
     yield run_part(maker, trial)
+    yield within_part(maker, trial, version)
     yield pin_part(maker, version, other, here)
 
 
@@ -72,8 +73,8 @@ def step_part(maker: PanelMaker, step: ReplayStep, other: OtherPolicy) -> Markup
     number = reader.sequence.at(version).number
     return joined([
         tag("p", maker.link(version, f"step {number}"), f" as its own policy builds it, and as"
-            f" {maker.mask(other.name)} does. What a model would have answered, nobody can tell.",
-            class_="note"),
+            f" {maker.mask(other.name)} does, after the prompts before it as they were recorded."
+            " What a model would have answered, nobody can tell.", class_="note"),
         *difference_parts(maker, found, None),
         folded(f"{len(settings)} settings differ", long_text(maker.mask("\n".join(settings)))),
     ])  # fmt: skip
@@ -92,7 +93,31 @@ def used_part(maker: PanelMaker, here: UsedHere) -> Markup:
             named = ", ".join(maker.mask(node) for node in nodes[:SHOWN])
             more = f" and {len(nodes) - SHOWN} more" if len(nodes) > SHOWN else ""
             parts.append(tag("span", f"{words}{named}{more}", class_=kind))
-    return tag("p", *parts, class_="said")
+    rows = [(tag("code", maker.mask(thing.node)), way(thing.recorded), way(thing.other))
+            for thing in here.things[:SHOWN]]  # fmt: skip
+    return joined([tag("p", *parts, class_="said"),
+                   table(("what was used", "its own prompt", "this one"), rows),
+                   tag("p", lacking.SHOWN, class_="note")])  # fmt: skip
+
+
+def way(word: str) -> Markup:
+    """Return how a prompt shows a thing, in words."""
+    kind = "is-out" if word in ("name", "out") else "is-in"
+    return tag("span", WAYS.get(word, word), class_=kind)
+
+
+def within_part(maker: PanelMaker, trial: RunTrial, version: int) -> Markup:
+    """Return what the step shows within the run, which is another question than the step alone."""
+    found = next((step for step in trial.steps if step.version == version), None)
+    if found is None or not found.figures[1].used:
+        return Markup("")
+    before, after = found.figures
+    said = (f"Within that run, where each prompt follows those that the policy itself would have"
+            f" built, this step shows {after.used - len(after.missed)} of {after.used}; its own"
+            f" policy, built so, {before.used - len(before.missed)}.")  # fmt: skip
+    if after.missed:
+        said += f" It misses {', '.join(maker.mask(thing.node) for thing in after.missed[:SHOWN])}."
+    return tag("p", said, class_="said")
 
 
 def run_part(maker: PanelMaker, trial: RunTrial) -> Markup:
@@ -158,7 +183,7 @@ def _rows(
 
 def pin_part(maker: PanelMaker, version: int, other: OtherPolicy, here: UsedHere) -> Markup:
     """Return the lines that pin what was found: for a shell, and for pytest."""
-    name = other.name if other.name in NAMES else f"{other.name}.toml"
+    name = other.file_name
     parts: list[object] = [tag("h3", "To pin it")]
     if other.name == EDITED:
         parts += [tag("p", f"{name}, to keep:", class_="note"), _copied(other.text)]
@@ -193,19 +218,3 @@ def _test(maker: PanelMaker, version: int, nodes: Sequence[str]) -> str:
 
 def _copied(text: str) -> Markup:
     return tag("pre", text, class_="text pin")
-
-
-def file_parts(
-    maker: PanelMaker, version: int, other: OtherPolicy, trial: RunTrial
-) -> Iterator[Markup]:
-    """Yield what a file holds of another policy at a prompt; of its run it was found before."""
-    try:
-        step = step_asked(maker, version)
-        here = used_here(maker.reader.pool, step, other.policy)
-        yield step_part(maker, step, other)
-        yield used_part(maker, here)
-        yield maker.keep(run_part(maker, trial))
-        with suppress(InputError):
-            yield pin_part(maker, version, other, here)
-    except (BackcastError, ValueError) as error:
-        yield tag("p", f"this cannot be told: {maker.mask(str(error))}", class_="bad")

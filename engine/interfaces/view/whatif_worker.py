@@ -107,16 +107,22 @@ def _answer(asked: AskedPolicy, ends: float) -> Iterator[Markup]:
     from backcast.engine.interfaces.view.panels import PanelMaker
     from backcast.engine.interfaces.view.reading import RunReader
     from backcast.engine.interfaces.view.whatif import whatif_parts
+    from backcast.engine.interfaces.view.whatif_all import all_parts
+    from backcast.engine.interfaces.view.whatif_form import ALL
     from backcast.engine.log.open_logs import opened
     from backcast.engine.replay.what_if import other_policy
 
     try:
-        other = other_policy(asked.policy, asked.text)
+        is_all = asked.policy == ALL and not asked.text.strip()
+        other = None if is_all else other_policy(asked.policy, asked.text)
         with opened(asked.source, asked.task) as log:
             reader = RunReader(log.store, asked.task)
             maker = PanelMaker(reader, log=asked.log, store_url=asked.store_url)
             maker.reader.sequence.read_on()
-            yield from whatif_parts(maker, asked.version, other, lambda: monotonic() > ends)
+            if other is None:
+                yield from all_parts(maker, asked.version)
+            else:
+                yield from whatif_parts(maker, asked.version, other, lambda: monotonic() > ends)
     except (BackcastError, ValueError) as error:
         yield tag("p", f"this cannot be told: {error}", class_="bad")
     except MemoryError:

@@ -91,9 +91,10 @@
     if (row !== chosen) choose(row);
     slider.value = version;
     $("where").textContent = `event ${version} of ${last}`;
-    const wanted = difference ? `d${difference}` : other ? `w${other}` : `s${row.dataset.first}`;
+    const wanted = difference ? `d${difference}` : other ? `w${other}|${given.get("t") || ""}`
+      : `s${row.dataset.first}`;
     const step = wanted === shown ? null : difference ? panel("difference", { d: difference })
-      : other ? panel("whatif", { w: other })
+      : other ? (live ? whatIf(other, given.get("t") || "") : panel("whatif", { w: other }))
       : panel("step", { e: live ? version : row.dataset.first });
     const now = panel("moment", { e: version });
     try {
@@ -115,8 +116,10 @@
       for (const event of middle.querySelectorAll(".event"))
         event.classList.toggle("on", +event.dataset.e === version);
       if (given.get("i")) item(given.get("i"), +given.get("l"));
+      else for (const other of middle.querySelectorAll(".item.on")) other.classList.remove("on");
       body.dataset.e = version;
       body.dataset.took = (performance.now() - begun).toFixed(1);
+      if (other) middle.focus();
     } catch (error) {
       if (mine === asked) $("live").textContent = `not shown: ${error.message}`;
     }
@@ -166,34 +169,53 @@
       const row = rows().find((each) => each.querySelector(".number").textContent === named[1]);
       if (row || named[2]) { $("q").blur(); return go(row ? eventOf(row) : +named[2]); }
     }
-    const { found, texts } = live ? JSON.parse(await panel("search", { q: words, e: at }))
+    const { found, texts, later, next } = live ? JSON.parse(await panel("search", { q: words, e: at }))
       : await searchHere(words);
     const section = document.createElement("section");
     const title = document.createElement("h2");
     title.textContent = `${texts} texts hold “${words}” as of event ${at}`;
     section.append(title);
+    if (later) {
+      const more = document.createElement("p"), link = document.createElement("a");
+      link.href = address({ e: next });
+      link.dataset.e = next;
+      link.textContent = `event ${next}`;
+      more.className = "note";
+      more.append(`${later} later texts hold it too, the first is of `, link, ".");
+      section.append(more);
+    }
     for (const one of found) {
       const link = document.createElement("a"), what = document.createElement("b");
       link.className = "found";
       link.href = address({ e: one.version, ...(one.item ? { i: one.item, l: one.line } : {}) });
       what.textContent = `#${one.version} ${one.what}, line ${one.line}: `;
-      link.append(what, one.words);
+      link.append(what, ...hits(one.words, words));
       section.append(link);
     }
     middle.replaceChildren(section);
     shown = "search";
     middle.focus();
   }
+  function hits(text, words) {
+    const spot = text.toLowerCase().indexOf(words.toLowerCase()), mark = document.createElement("mark");
+    if (spot < 0) return [text];
+    mark.textContent = text.slice(spot, spot + words.length);
+    return [text.slice(0, spot), mark, text.slice(spot + words.length)];
+  }
   async function searchHere(words) {
     await ready;
     const needle = words.toLowerCase(), found = [];
-    let texts = 0;
+    let texts = 0, later = 0, next = 0;
     for (const [version, what, item, number] of parts.search) {
-      if (version > at) continue;
       const holder = document.createElement("template");
       holder.innerHTML = parts.texts[number];
       const text = holder.content.textContent, spot = text.toLowerCase().indexOf(needle);
       if (spot < 0) continue;
+      if (version > at) {
+        later += 1;
+        next = next ? Math.min(next, version) : version;
+        continue;
+      }
       texts += 1;
       if (found.length < 100) {
         const line = text.slice(0, spot).split("\n").length;
@@ -201,7 +223,7 @@
           words: text.slice(Math.max(0, spot - 60), spot + needle.length + 60) });
       }
     }
-    return { found, texts };
+    return { found, texts, later, next };
   }
 
   // A run that goes on: new steps come in below, and nothing else moves.
@@ -253,26 +275,24 @@
     event.preventDefault();
     const form = event.target;
     if (form.id === "search") search($("q").value.trim());
-    else if (form.dataset.w) whatIf(form);
+    else if (form.dataset.w) {
+      const text = form.toml.value.trim() ? form.toml.value : "";
+      const to = address({ w: `${form.dataset.w}:${form.policy.value}`, ...(text ? { t: text } : {}) });
+      if (to === location.hash) { shown = ""; follow(); } else location.hash = to;
+    }
   });
 
   // What if: a process of the server computes it, which may take a while.
-  async function whatIf(form) {
-    const mine = ++asked, told = document.createElement("p");
+  async function whatIf(which, toml) {
+    const told = document.createElement("p"), form = middle.querySelector("form.whatif");
     told.className = "note computing";
     told.textContent = "computing … the page goes on meanwhile";
     for (const other of document.querySelectorAll(".computing")) other.remove();
-    form.append(told);
-    try {
-      const answer = await fetch("/whatif", { method: "POST", body: new URLSearchParams(new FormData(form)) });
-      const html = await answer.text();
-      if (mine !== asked) return;
-      middle.innerHTML = html;
-      shown = "whatif";
-      copies();
-      scrollTo(0, 0);
-      middle.focus();
-    } catch (error) { told.textContent = `not computed: ${error.message}`; }
+    (form || middle).append(told);
+    const [w, policy] = which.split(/:(.*)/s);
+    const answer = await fetch("/whatif",
+      { method: "POST", body: new URLSearchParams({ w, policy: policy || "", toml, task }) });
+    return answer.text();
   }
   function copies() {
     for (const text of middle.querySelectorAll("pre.pin")) {
@@ -312,8 +332,12 @@
       marked = eventOf(row);
       $("live").textContent = `marked event ${marked}: d compares with it`;
     },
-    x: () => { const form = middle.querySelector("form.whatif");
-      if (form) { form.scrollIntoView({ block: "center" }); form.policy.focus(); } },
+    x: () => {
+      const found = middle.querySelector(".whatif");
+      if (found) found.scrollIntoView({ block: "center" });
+      const field = found && (found.policy || found.querySelector("a"));
+      if (field) field.focus();
+    },
     w: () => open("out"), i: () => open("in"), t: () => body.classList.toggle("times"),
     "/": () => $("q").focus(), "?": () => $("keys").showModal(),
     Escape: () => { if (shown === "search" || shown[0] === "w" || place().get("d")) {
@@ -328,6 +352,10 @@
     }
     const act = keys[key.key];
     if (act && !$("keys").open) { key.preventDefault(); act(); }
+  });
+  document.querySelector(".strip").addEventListener("click", (click) => {
+    const box = click.currentTarget.getBoundingClientRect();
+    go(eventOf(rowAt(1 + Math.floor(last * (click.clientX - box.left) / box.width))));
   });
   let waiting = 0;
   slider.addEventListener("input", () => {

@@ -1,0 +1,84 @@
+"""The panel of a prompt that is formed of an imported run's messages, as it holds no requests."""
+
+from backcast.domain.message_parts import MessagePart, total
+from backcast.engine.interfaces.anatomy_text import GROUPS
+from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, profile_by
+from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
+from backcast.engine.interfaces.view.panels import PanelMaker, bar, in_chunks
+from backcast.engine.interfaces.view.reading import RunReader
+from backcast.engine.interfaces.view.whatif_form import whatif_asked
+from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
+from backcast.engine.replay.agent_prompt import AgentPrompt
+from backcast.engine.replay.agent_prompts import agent_prompts, has_messages, has_requests
+
+UNKNOWN = (
+    "This log holds no requests: the prompt is formed of the messages, calls and results before the"
+    " answer. Tools, pictures, and instructions that no log tells are missing."
+)
+
+
+def message_counter() -> Tokenizer:
+    """Return what counts the tokens of an agent's messages: that of the default profile."""
+    return tokenizer_of(profile_by(DEFAULT_PROFILE, None, None).tokenizer)
+
+
+def formed_prompts(reader: RunReader) -> dict[int, AgentPrompt]:
+    """Return the prompts of a run without requests by the events of their answers."""
+
+    def formed() -> dict[int, AgentPrompt]:
+        store, task = reader.store, reader.task
+        if has_requests(store, task) or not has_messages(store, task):
+            return {}
+        found = agent_prompts(store, task, message_counter().count)
+        return {prompt.version: prompt for prompt in found}
+
+    return reader.held(("formed", reader.sequence.version), formed)
+
+
+def formed_panel(maker: PanelMaker, version: int) -> Markup | None:
+    """Return the panel of the prompt before an answer; None where none can be formed."""
+    prompt = formed_prompts(maker.reader).get(version)
+    if prompt is None:
+        return None
+    shown = formed_prompts(maker.shown)[version]
+    badge = tag("span", "formed of its messages", class_="badge untold", title=UNKNOWN)
+    said = (f"{total(prompt.parts):,} tokens in {len(prompt.parts):,} parts, counted by"
+            f" {message_counter().id}")  # fmt: skip
+    if prompt.thread:
+        said += f"; a side chain, {maker.mask(prompt.thread)}"
+    return tag(
+        "section", tag("h2", "What the model saw ", badge), tag("p", f"{said}.", class_="said"),
+        _budget(prompt), tag("p", UNKNOWN, class_="note"), whatif_asked(maker, version),
+        _bodies(maker, prompt, shown), id="prompt",
+    )  # fmt: skip
+
+
+def _group(part: MessagePart) -> str:
+    return GROUPS.get(part.kind) or f"{part.role or 'no role'} messages"
+
+
+def _budget(prompt: AgentPrompt) -> Markup:
+    groups: dict[str, int] = {}
+    for part in prompt.parts:
+        groups[_group(part)] = groups.get(_group(part), 0) + part.tokens
+    rows = [(name, tokens, f"s{at % 10}") for at, (name, tokens) in enumerate(groups.items())]
+    whole = [(tokens, kind, f"{name}: {tokens:,} tokens") for name, tokens, kind in rows]
+    cells = [(tag("span", name, class_=f"key {kind}"), f"{tokens:,}",
+              f"{100 * tokens / max(total(prompt.parts), 1):.1f} %")
+             for name, tokens, kind in rows]  # fmt: skip
+    return tag("div", bar(whole, total(prompt.parts)), folded("by kind", table(
+               ("kind", "tokens", "share"), cells), is_open=True), class_="budget")  # fmt: skip
+
+
+def _bodies(maker: PanelMaker, prompt: AgentPrompt, shown: AgentPrompt) -> Markup:
+    titles = list(dict.fromkeys(_group(part) for part in prompt.parts))
+    found = []
+    for part, text in zip(prompt.parts, shown.parts, strict=True):
+        kind = f"s{titles.index(_group(part)) % 10}"
+        head = tag("span", maker.mask(part.title), f" · {part.tokens:,} tokens",
+                   class_=f"key {kind}")  # fmt: skip
+        body = tag("pre", maker.keep(joined(cut(text.text))), class_="text")
+        found.append(tag("div", folded(head, body, is_open=True, class_="part"),
+                         data_i=part.title))  # fmt: skip
+    return folded("The parts, in their order", in_chunks(maker, found), is_open=True,
+                  class_="seen")  # fmt: skip
