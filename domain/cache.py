@@ -171,10 +171,11 @@ def failures_of(event: WorkflowEvent) -> tuple[Failure, ...]:
     fact, version = event.fact, event.version
     match fact:
         case ChecksRan(unmet=unmet) if unmet > 0:
-            at = module_of(fact)
+            at, output = module_of(fact), getattr(fact, "output", None)
+            output = output if isinstance(output, str) else None
             failures = tuple(_failing_checks(getattr(fact, "failures", None))) or (("", "", ""),)
             return tuple(
-                Failure("checks", at, name, message, None, version, number, place=place)
+                Failure("checks", at, name, message, output, version, number, place=place)
                 for number, (name, message, place) in enumerate(failures, 1)
             )
         case ToolReturned(failed=True, tool=tool, output=output):

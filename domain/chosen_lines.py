@@ -17,6 +17,8 @@ GAP = 7
 "The usual tokens of a line that marks a gap."
 APART = 30
 "Tokens that a gap is worth: a block has to be better by so much to stand alone."
+OUTLINE = 0.12
+"The share of the room that is kept for the first lines of definitions whose bodies have none."
 FIRST, LAST = 0.05, 0.15
 "Shares of the room for the first and the last lines."
 BLOCK = 12
@@ -66,6 +68,8 @@ class LineChoice:
         said = set[str]()
         for place in sorted(shown):
             said |= self._words[place]
+        kept = int(room * OUTLINE)
+        room -= kept
         heap = [(-self._gain(block, shown, said)[0], n) for n, block in enumerate(self._blocks)]
         heapq.heapify(heap)
         tried = set[int]()
@@ -92,14 +96,29 @@ class LineChoice:
                 if (other := self._ends.get(place)) is not None and other not in tried:
                     now = self._gain(self._blocks[other], shown, said)[0]
                     heapq.heappush(heap, (-now, other))
+        room += kept
+        room -= self._outlined(shown, room)
         shown = self._closed(shown)
         self._filled(shown, room)
         return sorted(shown)
 
+    def _outlined(self, shown: set[int], room: int) -> int:
+        """Add the first lines of definitions whose bodies are left out, and return their tokens:
+        they say by name what the gaps hold."""
+        taken, worth = 0, self._known.worth
+        heads = [place for place, kind in enumerate(self._known.kinds) if kind == "definition"]
+        for place in sorted(heads, key=lambda place: (-worth[place], place)):
+            tokens = self._cost(place) + GAP * (1 - self._met(place - 1, shown))
+            if place not in shown and place not in self._known.repeated and taken + tokens <= room:
+                taken += tokens
+                shown.add(place)
+        return taken
+
     def _filled(self, shown: set[int], room: int) -> None:
         """Use what is left of the room for lines behind those that are shown."""
         for place in range(1, self._count):
-            if place not in shown and place - 1 in shown and self._known.worth[place] >= 0:
+            fits = self._known.worth[place] >= 0 and place not in self._known.repeated
+            if fits and place not in shown and place - 1 in shown:
                 tokens = self._cost(place)
                 if tokens <= room:
                     room -= tokens

@@ -11,16 +11,16 @@ tokens are used up. Each gap tells how much is left out, and the head names the 
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from backcast.domain.chosen_lines import GAP, LineChoice
 from backcast.domain.compression_settings import SHARE, CompressionSettings, KeepRule
-from backcast.domain.line_worth import LineWorth, worth_of
+from backcast.domain.line_worth import worth_of
 from backcast.domain.message_parts import Count
 from backcast.domain.output_lines import SIGNS
-from backcast.domain.text_pieces import Span, TextPiece, pieces_of
+from backcast.domain.shown_lines import gap_names, gaps_of, rendered, spans_of
+from backcast.domain.text_pieces import Span, pieces_of
 from backcast.domain.text_request import TextRequest
 
 COUNTED = 2**20
@@ -33,7 +33,6 @@ TRIES, FULL = 6, 0.99
 "Tries to fill a target, and the share of it that is full enough."
 BINARY = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f�]")
 "Characters that no text has; a colour begins with another one."
-_VERDICTS = re.compile(r"\b(?:PASSED|SKIPPED|XFAIL|XPASS|RERUN|PASS|OK)\b")
 
 
 class CompressedText(NamedTuple):
@@ -118,7 +117,8 @@ def extracted(
     protected = sum(cost(place) for place in stay)
     state = "offloaded" if offloads else "compressed"
     top = _head(state, before, lines, lines, name)
-    room = max(0, target - protected - GAP * _gaps(known.protected, len(pieces)) - count(top))
+    named = gap_names(known, target, count)
+    room = max(0, target - protected - GAP * gaps_of(known.protected, len(pieces)) - count(top))
     choice = LineChoice(pieces, known, cost)
     chosen, shown, size = list[int](), "", -1
     for _ in range(TRIES):
@@ -127,7 +127,7 @@ def extracted(
         head = _head(state, before, hidden, lines, name)
         if protected > target:
             head += f"\n[what must stay has {protected:,} tokens, the target {target:,}]"
-        found = _rendered(pieces, known, places, head, lines)
+        found = rendered(pieces, known, places, head, lines, named)
         tokens = count(found)
         if tokens <= target or not room:
             if tokens > size:
@@ -139,89 +139,17 @@ def extracted(
     if size < 0:
         places = sorted(known.protected)
         head = _head(state, before, lines - len({pieces[at].line for at in places}), lines, name)
-        chosen, shown = places, _rendered(pieces, known, places, head, lines)
+        chosen, shown = places, rendered(pieces, known, places, head, lines, named)
         size = count(shown)
     if size >= before:  # nothing is gained where all had to stay
         return CompressedText(text, before, before, protected=protected, target=target)
-    kept, dropped = _spans(pieces, chosen, lines)
+    kept, dropped = spans_of(pieces, chosen, lines)
     return CompressedText(shown, size, before, kept, dropped, protected, target, state)
 
 
 def _head(state: str, before: int, out: int, lines: int, name: str) -> str:
     where = f"; 'backcast cat {name}' prints it whole" if name else ""
     return f"[{state}: {out:,} of {lines:,} lines ({before:,} tokens in all) are left out{where}]"
-
-
-def _gaps(shown: frozenset[int], count: int) -> int:
-    """Return how many gaps some places leave among all."""
-    begins = sum(place - 1 not in shown for place in shown)
-    return begins + 1 if count else 0
-
-
-def _rendered(
-    pieces: Sequence[TextPiece], known: LineWorth, chosen: Sequence[int], head: str, lines: int
-) -> str:
-    """Return what is shown as a text, with a line for each gap."""
-    parts, before = [head], -1
-    for place in (*chosen, len(pieces)):
-        gap = range(before + 1, place)
-        left_out = _gap(pieces, known, before, gap, lines)
-        if left_out:
-            parts.append(f"\n{left_out}")
-        if place < len(pieces):
-            joins = pieces[place].joins and not left_out
-            parts.append(pieces[place].text if joins else f"\n{pieces[place].text}")
-        before = place
-    return "".join(parts)
-
-
-def _gap(pieces: Sequence[TextPiece], known: LineWorth, above: int, gap: range, lines: int) -> str:
-    """Return the line that tells what is left out before a piece; empty for nothing."""
-    first = pieces[above].line if above >= 0 else 0
-    last = pieces[gap.stop].line if gap.stop < len(pieces) else lines + 1
-    count = last - first - 1
-    if count <= 0:
-        hidden = sum(len(pieces[place].text) for place in gap)
-        return f"[… {hidden:,} characters of this line]" if hidden else ""
-    counted = f"{count:,} line{'s' if count > 1 else ''}"
-    if not gap or len({pieces[place].line for place in gap}) < count:
-        return f"[… {counted}]"
-    if all(known.kinds[place] in ("verdict", "blank") for place in gap):
-        words = Counter(
-            word for place in gap for word in _VERDICTS.findall(pieces[place].text.upper())[-1:]
-        )
-        if words:
-            verdicts = ", ".join(f"{number:,} {word}" for word, number in sorted(words.items()))
-            return f"[… {counted}: {verdicts}]"
-    if above >= 0 and all(known.shapes[place] == known.shapes[above] for place in gap):
-        return f"[… {counted} like it]"
-    if all(place in known.repeated or known.kinds[place] == "blank" for place in gap):
-        return f"[… {counted} as above]"
-    return f"[… {counted}]"
-
-
-def _spans(
-    pieces: Sequence[TextPiece], chosen: Sequence[int], lines: int
-) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """Return the lines that are shown and those that are not; a line in part is among both."""
-    shown = set(chosen)
-    kept = sorted({pieces[place].line for place in chosen})
-    whole = set(kept) - {piece.line for at, piece in enumerate(pieces) if at not in shown}
-    dropped, before = list[Span](), 0
-    for line in (*sorted(whole), lines + 1):
-        if line > before + 1:
-            dropped.append((before + 1, line - 1))
-        before = line
-    return tuple(_joined(kept)), tuple(dropped)
-
-
-def _joined(numbers: Sequence[int]) -> Iterator[Span]:
-    """Yield numbers that rise as first and last of those in a row."""
-    for place, number in enumerate(numbers):
-        if not place or number > numbers[place - 1] + 1:
-            first = number
-        if place + 1 == len(numbers) or numbers[place + 1] > number + 1:
-            yield first, number
 
 
 def _tokens(text: str, count: Count) -> tuple[int, bool]:

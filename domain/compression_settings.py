@@ -46,7 +46,7 @@ class KeepRule(BaseModel):
     place: Literal["", "first", "last", "error"] = ""
     "Among the first tenth of all lines, the last, or within three lines of an error."
     worth: Annotated[float, Field(ge=-100, le=100)] = 1.0
-    "What it adds to the worth of such a line; a plain line has 0.6."
+    "What it adds to the worth of such a line; a plain line has 0.4."
 
     def __str__(self) -> str:
         wanted = {"kind": self.kind, "path": self.path, "name": self.name, "place": self.place}

@@ -76,6 +76,8 @@ class LongText(NamedTuple):
     node: str
     whole: str
     short: CompressedText
+    ref: str = ""
+    "The blob of the whole where a log has it already."
 
 
 class Context(NamedTuple):

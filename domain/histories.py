@@ -135,7 +135,7 @@ def asked_at(parts: Sequence[MessagePart], place: int) -> TextRequest:
 
 @lru_cache(4096)
 def _asked(goal: str, said: str) -> TextRequest:
-    return request_of(f"{goal}\n{said}")
+    return request_of(goal, said=said)
 
 
 @lru_cache(4096)

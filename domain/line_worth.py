@@ -6,7 +6,7 @@ The request is known by its words, its paths and symbols, and what lies near the
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from fnmatch import fnmatchcase
 from math import log
 from typing import NamedTuple
@@ -19,22 +19,39 @@ from backcast.domain.text_request import TextRequest, word_parts
 RANKED = 6_000
 "Lines at each end of an output that are ranked by their words; the rest of a longer one is not."
 BASES: Mapping[LineKind, float] = {
-    "error": 4.0, "frame": 3.0, "cause": 3.0, "heading": 1.0, "definition": 1.5, "import": 1.0,
-    "code": 0.9, "reference": 0.8, "path": 0.5, "plain": 0.6, "verdict": 0.2, "progress": 0.05,
+    "error": 4.0, "frame": 3.0, "cause": 3.0, "heading": 1.0, "definition": 2.0, "import": 1.0,
+    "code": 1.5, "reference": 0.6, "path": 0.3, "plain": 0.4, "verdict": 0.2, "progress": 0.05,
     "blank": 0.0,
 }  # fmt: skip
 "The worth of a line of each kind by itself."
 MOST = 1.0
 "The most that the words of the request are worth in one line."
+BEFORE = 0.5
+"The share of that for a word which was not among those that were said last."
 FADE, AROUND = 0.85, 0.3
 "What of that a next line keeps, and the share of it that counts there."
 FURTHER = 0.75
 "The power by which each further line of the same shape is worth less."
 NEAR = 8
 "Lines from one that must stay within which others explain it."
+ALIKE, WITHIN = 8, 4
+"Lines of one shape that show what such lines are, and lines above one that tell if it goes on."
+SHAPED, BESIDE, KNOWN = 12, 3, 1.0
+"""Characters of a shape that tells something, lines beside one that must stay which are kept, and
+the worth from which on a line tells more than its shape."""
+_COUNTED = ("plain", "verdict", "progress")
+"Kinds of lines whose numbers tell nothing apart, as those of names do."
 _PATHS = re.compile(r"[\w@+~.-]*(?:/[\w@+~.-]+)+|[\w@+~-][\w@+~.-]*\.\w{1,5}")
 _VARIES = re.compile(r"0x[0-9a-fA-F]+|\d+")
 _TESTED = re.compile(r"::\S+")
+
+
+class NearPath(NamedTuple):
+    """A path that lies near what is asked about, and the lines that name it."""
+
+    hops: int
+    path: str
+    places: tuple[int, ...]
 
 
 class LineWorth(NamedTuple):
@@ -48,6 +65,8 @@ class LineWorth(NamedTuple):
     worth: tuple[float, ...]
     shapes: tuple[str, ...]
     "Each line without what varies: equal for lines that are like each other."
+    near: tuple[NearPath, ...] = ()
+    "Paths near the request that some line names, the nearest first."
 
 
 def worth_of(
@@ -65,8 +84,9 @@ def worth_of(
     for place, shape in enumerate(shapes):
         seen[shape] += 1  # each further line like it tells less
         found[place] /= seen[shape] ** FURTHER
-    _add_paths(found, paths, request)
+    near = _add_paths(found, paths, request)
     _add_places(found, sorted(protected))
+    _drop_alike(found, shapes, kinds, protected)
     for rule in guideline:
         for place in _matching(rule, lines, kinds, paths, protected):
             found[place] += rule.worth
@@ -76,6 +96,7 @@ def worth_of(
         frozenset(repeated),
         tuple(round(value, 6) for value in found),
         tuple(shapes),
+        tuple(near),
     )
 
 
@@ -86,7 +107,7 @@ def _ranked(count: int) -> Sequence[int]:
 
 
 def _shape(line: str) -> str:
-    short = _VARIES.sub("0", line[:LONG].strip())
+    short = " ".join(_VARIES.sub("0", line[:LONG]).split())
     return _TESTED.sub("::", short) if "::" in short else short
 
 
@@ -105,10 +126,14 @@ def _add_words(
         if words:
             held[place] = words
             counts.update(words)
-    whole, gains = log(1 + len(ranked)), dict[int, float]()
+    whole, gains, lately = log(1 + len(ranked)), dict[int, float](), request.lately
     for place, words in held.items():
         # In one order, since a sum of floats depends on it.
-        weight = sum(log(1 + len(ranked) / counts[word]) / whole for word in sorted(words))
+        weight = sum(
+            (1 if not lately or word in lately else BEFORE)
+            * log(1 + len(ranked) / counts[word]) / whole
+            for word in sorted(words)
+        )  # fmt: skip
         gains[place] = min(MOST, weight)
     for place, gain in _spread(gains, ranked).items():
         found[place] += gain
@@ -134,19 +159,23 @@ def _spread(gains: Mapping[int, float], ranked: Sequence[int]) -> dict[int, floa
 
 def _add_paths(
     found: list[float], paths: Mapping[int, Sequence[str]], request: TextRequest
-) -> None:
-    """Add what it is worth that a line names a path of the request, or one that lies near."""
+) -> list[NearPath]:
+    """Add what it is worth that a line names a path of the request, or one that lies near; return
+    the latter."""
     if not (request.paths or request.near):
-        return
-    near, named = dict(request.near), set[str]()
+        return []
+    near, named = dict(request.near), dict[str, list[int]]()
     for place, own in paths.items():
         if any(touches(path, request.paths) for path in own):
             found[place] += 1.5
         for path in own if near else ():
             known = [other for other in near if _same(path, other)]
-            for other in known:  # the first line that names it shows that it is on the way
-                found[place] += (0.3 if other in named else 5.0) / (1 + near[other] / 2)
-                named.add(other)
+            for other in known:
+                # How the nearest are met is seen in a line; a gap names those further on.
+                first = 3.3 if near[other] == 1 else 1.0
+                found[place] += 0.2 if other in named else first / near[other]
+                named.setdefault(other, []).append(place)
+    return sorted(NearPath(near[path], path, tuple(places)) for path, places in named.items())
 
 
 def _same(path: str, known: str) -> bool:
@@ -171,6 +200,25 @@ def _add_places(found: list[float], protected: Sequence[int]) -> None:
     for place, gain in gains.items():
         if found[place] > 0:
             found[place] += gain
+
+
+def _drop_alike(
+    found: list[float], shapes: Sequence[str], kinds: Sequence[LineKind], protected: Set[int]
+) -> None:
+    """Take their worth from lines that go on with many of the same shape.
+
+    Of a thousand lines that differ by their numbers some show what they are; more take room and
+    tell nothing. Those beside a line that must stay are kept, as they say what went before it.
+    """
+    near = {place + step for place in protected for step in range(-BESIDE, BESIDE + 1)}
+    seen = Counter[str]()
+    for place, shape in enumerate(shapes):
+        if len(shape) < SHAPED or kinds[place] not in _COUNTED:
+            continue
+        seen[shape] += 1
+        goes_on = seen[shape] > ALIKE and shape in shapes[max(0, place - WITHIN) : place]
+        if goes_on and place not in near and found[place] < KNOWN:
+            found[place] = -1.0
 
 
 def _matching(

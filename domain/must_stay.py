@@ -9,6 +9,8 @@ from backcast.domain.text_request import TextRequest
 
 RARE = 4
 "Lines of code with a symbol up to which each of them stays, whatever it does with it."
+RUN = 6
+"Lines of a trace in a row that are left out where an earlier trace has the very same."
 BODY, CLASS = 16, 3
 "Lines of a definition that stay with its first, and of a class."
 WORD = re.compile(r"[A-Za-z_]\w+")
@@ -23,20 +25,26 @@ def must_stay(
 ) -> tuple[set[int], set[int]]:  # fmt: skip
     """Return the lines that must stay, and those that only repeat some of them.
 
-    Errors stay, each once. The frames of a trace stay with the code that they show, unless an
-    earlier trace has the very same. Of what the request touches the code stays, see `_code`, and
-    the first line that names each path.
+    Errors stay, each once. The frames of a trace stay with the code that they show, but for those
+    in a row that an earlier trace has in the same order. Of what the request touches the code
+    stays, see `_code`, and the first line that names each path.
     """
     stay, again = set[int](), set[int]()
     for trace in _traces(lines, kinds):
         stay.update(trace)
-    seen = set[tuple[str, ...]]()
+    seen, parts = set[tuple[str, ...]](), set[tuple[str, ...]]()
     for trace in _traces(lines, kinds):
         key = tuple(_plain(lines[place]) for place in trace)
         if key in seen:
             stay.difference_update(trace)
             again.update(trace)
         seen.add(key)
+        runs = [key[at : at + RUN] for at in range(len(key) - RUN + 1)]
+        for at, run in enumerate(runs):
+            if run in parts:  # the way on from there is told once
+                stay.difference_update(trace[at : at + RUN])
+                again.update(trace[at : at + RUN])
+        parts.update(runs)
     errors, begins = set[str](), True
     for place, kind in enumerate(kinds):
         if kind == "error":

@@ -41,7 +41,10 @@ _VERDICT = re.compile(
 )
 _HEADING = re.compile(r"^([=_*#~-])\1{2,} ?\S.*|^#{1,6} \S|^diff --git |^@@ |^(?:commit|Date:) ")
 _DEFINITION = re.compile(
-    r"^\s*(?:\d+\s*[:|\t→-]?)?\s*(?:async def|def|class|func|fn|function|interface|struct)\s+\w"
+    r"^\s*(?:\d+\s*[:|\t→-]?)?\s*(?:(?:export|default|public|private|protected|static|abstract"
+    r"|readonly|override|async|final|pub)\s+)*"
+    r"(?:(?:def|class|func|fn|function|interface|struct|enum|trait|impl)\s+\w|type\s+\w+\s*="
+    r"|(?<=[a-z]\s)[\w<>\[\], ]+\(.*\{\s*$|const\s+\w+\s*=\s*(?:async\s*)?\(.*\{\s*$)"
 )
 _IMPORT = re.compile(r"^\s*(?:\d+\s*[:|\t→-]?)?\s*(?:from\s+\S+\s+)?(?:import|require|use)\b\s*\S")
 _PROGRESS = re.compile(

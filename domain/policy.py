@@ -270,6 +270,8 @@ asking a model where every precondition holds."
     "How an agent's earlier messages are shown; prompts that we build of the code have none."
     compression: CompressionSettings = CompressionSettings()
     "How what failed is shown where that is long: by itself above 5,000 tokens."
+    outputs: bool = False
+    "Whether the output of the last failed checks is shown too where it is long: as extracts."
 
     @model_validator(mode="after")
     def _known(self) -> "Policy":
@@ -315,6 +317,8 @@ asking a model where every precondition holds."
             del settings["compression"]
         if not self.facts:
             del settings["facts"]  # as before there was such a row
+        if not self.outputs:
+            del settings["outputs"]
         return json.dumps(settings, sort_keys=True).encode()
 
     def details(self, window: int) -> Details:
@@ -336,7 +340,7 @@ COVERAGE = Policy(name="coverage")
 which never change: a policy that a log recorded before a setting existed is read with them."""
 READER = Policy(
     name="reader",
-    version=3,
+    version=4,
     **SHORT_WORDS,
     pattern=1.0,
     longer=0.4,
@@ -356,6 +360,7 @@ READER = Policy(
     map=MapSettings(inline=True),
     levels=True,
     libraries=2,
+    outputs=True,
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,

@@ -31,24 +31,35 @@ class TextRequest(NamedTuple):
     symbols: frozenset[str] = frozenset()
     named: frozenset[str] = frozenset()
     "Names in quotes, of which only the definitions are asked for."
+    lately: frozenset[str] = frozenset()
+    "Those of the words that were said last, which tell best what is looked for."
     near: tuple[tuple[str, int], ...] = ()
     "Paths that lie near, each with its distance from 1 to `HOPS`, sorted."
 
 
-def request_of(text: str, near: Mapping[str, int] | None = None) -> TextRequest:
-    """Return what a text asks for; `near` has the distance of paths that lie near."""
+def request_of(text: str, near: Mapping[str, int] | None = None, said: str = "") -> TextRequest:
+    """Return what a text asks for; `near` has the distance of paths that lie near, and `said` is
+    what was said last, such as the thought and the call that a result answers."""
+    lately = _words(said)
+    text = f"{text}\n{said}" if said else text
     evidence = evidence_in(text)
-    found = set[str]()
-    for word in _WORD.findall(text):
-        found.update(part for part in word_parts(word) if len(part) > 2)
     distances = sorted((near or {}).items())
     return TextRequest(
-        frozenset(found - _SOUNDLESS),
+        _words(text),
         frozenset(thing.text for thing in evidence if thing.kind == PATH),
         frozenset(thing.text for thing in evidence if thing.kind == SYMBOL),
         frozenset(_QUOTED.findall(text)),
+        lately,
         tuple((path, hops) for path, hops in distances if 0 < hops <= HOPS),
     )
+
+
+def _words(text: str) -> frozenset[str]:
+    """Return the words of a text that tell something, and the parts of those that have some."""
+    found = set[str]()
+    for word in _WORD.findall(text):
+        found.update(part for part in word_parts(word) if len(part) > 2)
+    return frozenset(found - _SOUNDLESS)
 
 
 def word_parts(word: str) -> Iterable[str]:

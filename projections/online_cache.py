@@ -44,7 +44,7 @@ from backcast.domain.score_events import Scored
 from backcast.domain.shown_nodes import TOKENS, ShownNode, last_shown, priority_of, shown_in, within
 
 NAME = "online_cache"
-VERSION = 3
+VERSION = 4
 SCOPE: Literal["task", "store"] = "task"
 
 FAILURES = 5

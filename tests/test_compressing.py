@@ -190,9 +190,11 @@ def run(store: EventStore, task: str, used: str) -> None:
         version += 1
         return version
 
-    listing = "".join(f"worker {n} wrote part {n}\n" for n in range(400))
+    # Names, as lines that differ by their numbers alone are not shown again and again.
+    names = [f"{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(400)]
+    listing = "".join(f"worker {name} wrote part {name}\n" for name in names)
     listing += "".join(f"pkg/deep/{task}_module_{n}.py\n" for n in range(60))
-    listing += "".join(f"worker {n} read part {n}\n" for n in range(400))
+    listing += "".join(f"worker {name} read part {name}\n" for name in names)
     add(TaskStarted(goal="Mend it."))
     reply = add(ModelReplied(), text="I look.")
     call = add(ToolCalled(tool="bash", arguments={"command": "ls"}), (reply,))

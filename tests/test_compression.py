@@ -115,7 +115,7 @@ def test_the_definition_of_what_is_asked_for_stays_whole() -> None:
 
 def test_both_ends_stay_and_blocks_are_whole() -> None:
     paragraphs = "\n".join(
-        "".join(f"part {n} tells of thing{n}x{m} in its own words\n" for m in range(6))
+        "".join(f"part {letters(n)} tells of thing{n}x{m} in its own words\n" for m in range(6))
         for n in range(60)
     )
     found = extracted(paragraphs, NOTHING, 600, count)
@@ -123,6 +123,85 @@ def test_both_ends_stay_and_blocks_are_whole() -> None:
     assert found.kept[0][0] == 1
     assert len(found.kept) <= 12
     assert 560 <= found.tokens <= 600
+
+
+def letters(number: int) -> str:
+    return chr(97 + number // 26) + chr(97 + number % 26)
+
+
+def test_lines_that_differ_by_numbers_alone_are_shown_a_few_times_however_much_room_there_is() -> (
+    None
+):
+    coins = "".join(f"coin {n} of {n * 3} went into drawer {n % 7}\n" for n in range(900))
+    found = extracted(f"{coins}TillError: no till\n", NOTHING, 2_000, count)
+    assert "TillError: no till" in found.text
+    assert "coin 899 of" in found.text  # it says what went before the error
+    assert 3 < found.text.count("went into drawer") < 20
+    assert found.tokens < 300
+    # The numbers of what has a name tell one from the other.
+    paths = "".join(f"src/pkg/module_{n}.py\n" for n in range(900))
+    assert extracted(paths, NOTHING, 2_000, count).tokens > 1_500
+
+
+def test_the_way_that_an_error_shares_with_an_earlier_one_is_told_once() -> None:
+    shared = "".join(f'  File "shop/{letters(n)}.py", line {n + 1}, in run\n' for n in range(9))
+    traces = "".join(
+        f"ERROR: test_{letters(n)}\nTraceback (most recent call last):\n"
+        f'  File "test_shop.py", line {n + 30}, in test_{letters(n)}\n{shared}'
+        f"ValueError: no {letters(n)}\n\n"
+        for n in range(20)
+    )
+    found = extracted(traces, NOTHING, 900, count)
+    for n in range(20):
+        assert f'File "test_shop.py", line {n + 30}, in test_{letters(n)}' in found.text
+        assert f"ValueError: no {letters(n)}\n" in f"{found.text}\n"
+    assert found.text.count('File "shop/ai.py", line 9, in run') == 1
+    assert found.text.count("[… 9 lines as above]") == 19
+
+
+def test_verdicts_that_are_set_apart_by_spaces_are_alike() -> None:
+    passed = "".join(
+        f"test_till.py::test_{letters(n)}{' ' * (n % 9)} PASSED [ {n}%]\n" for n in range(500)
+    )
+    found = extracted(f"{passed}E   ValueError: no till\n", NOTHING, 4_000, count)
+    assert "PASSED]" in found.text
+    assert found.tokens < 400
+
+
+def test_gaps_name_the_modules_near_by_that_no_shown_line_names() -> None:
+    said = "\n".join(f"{letters(n)} is done with some {letters(n * 7 % 600)}" for n in range(600))
+    lines = said.split("\n")
+    for hops, place in ((1, 100), (2, 300), (3, 305), (4, 500)):
+        lines[place] = f"src/m{hops}.py is read by {letters(place)}"
+    near = {f"src/m{hops}.py": hops for hops in (1, 2, 3, 4)}
+    found = extracted("\n".join(lines), request_of("Mend src/main.py", near), 200, count)
+    assert "src/m1.py is read" in found.text
+    assert ", naming src/m2.py, src/m3.py, src/m4.py]" in found.text
+    assert found.tokens <= 200
+    far = {f"src/m{hops}.py": 5 for hops in (1, 2, 3, 4)}
+    assert (
+        "naming"
+        not in extracted("\n".join(lines), request_of("Mend src/main.py", far), 200, count).text
+    )
+
+
+def test_definitions_whose_bodies_are_left_out_are_shown_by_their_first_lines() -> None:
+    body = "".join(f"    self.{letters(n)} = made_of({letters(n * 3 % 600)})\n" for n in range(60))
+    code = "".join(f"def work_{letters(n)}(self):\n{body}" for n in range(8))
+    found = extracted(code, NOTHING, 900, count)
+    assert [n for n in range(8) if f"def work_{letters(n)}(self):" in found.text] == [*range(8)]
+    script = code.replace("def ", "    private async ").replace("):", "): void {")
+    found = extracted(script, NOTHING, 900, count)
+    assert [n for n in range(8) if f"work_{letters(n)}(self): void" in found.text] == [*range(8)]
+
+
+def test_what_was_said_last_tells_best_what_is_looked_for() -> None:
+    goal = "Mend the shop. " + " ".join(letters(n) for n in range(300))
+    lines = [f"{letters(n)} and {letters(n + 1)} do their work" for n in range(299)]
+    lines[150] = "the pear and the plum do their work"
+    request = request_of(goal, said="I look for the pear and the plum.")
+    assert request.words > request.lately == {"pear", "plum", "look"}
+    assert lines[150] in extracted("\n".join(lines), request, 300, count).text
 
 
 def test_paths_that_lie_near_rank_by_their_distance() -> None:

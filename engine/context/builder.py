@@ -86,8 +86,8 @@ class ContextBuilder:
         levels = {item.section: item.level for item in items}
         if request.query.strip() and levels[TASK] not in ("full", "summary"):
             left_out.insert(0, Omission("the words of the request", TASK, OVER))
-        parts = {item.node for item in items if item.level == "part"}
-        long = tuple(text for text in offering.long if text.node in parts)
+        parts = {(item.node, item.text) for item in items if item.level == "part"}
+        long = tuple(text for text in offering.long if (text.node, text.short.text) in parts)
         return self._context(items, left_out)._replace(long=long)
 
     def _retained(

@@ -12,7 +12,7 @@ from backcast.domain.texts import TEXTS, reworded
 from backcast.engine.context.answers import answers
 from backcast.engine.context.evidence import DECIMALS, IDENTIFIER
 from backcast.engine.context.knowledge import knowledge
-from backcast.engine.context.long_texts import shortened
+from backcast.engine.context.long_texts import printed_output, shortened
 from backcast.engine.context.maps import shown_map
 from backcast.engine.context.module_symbols import last_name
 from backcast.engine.context.patterns import recalled
@@ -59,8 +59,10 @@ class Candidates:
         """Return every candidate that has something to show, in no particular order."""
         policy, details, online = self.policy, self.details, self.states.online
         failures_of_task = failures(online, policy, details, self.levels, self._beside())
-        failed, self.long = shortened(self.scope, list(failures_of_task))
-        candidates = [self._task(), *self._map(), *failed]
+        failed, long = shortened(self.scope, list(failures_of_task))
+        printed, extracts = printed_output(self.scope, self._beside())
+        self.long = [*long, *extracts]
+        candidates = [self._task(), *self._map(), *failed, *printed]
         if self.path in self.facets:
             candidates.append(self._module())
             lines = self.scope.cache.lines

@@ -214,10 +214,13 @@ def fact_of(
     settings = Blob(policy.body)
     own = [Blob(profile.template.encode())] if is_own(profile.template) else []
     texts = [Blob(item.text.encode(errors="surrogatepass")) for item in context.items]
-    whole = [Blob(text.whole.encode(errors="surrogatepass")) for text in context.long]
+    wholes = {
+        text.node: Blob(text.whole.encode(errors="surrogatepass"))
+        for text in context.long if not text.ref
+    }  # fmt: skip
     figures = {
-        text.node: CompressedItem(whole=blob.ref, **text.short.facts)
-        for text, blob in zip(context.long, whole, strict=True)
+        text.node: CompressedItem(whole=text.ref or wholes[text.node].ref, **text.short.facts)
+        for text in context.long
     }
     items = tuple(
         ContextItem(
@@ -244,7 +247,7 @@ def fact_of(
         parted_in=prefix.section if prefix else None,
         digest=context.digest,
     )  # fmt: skip
-    return fact, [profiled, settings, *own, *texts, *whole]
+    return fact, [profiled, settings, *own, *texts, *wholes.values()]
 
 
 def rebuilt(fact: ContextBuilt, read: Callable[[str], bytes]) -> str:

@@ -92,6 +92,10 @@ class SourceLines:
         """Return the lines of a text; any kind of line ending ends one."""
         return self.text(blob).lines
 
+    def whole(self, blob: str) -> str:
+        """Return a text as it was printed, with the line ends that it has."""
+        return self._read(blob).decode(errors="replace")
+
     def text(self, blob: str) -> SourceText:
         """Return a text, and keep it for the next call."""
         text = self._kept.get(blob)

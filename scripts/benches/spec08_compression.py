@@ -1,5 +1,5 @@
-"""Compression of real outputs of tools: how much goes, what stays, how long it takes, and what it
-is worth to a model that reads what came next, beside head and tail of the same size.
+"""Compression of real outputs of tools: how much goes, what stays, and how long it takes, beside
+head and tail of the same size.
 
 The three losses of compression are counted apart: order (lines that are shown in another order),
 causes (an error without the heading of its test, or a chained error without its cause), and
@@ -20,7 +20,6 @@ from backcast.domain.error_lines import numbered_errors
 from backcast.domain.text_request import HOPS, request_of
 from backcast.engine.models.tokenizers import tokenizer_of
 from scripts.benches.figures import Bench, Bound, Figure, percentile
-from scripts.benches.spec08_nats import rows as nats_rows
 from scripts.benches.spec08_outputs import ToolOutput, outputs
 from scripts.benches.spec08_recall import Count, head_and_tail, recall_rows
 
@@ -54,9 +53,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--runs", type=Path, action="append", default=[], metavar="STORE",
         help="a store with agents' runs; may be repeated")  # fmt: skip
     add("--kept", type=Path, metavar="FOLDER", help="where outputs are kept from call to call")
-    add("--reader", metavar="FILE", help="a model file that reads, for nats")
-    add("--cases", type=int, default=12, help="cases of each kind that it reads (12)")
-    add("--threads", type=int, default=1, help="threads of the reader (1)")
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -71,10 +67,7 @@ def measure(bench: Bench) -> list[Figure]:
         found += outputs(folder.resolve(), options.python, kept)
         bench.say(f"{folder.name}: {len(found)} outputs so far")
     known = {output: tokens for output in found if (tokens := count(output.text)) > LEAST}
-    figures = [*_outputs(known, count), *recall_rows(options.runs, count)]
-    if options.reader:
-        figures += nats_rows(bench, options.python, kept, options.runs, options.cases)
-    return figures
+    return [*_outputs(known, count), *recall_rows(options.runs, count)]
 
 
 def _outputs(known: Mapping[ToolOutput, int], count: Count) -> Iterator[Figure]:

@@ -9,7 +9,9 @@ left out.
 
 import argparse
 import random
+import time
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from statistics import mean, median
 from typing import NamedTuple
@@ -118,18 +120,43 @@ def forms(case: NatsCase, count: Count) -> dict[str, str] | None:
     }  # fmt: skip
 
 
-def rows(bench: Bench, python: Path, kept: Path, stores: Sequence[Path], most: int) -> list[Figure]:
-    """Return the rows of the table."""
-    reader = reader_of(bench.options, kept)
-    cases = [*fix_cases(bench, python, kept, most, reader.count),
-             *action_cases(stores, most, reader.count)]  # fmt: skip
-    nats = {case: one for case in cases if (one := read(reader, case))}
-    found = list[Figure]()
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this part; those of compression hold here too."""
+    add = parser.add_argument
+    add("--reader", metavar="FILE", help="a model file that reads, for nats")
+    add("--cases", type=int, default=10, help="cases of each kind that it reads (10)")
+    add("--threads", type=int, default=1, help="threads of the reader (1)")
+    add("--minutes", type=float, default=30, help="no case begins after so many (30)")
+
+
+def measure(bench: Bench) -> list[Figure]:
+    """Return the rows of the table: fixes need --python, actions --runs, and all a --reader."""
+    options = bench.options
+    if not options.reader:
+        return [Figure(GROUP, "ours beside head and tail", why="needs --reader FILE")]
+    kept = options.kept or bench.folder
+    reader = reader_of(options, kept)
+    actions = list(action_cases(options.runs, options.cases, reader.count))
+    fixed = list[NatsCase]()
+    if options.python:
+        fixed += fix_cases(bench, options.python, kept, options.cases, reader.count)
+    nats, end = list[tuple[NatsCase, dict[str, float]]](), time.monotonic() + 60 * options.minutes
+    for case in (one for pair in zip_longest(fixed, actions) for one in pair if one):
+        begin = time.monotonic()
+        if begin > end:
+            bench.say(f"{options.minutes:g} minutes are over: {case.kind} {case.name} is not read")
+            continue
+        found = read(reader, case)
+        shown = ", ".join(f"{arm} {value:.3f}" for arm, value in found.items()) or "must stay"
+        bench.say(f"{case.kind} {case.name}: {shown} ({time.monotonic() - begin:.0f} s)")
+        if found:
+            nats.append((case, found))
+    figures = list[Figure]()
     for kind in ("fixes", "actions"):
-        own = [nats[case] for case in cases if case.kind == kind and case in nats]
+        own = [found for case, found in nats if case.kind == kind]
         if own:
-            found += _rows(kind, own)
-    return found
+            figures += _rows(kind, own)
+    return figures or [Figure(GROUP, "ours beside head and tail", why="no case: --runs, --python")]
 
 
 def reader_of(options: argparse.Namespace, folder: Path) -> LikelihoodReader:
