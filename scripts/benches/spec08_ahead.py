@@ -102,7 +102,9 @@ def _answering(model: ServerModel, recorded: RecordedRun) -> Any:
     ) -> Completion:
         read = real(messages, limits._replace(max_tokens=ANSWER, thinking=0), call=call)
         known = recorded.complete(messages, limits, call=call)
-        return read._replace(text=known.text, thinking=known.thinking, finish=known.finish)
+        return read._replace(
+            text=known.text, thinking=known.thinking, finish=known.finish, tokens=known.tokens
+        )
 
     return complete
 
