@@ -211,9 +211,9 @@ def _next(
         if doing or task:
             chosen = doing or task
             assert chosen is not None
-            made = [found for _, found in dispatches.of_item(states.dispatches, chosen.id)
+            work = [found for _, found in dispatches.of_item(states.dispatches, chosen.id)
                     if found.started.role != "reviewer"]  # fmt: skip
-            passed = doing and made and made[-1].checked and made[-1].checked.accepted
+            passed = doing and work and work[-1].checked and work[-1].checked.accepted
             who = "the reviewer" if version > 2 and passed else "the implementer"
             return who, f"{chosen.id} {chosen.title}".strip()
         return "", ""

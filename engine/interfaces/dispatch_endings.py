@@ -20,10 +20,13 @@ UNITS = {"calls": "calls", "tokens": "tokens", "seconds": "s", "money": "usd"}
 def beginning(run: "DispatchRun", forms: "Iterable[AgentForm]", to: str | None) -> Iterator[str]:
     """Yield which server and model each agent asks, and what is left of the budget."""
     for form in forms:
+        pointed = form.server.arguments or form.server.environment or form.server.files
+        if to is None and not (pointed or form.keys or form.logins):
+            continue  # a command of one's own, which may ask nobody
         if to is None:
             yield (f"{form.name}: asks {form.model or 'its own default model'} of its own servers;"
                    " its calls are not seen (--to URL records and counts them)")  # fmt: skip
-        elif not (form.server.arguments or form.server.environment or form.server.files):
+        elif not pointed:
             yield (f"{form.name}: its table does not tell how to point it at a server: it may ask"
                    f" another than {to}, unseen")  # fmt: skip
         else:
