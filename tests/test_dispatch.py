@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -317,6 +318,23 @@ def test_an_agent_cannot_write_outside_of_its_folder(tmp_path: Path) -> None:
     assert done.stopped == ""
 
 
+def test_an_agent_whose_folder_is_in_memory_reaches_no_other_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not os.access("/dev/shm", os.W_OK):
+        pytest.skip("this system has no /dev/shm")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        monkeypatch.setenv("TMPDIR", memory)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        target = Path(memory) / "of-another-agent"
+        done = dispatched(tmp_path, "outside", str(target))
+        assert done.stopped == ""
+        assert list(Path(memory).iterdir()) == (
+            [] if done.facts("DISPATCH_ENDED")[0]["isolation"]["writes"] == "landlock"
+            else [target]
+        )  # fmt: skip
+
+
 def test_much_output_is_cut_in_its_midst_and_counted(tmp_path: Path) -> None:
     done = dispatched(tmp_path, "big", "40")
     [ended] = done.facts("DISPATCH_ENDED")
@@ -605,6 +623,26 @@ def test_a_folder_that_had_no_keeper_yet_is_swept_after_a_kill(tmp_path: Path) -
     os.close(lock)
 
 
+def test_a_box_in_which_tests_run_is_swept_after_a_kill(tmp_path: Path) -> None:
+    place = repository(tmp_path / "cart")
+    (place / "test_cart.py").write_text("import time\n\n\ndef test_it():\n    time.sleep(60)\n")
+    git(place, "commit", "-qam", "slow")
+    process = subprocess.Popen(
+        [*BACKCAST, "dispatch", str(place / "tasks.md"), "--repo", str(place), "--implementer",
+         agent("good")], cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 40
+    while not list((tmp_path / "tmp").glob("backcast-box-*/files/test_cart.py")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    while any((tmp_path / "tmp").iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert _strays(tmp_path) == []
+
+
 def test_a_list_with_windows_line_ends_keeps_them(tmp_path: Path) -> None:
     place = repository(tmp_path / "cart")
     (place / "tasks.md").write_bytes(TASKS.replace("\n", "\r\n").encode())
@@ -658,6 +696,29 @@ def test_a_disk_that_fills_while_a_folder_is_made_is_told_in_a_line(
         with pytest.raises(InputError, match=r"No space left on device: make room there"):
             dispatched(tmp_path, "good")
     assert list((tmp_path / "tmp").iterdir()) == []
+    assert dispatched(tmp_path, "good").stopped == ""
+
+
+def test_a_disk_that_is_too_small_for_a_copy_is_told_in_a_line(tmp_path: Path) -> None:
+    place = repository(tmp_path / "cart")
+    (place / "large.txt").write_text("".join(map(str, range(50_000))))
+    git(place, "add", "--all")
+    git(place, "commit", "-qm", "large")
+    command = shlex.join([
+        *BACKCAST, "dispatch", str(place / "tasks.md"), "--repo", str(place), "--implementer",
+        agent("good"), "--store", f"sqlite:///{tmp_path}/backcast.db",
+    ])  # fmt: skip
+    small = f"mount -t tmpfs -o size=150k none {shlex.quote(str(tmp_path / 'tmp'))} || exit 77"
+    unshare = ["unshare", "-m" if os.geteuid() == 0 else "-rm", "sh", "-c", f"{small}; {command}"]
+    try:
+        done = subprocess.run(unshare, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        pytest.skip("needs unshare")
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip("this system lets nobody mount a small disk")
+    assert done.returncode == 2, done.stderr
+    [line] = done.stderr.splitlines()
+    assert re.search(r"needed room for a copy of \w{7}, found 0 bytes: make room there", line)
     assert dispatched(tmp_path, "good").stopped == ""
 
 

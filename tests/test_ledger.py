@@ -106,6 +106,29 @@ def test_the_same_change_again_is_a_circle_and_then_a_person_decides() -> None:
     assert (twice.who, "a person must decide" in twice.what) == ("a person", True)
 
 
+@pytest.mark.parametrize(
+    ("ends", "alike"),
+    [
+        ("it ended with exit code 1: request {} was refused", True),
+        ("signal 6 ended it: dumped core {}", True),
+        ("it ended with exit code {}", False),
+        ("it says that it failed: {} tokens too many", False),
+    ],
+)
+def test_agents_fail_alike_whatever_their_last_words(ends: str, alike: bool) -> None:
+    rows = [LIST]
+    for version in (2, 5, 8):
+        reason = ends.format(version)
+        rows += [
+            DispatchStarted(item="2", role="implementer", agent="qwen", attempt=version),
+            DispatchEnded(dispatch=version, outcome="failed", reason=reason),
+            ClaimChecked(dispatch=version, accepted=False, reason=f"the agent failed: {reason}"),
+        ]
+    stalled = [stall.why for stall in ledger(*rows).stalls]
+    assert stalled == (["2: the same failure 3 times, last by event 8"] if alike else
+                       ["2: nothing changed in 3 attempts, last by event 8"])  # fmt: skip
+
+
 def test_a_task_that_was_halted_waits_for_a_person_until_it_is_tried_again() -> None:
     halt = ItemDecided(item="2", action="halt", reason="3 attempts made")
     halted = ledger(LIST, *attempt(2, failing="test_a"), halt)

@@ -50,7 +50,10 @@ def measure(bench: Bench) -> list[Figure]:
             if "keeper" in victim:  # nobody watched: the next run clears it away
                 _run(folder, place, "nothing").wait()
             processes += len(_working_in(temporary))
-            folders += len(list(temporary.iterdir()))
+            names = sorted(path.name for path in temporary.iterdir())
+            folders += len(names)
+            if names:
+                bench.say(f"left after kill {number + 1} of {victim}: {', '.join(names)}")
             (place / "tasks.md").write_text(TASKS)
         ended = _run(folder, place, "marks").wait()
     repeated, unsettled, done, cut = _counted(folder)

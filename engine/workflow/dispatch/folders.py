@@ -1,7 +1,8 @@
 """Folders of agents: each is held by a lock, and what nobody holds any more is swept away.
 
 keeper    removes the folder of its agent, however we end
-sweeper   removes any other, such as one that had no keeper yet when we were killed
+sweeper   removes any other, such as one that had no keeper yet when we were killed, and
+              the boxes in which tests ran
 """
 
 import fcntl
@@ -113,9 +114,12 @@ def swept_after() -> Iterator[None]:
 
 
 def main() -> None:
-    """Wait for the end of the standard input, then sweep."""
+    """Wait for the end of the standard input, then sweep, boxes of tests too."""
+    from backcast.engine.workflow.sandbox.box import remove_abandoned
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     while os.read(0, 64):
         pass
     sweep(sys.argv[1])
+    remove_abandoned(sys.argv[1])

@@ -123,7 +123,9 @@ def _become(orders: KeeperOrders, failed: int) -> NoReturn:
         if orders.held:
             with suppress(OSError):
                 kernel.prctl(kernel.NO_NEW_PRIVILEGES)
-                kernel.landlock(["/"], [orders.folder, *DEVICES])
+                # Where folders of agents lie in memory, one would reach those of others.
+                devices = [path for path in DEVICES if not orders.folder.startswith(f"{path}/")]
+                kernel.landlock(["/"], [orders.folder, *devices])
                 held = "landlock"
         os.write(failed, held.encode() + b"\n")
         for descriptor in (orders.stdout, orders.stderr, orders.report, orders.lock):

@@ -35,6 +35,8 @@ APPLIED = ("--binary", "--whitespace=nowarn")
 "How a patch is applied."
 PATIENCE = 300
 "Seconds that git may take for one answer."
+FULL = 2**20
+"Free bytes of a disk that is taken to be full."
 LARGEST = 64 * 2**20
 "Bytes of all files together that are held against the tests."
 
@@ -80,7 +82,15 @@ class WorkTree:
         """
         self.open()
         self._bare(self.path / ".git")
-        self._ask("checkout-index", "--all", "--force", "--index")
+        try:
+            self._ask("checkout-index", "--all", "--force", "--index")
+        except InputError:
+            if (free := shutil.disk_usage(self.path).free) > FULL:
+                raise
+            raise InputError(
+                f"{self.path}: needed room for a copy of {self.commit[:7]}, found {free:,} bytes:"
+                " make room there, or set TMPDIR, and give the same command again"
+            ) from None
         shutil.copyfile(self._own / "index", self.path / ".git/index")
         if patch:
             self._ask("apply", "--index", *APPLIED, asked=patch)

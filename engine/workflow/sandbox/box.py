@@ -117,7 +117,7 @@ def new_box() -> Iterator[Box]:
 
     A process that is killed cannot do that, so the first box of the next one removes what it left.
     """
-    _remove_abandoned(tempfile.gettempdir())
+    _once(tempfile.gettempdir())
     box = None
     while box is None:
         path = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
@@ -153,9 +153,8 @@ def _claimed(path: Path) -> tuple[int, bool] | None:
     return None
 
 
-@cache
-def _remove_abandoned(folder: str) -> None:
-    """Remove the boxes that killed processes left in a folder; once per process.
+def remove_abandoned(folder: str) -> None:
+    """Remove the boxes that killed processes left in a folder.
 
     Only directories of this user are touched, and those of the users that a root gives its boxes.
     """
@@ -172,6 +171,10 @@ def _remove_abandoned(folder: str) -> None:
                 if claim[1]:
                     _remove(path)
                 os.close(claim[0])
+
+
+_once = cache(remove_abandoned)
+"The same, but once per process."
 
 
 def _is_own(status: os.stat_result) -> bool:
