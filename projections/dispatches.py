@@ -51,6 +51,8 @@ class DispatchesState(NamedTuple):
     closed: Map[str, int] = Map()
     """The version of the latest decision, by task of the list, that ended the work on it: done, or
     a halt about the work itself. What was done before counts no more where it is begun anew."""
+    doing: Map[str, int] = Map()
+    "The version of the event by which each task was marked as doing, the latest."
     commit: str | None = None
     "The latest commit of the run's own branch."
 
@@ -64,7 +66,11 @@ def evolve(state: State, event: WorkflowEvent) -> State:
     """Return the state after one more event."""
     match event.fact:
         case TasksRead() as fact:
-            return state._replace(tasks=fact.tasks, path=fact.path or state.path)
+            doing = state.doing
+            for item in sorted(fact.marked):
+                if fact.marked[item] == "doing":
+                    doing = doing.set(item, event.version)
+            return state._replace(tasks=fact.tasks, path=fact.path or state.path, doing=doing)
         case DispatchStarted() as fact:
             started = state.dispatches.set(event.version, DispatchState(fact))
             return state._replace(dispatches=started)
@@ -99,6 +105,11 @@ def of_item(state: State, item: str) -> list[tuple[int, DispatchState]]:
         for version in sorted(state.dispatches)
         if state.dispatches[version].started.item == item
     ]
+
+
+def goes_on(state: State, item: str) -> bool:
+    """Return whether a task is worked on again since its latest decision."""
+    return state.doing.get(item, 0) > state.at.get(item, 0)
 
 
 def under_way(state: State) -> list[tuple[int, DispatchState]]:

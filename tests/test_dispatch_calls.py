@@ -3,6 +3,7 @@ is not there costs nothing."""
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def asking(calls: int) -> AgentForm:
     return form.model_copy(update={"server": ServerForm(environment={"SERVER": "{server}"})})
 
 
-def worked(folder: Path, calls: int, to: str, **settings: object) -> Dispatched:
+def worked(folder: Path, calls: int, to: str, **settings: Any) -> Dispatched:
     """Let an agent that asks so often work through the list of a repository."""
     with proxy_beside(to, f"sqlite:///{folder}/backcast.db", "cart") as proxy:
         return dispatched(folder, "good", proxy=proxy, implementer=asking(calls), **settings)
@@ -38,7 +39,8 @@ def worked(folder: Path, calls: int, to: str, **settings: object) -> Dispatched:
 
 def spent(folder: Path) -> spending.State:
     with EventStore.open(f"sqlite:///{folder}/backcast.db", create=False) as store:
-        return fold(spending, store.read("cart"))
+        state: spending.State = fold(spending, store.read("cart"))
+        return state
 
 
 def model_calls(server: Upstream) -> int:

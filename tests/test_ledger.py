@@ -217,3 +217,12 @@ def test_a_code_run_has_its_ledgers_at_any_moment(
     assert found["status"] == "done"
     assert {"k": "ledger.progress.satisfied", "v": "yes", "confidence": 1.0} in found["facts"]
     assert set(found["facts"][0]) == {"k", "v", "confidence"}
+
+
+def test_a_task_that_goes_on_after_a_halt_says_whose_turn_it_is() -> None:
+    spent = ItemDecided(item="2", action="halt", reason="budget_calls: no calls", cause="budget")
+    halted = ledger(LIST, *attempt(2), spent)
+    assert halted.what.startswith("let 2 go on with a higher --budget")
+    again = ledger(LIST, *attempt(2), spent, LIST.model_copy(update={"marked": {"2": "doing"}}))
+    assert (again.status, again.who) == ("running", "the reviewer")
+    assert [item.note for item in again.items if item.id == "2"] == [""]

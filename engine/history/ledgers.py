@@ -77,7 +77,7 @@ def ledger_of(
 def _items(states: LedgerStates, version: int) -> Iterator[LedgerItem]:
     for task in states.dispatches.tasks:
         decided = states.dispatches.decided.get(task.id)
-        if version > 2 and task.status == "doing":
+        if version > 2 and dispatches.goes_on(states.dispatches, task.id):
             decided = None  # it was halted, and goes on
         note = f"{decided.action}: {decided.reason or ''}".rstrip(": ") if decided else ""
         yield LedgerItem(task.id, task.title, task.status, note)
@@ -171,7 +171,6 @@ def _digest(value: Any) -> str:
 
 def _halted(states: LedgerStates, version: int) -> dict[str, str]:
     """Return why tasks of a list were halted, by id."""
-    doing = {task.id for task in states.dispatches.tasks if task.status == "doing"}
     decided, at = states.dispatches.decided, states.dispatches.at
     made = states.dispatches.dispatches
     items = ((version, made[version].started.item or "") for version in sorted(made))
@@ -181,7 +180,7 @@ def _halted(states: LedgerStates, version: int) -> dict[str, str]:
         for item in sorted(decided)
         if decided[item].action == "halt"
         and item not in since
-        and not (version > 2 and item in doing)
+        and not (version > 2 and dispatches.goes_on(states.dispatches, item))
     }
 
 
@@ -212,9 +211,9 @@ def _next(
         if doing or task:
             chosen = doing or task
             assert chosen is not None
-            made = [found for _, found in dispatches.of_item(states.dispatches, chosen.id)
+            work = [found for _, found in dispatches.of_item(states.dispatches, chosen.id)
                     if found.started.role != "reviewer"]  # fmt: skip
-            passed = doing and made and made[-1].checked and made[-1].checked.accepted
+            passed = doing and work and work[-1].checked and work[-1].checked.accepted
             who = "the reviewer" if version > 2 and passed else "the implementer"
             return who, f"{chosen.id} {chosen.title}".strip()
         return "", ""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from backcast.domain.errors import InputError
 from backcast.domain.spending import Allowance, remaining
 from backcast.engine.interfaces.proxy.status import counted
+from backcast.engine.workflow.dispatch.next_step import next_step
 from backcast.engine.workflow.dispatch.work_tree import git
 from backcast.projections import spending
 
@@ -18,11 +19,14 @@ UNITS = {"calls": "calls", "tokens": "tokens", "seconds": "s", "money": "usd"}
 
 def beginning(run: "DispatchRun", forms: "Iterable[AgentForm]", to: str | None) -> Iterator[str]:
     """Yield which server and model each agent asks, and what is left of the budget."""
-    for form in dict.fromkeys(forms):
+    for form in forms:
+        pointed = form.server.arguments or form.server.environment or form.server.files
+        if to is None and not (pointed or form.keys or form.logins):
+            continue  # a command of one's own, which may ask nobody
         if to is None:
             yield (f"{form.name}: asks {form.model or 'its own default model'} of its own servers;"
                    " its calls are not seen (--to URL records and counts them)")  # fmt: skip
-        elif not (form.server.arguments or form.server.environment or form.server.files):
+        elif not pointed:
             yield (f"{form.name}: its table does not tell how to point it at a server: it may ask"
                    f" another than {to}, unseen")  # fmt: skip
         else:
@@ -43,8 +47,8 @@ def ending(run: "DispatchRun") -> Iterator[str]:
     money = f", {spent.money:g} usd" if spent.money else ""
     cost = (f"{counted(spent.calls, 'call')}, {spent.tokens:,} tokens, {spent.seconds:.1f} s{money}"
             " used")  # fmt: skip
-    left = f"; {_left(run.spending)} left" if run.spending.allowed.limited else ""
-    yield f"{words} done; {cost}{left}: 'backcast show spending {run.task}'"
+    rest = f"; {_left(run.spending)} left" if run.spending.allowed.limited else ""
+    yield f"{words} done; {cost}{rest}: 'backcast show spending {run.task}'"
     yield from _false_claims(run)
     yield from _landed(run)
     yield from _to_go_on(run, [item.id for item in leaves if item.status != "done"])
@@ -54,9 +58,9 @@ def _left(state: spending.State) -> str:
     """Return what is left of a budget, of how much."""
     rest = remaining(state.allowed, spending.committed(state))
     return ", ".join(
-        f"{left:,.6g} of {most:,.6g} {UNITS[name]}"
-        for name, left, most in zip(rest._fields, rest, state.allowed, strict=True)
-        if left is not None and most is not None
+        f"{unspent:,.6g} of {most:,.6g} {UNITS[name]}"
+        for name, unspent, most in zip(rest._fields, rest, state.allowed, strict=True)
+        if unspent is not None and most is not None
     )
 
 
@@ -86,13 +90,19 @@ def _to_go_on(run: "DispatchRun", waiting: list[str]) -> Iterator[str]:
               and run.state.decided[name].action == "halt"]  # fmt: skip
     for name in halted:
         fact = run.state.decided[name]
+        step = next_step(
+            run.state, name, reviewed=run.settings.reviewer is not None,
+            attempts=run.settings.attempts, halted=run.state.closed.get(name, 0),
+            paused=run.state.at[name],
+        )  # fmt: skip
+        what = f"{name} at its review" if step.kind == "review" else name
         if not fact.pauses:
             yield (f"{name} waits for a person: {fact.reason}; change the task or the code, or give"
                    " the same command again, which begins it anew")  # fmt: skip
         elif fact.cause == "server":
-            yield f"to go on with {name}: the same command, once the server answers"
+            yield f"to go on with {what}: the same command, once the server answers"
         else:
-            yield (f"to go on with {name}: the same command with more, such as --budget"
+            yield (f"to go on with {what}: the same command with more, such as --budget"
                    f" {more(run.spending.allowed, fact.reason or '')}")  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def try_routings(
     ends = policies[0][1].agents
     for agent in dict.fromkeys((ends[0], ends[-1])):
         policies.append((f"always {agent}", RoutingPolicy(agents=(agent,))))
-    episodes, unreadable = list[Episode](), 0
+    episodes, logs, unreadable = list[Episode](), list[str](), 0
     for log in each_log(addresses, url):
         if log is None:
             unreadable = UNREADABLE
@@ -36,6 +36,7 @@ def try_routings(
         if not found:
             message(f"note: {shown(log.name)} holds no dispatches")
         episodes += found
+        logs += [shown(log.name)] * len(found)
     if not episodes:
         if unreadable:
             return unreadable  # the reason is on stderr
@@ -45,15 +46,20 @@ def try_routings(
     if as_json:
         click.echo(
             json_text(
-                {"tasks": len(episodes), "policies": [_json(found, episodes) for found in results]}
+                {
+                    "tasks": len(episodes),
+                    "policies": [_json(found, episodes, logs) for found in results],
+                }
             )
         )
     else:
-        _print(results, episodes, len(files))
+        _print(results, episodes, len(files), logs)
     return unreadable
 
 
-def _print(results: Sequence[RoutingResult], episodes: Sequence[Episode], files: int) -> None:
+def _print(
+    results: Sequence[RoutingResult], episodes: Sequence[Episode], files: int, logs: Sequence[str]
+) -> None:
     from backcast.engine.interfaces.views import console, table
 
     columns = ("policy", "exact", "done", "calls", "tokens", "seconds", "money", "estimated done")
@@ -64,13 +70,20 @@ def _print(results: Sequence[RoutingResult], episodes: Sequence[Episode], files:
     ])  # fmt: skip
     for found in results[1 : 1 + files]:
         click.echo(f"\n{escaped(found.name)}:")
-        for episode, outcome in zip(episodes, found.outcomes, strict=True):
-            click.echo(escaped(f"  {episode.run} {episode.item}: {_said(outcome)}"))
+        for log, episode, outcome in zip(logs, episodes, found.outcomes, strict=True):
+            where = f"{log} " if len(set(logs)) > 1 else ""
+            click.echo(escaped(f"  {where}{episode.run} {episode.item}: {_said(outcome)}"))
     for found in results[1:]:
         if found.why:
             click.echo(escaped(f"{found.name}: no estimate: {found.why}"))
     message("note: exact where the agents that would be asked were run; else bounds; each task is"
-            " taken by itself, as it was begun")  # fmt: skip
+            " taken by itself, once for each time that it was begun")  # fmt: skip
+    for found in results[1 : 1 + files]:
+        if found.exact < len(episodes):
+            message(
+                f"note: {escaped(found.name)}: 'backcast dispatch TASKS --routing"
+                f" {escaped(found.name)}.toml' runs tasks as it would, and tells the rest"
+            )
 
 
 def _said(outcome: TriedOutcome) -> str:
@@ -101,15 +114,15 @@ def _estimated(found: RoutingResult) -> str:
     return f"{made.done:.0%} ({made.low:.0%} to {made.high:.0%}), by {made.matched} tasks"
 
 
-def _json(found: RoutingResult, episodes: Sequence[Episode]) -> dict[str, Any]:
+def _json(found: RoutingResult, episodes: Sequence[Episode], logs: Sequence[str]) -> dict[str, Any]:
     return {
         "policy": found.name, "exact": found.exact, "done": list(found.done),
         "least": found.least._asdict(), "most": found.most and found.most._asdict(),
         "estimate": found.estimate and found.estimate._asdict(), "no_estimate": found.why,
         "outcomes": [
-            {"run": episode.run, "task": episode.item, "asked": list(outcome.asked),
+            {"log": log, "run": episode.run, "task": episode.item, "asked": list(outcome.asked),
              "exact": outcome.exact, "done": list(outcome.done), "least": outcome.least._asdict(),
              "most": outcome.most and outcome.most._asdict()}
-            for episode, outcome in zip(episodes, found.outcomes, strict=True)
+            for log, episode, outcome in zip(logs, episodes, found.outcomes, strict=True)
         ],
     }  # fmt: skip
