@@ -12,6 +12,14 @@ import pytest
 
 import backcast.library  # noqa: F401 - a run of pytest in this process drops what it imports
 from backcast.domain.errors import InputError
+from backcast.domain.events import (
+    Claim,
+    Fact,
+    MessageReceived,
+    ModelReplied,
+    ToolCalled,
+    ToolReturned,
+)
 from backcast.engine.interfaces import cli
 from backcast.engine.interfaces.testing import plugin
 from backcast.engine.interfaces.view.answering import PageServer
@@ -19,7 +27,9 @@ from backcast.engine.interfaces.view.file import whole_page
 from backcast.engine.interfaces.view.whatif import whatif_parts
 from backcast.engine.interfaces.view.whatif_all import all_parts
 from backcast.engine.interfaces.view.whatif_worker import AskedPolicy, PolicyWorker
+from backcast.engine.log.blobs import Blob
 from backcast.engine.log.open_logs import opened
+from backcast.engine.log.store import EventStore
 from backcast.engine.replay.what_if import MESSAGE_NAMES, other_policy, policy_asked
 
 pytest_plugins = ["pytester"]
@@ -137,6 +147,10 @@ def test_each_step_of_an_imported_run_can_be_tried(
             assert (
                 f"backcast diff run@{version} --store {url} --policy last-1" in pins(found[-1])[0]
             )
+            if step is not steps[0]:
+                [pair] = re.findall(r'data-d="([0-9.]+)"', panel)[:1]
+                difference = server.answer("/difference", {"d": pair})[1]
+                assert re.search("are new|must be read again", words(difference)), pair
     assert len(found) > 1
     test = pins(found[-1])[1]
     assert f'history_at(event_log("{url}", task="run"), {version})' in test
@@ -184,6 +198,29 @@ def test_a_file_of_an_agents_run_tells_of_the_policies_that_were_asked_for(
         assert "2,318 → 1,528 tokens" in words(panel)
         assert "Over the run: 12 prompts" in words(panel)
         assert "Lost: line return [cents // people for _ in range(people)]" in words(panel)
+
+
+def test_a_secret_of_an_imported_run_is_masked_in_every_panel_of_its_file() -> None:
+    key = "AKIA" + "IOSFODNN7EXAMPLX"
+    said = Blob(f"the aws key is {key} in conf/keys.py".encode())
+    facts: list[Fact] = [MessageReceived(role="user", text=said.ref)]
+    for number in range(4):
+        facts += [
+            ModelReplied(text=said.ref),
+            ToolCalled(tool="bash", arguments={"command": f"echo {key}"}, call_id=str(number)),
+            ToolReturned(tool="bash", output=said.ref, call_id=str(number)),
+        ]
+    with EventStore.open("sqlite://") as store:
+        claims = [Claim(fact, None, "agent", ()) for fact in facts]
+        store.append("run", claims, after=0, blobs=[said])
+        policies = [policy_asked("last-1")]
+        page, masked = whole_page(store, "run", 0, [], redact=True, policies=policies)
+    packed = page.partition('id="parts">')[2].partition("<")[0]
+    inside = zlib.decompress(b64decode(packed)).decode()
+    assert "aws_key" in masked
+    assert key not in page + inside
+    assert "MASKED_aws_key_1" in inside
+    assert "gone" in inside
 
 
 def test_a_policy_that_has_nothing_to_do_with_a_run_gets_one_line(

@@ -1,6 +1,6 @@
 """Explain why a node is in a prompt or out of it, and name the events behind that."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.diff import built, changes
 from backcast.engine.replay.pairs import context_of
-from backcast.engine.replay.steps import ReplayStep, asked, steps
+from backcast.engine.replay.steps import RecordedPrompt, ReplayStep, asked, steps
 from backcast.engine.replay.used import Used, showing
 
 
@@ -51,15 +51,35 @@ class Blame(NamedTuple):
     "For a node that is out: items that came in since then, or rank just above it."
 
 
-def blame(pool: BuilderPool, step: ReplayStep, item: str) -> Blame:
-    """Explain why a node is in a step's prompt or out of it; `InputError` for an unknown node."""
+class KnownPrompts(NamedTuple):
+    """The prompts of a task, and how to get at what was known at one."""
+
+    prompts: Iterable[RecordedPrompt]
+    "In log order."
+    step: Callable[[int], ReplayStep | None]
+
+
+def known_prompts(store: EventStore, task: str) -> KnownPrompts:
+    """Return a task's prompts, read from its log."""
+    return KnownPrompts(asked(store, task), lambda version: next(
+        (one for one in steps(store, task) if one.version == version), None))  # fmt: skip
+
+
+def blame(
+    pool: BuilderPool, step: ReplayStep, item: str, past: KnownPrompts | None = None
+) -> Blame:
+    """Explain why a node is in a step's prompt or out of it; `InputError` for an unknown node.
+
+    The log is read for the prompts before it, unless the caller knows the `past`.
+    """
+    past = past or known_prompts(pool.store, step.task_id)
     builder = PolicyReplay(pool).builder(step)
     symbols = builder.cache.symbols(step.known.states.graph, step.known.graph)
     offering = Candidates(step.known.states, symbols, step.request, builder.settings)
     offered = {one.node: one for one in offering.all()}
     context = context_of(builder, step)
     node = _resolve(item, offered, context, step)
-    last = _last_shown(pool.store, step, node)
+    last = _last_shown(past, step, node)
     shown = {one.node: one for one in context.items}
     if node in shown:
         return _inside(shown[node], step, last)
@@ -74,7 +94,7 @@ def blame(pool: BuilderPool, step: ReplayStep, item: str) -> Blame:
         return Blame(node, around, "", "", 0, "", 0.0, why, (), last, ())
     rivals: Sequence[Rival] = ()
     if why in (OVER, LOWER):
-        rivals = _rivals(pool, builder, step, context, candidate, last)
+        rivals = _rivals(pool, builder, context, candidate, past.step(last) if last else None)
     return Blame(
         node, around, candidate.section, "", candidate.levels[-1].tokens, candidate.priority,
         candidate.score, why, candidate.because, last, tuple(rivals),
@@ -114,24 +134,24 @@ def _resolve(item: str, offered: dict[str, Candidate], context: Context, step: R
     raise InputError(f"{step.task_id}@{step.version}: there was no {item!r} at this moment{hint}")
 
 
-def _last_shown(store: EventStore, step: ReplayStep, node: str) -> int:
+def _last_shown(past: KnownPrompts, step: ReplayStep, node: str) -> int:
     """Return the event of the last recorded prompt before a step that showed a node; else 0."""
     shown = (
         prompt.version
-        for prompt in reversed(asked(store, step.task_id))
+        for prompt in reversed(list(past.prompts))
         if prompt.version < step.version and any(item.node == node for item in prompt.fact.items)
     )
     return next(shown, 0)
 
 
 def _rivals(
-    pool: BuilderPool, builder: ContextBuilder, step: ReplayStep, context: Context,
-    candidate: Candidate, last: int,
+    pool: BuilderPool, builder: ContextBuilder, context: Context, candidate: Candidate,
+    before: ReplayStep | None,
 ) -> list[Rival]:  # fmt: skip
-    """Return the items that hold the tokens which a missing candidate needs."""
+    """Return the items that hold the tokens which a missing candidate needs; `before` is the last
+    prompt that showed it."""
     needed = candidate.levels[-1].tokens
-    if last:
-        before = next(one for one in steps(pool.store, step.task_id) if one.version == last)
+    if before is not None:
         was = context_of(PolicyReplay(pool).builder(before), before)
         template = builder.profile.template
         differences = changes(built("", was, template), built("", context, template))

@@ -5,9 +5,10 @@ from difflib import unified_diff
 from itertools import islice
 
 from backcast.domain.errors import BackcastError, InputError
-from backcast.engine.interfaces.view.foreign_panel import foreign_difference, ruler
+from backcast.engine.interfaces.view.foreign_panel import foreign_difference
+from backcast.engine.interfaces.view.formed_panel import formed_difference
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, table, tag
-from backcast.engine.interfaces.view.panels import PanelMaker, colour
+from backcast.engine.interfaces.view.panels import PanelMaker, colour, ruler
 from backcast.engine.interfaces.view.reading import RunReader
 from backcast.engine.replay.diff import Diff, ItemChange
 from backcast.engine.replay.pairs import Pair, between
@@ -34,6 +35,8 @@ def difference_panel(maker: PanelMaker, before: int, after: int) -> Markup:
 
 
 def _body(maker: PanelMaker, before: int, after: int) -> Markup:
+    if formed := formed_difference(maker, before, after):
+        return formed
     if maker.shown.sequence.at(after).foreign:
         return foreign_difference(maker, before, after)
     reader = maker.reader

@@ -172,8 +172,8 @@ def _panels(
     for step in all_steps:
         found["step"][str(step.first)] = parts.number(step_panel(maker, step))
         for other, _ in compared_with(all_steps, step):
-            panel = difference_panel(maker, other.prompt, step.prompt)
-            found["difference"][f"{other.prompt}..{step.prompt}"] = parts.number(panel)
+            panel = difference_panel(maker, other.asked, step.asked)
+            found["difference"][f"{other.asked}..{step.asked}"] = parts.number(panel)
         advance(1)
     before = Markup("")
     for event, states in _moments(maker.shown):

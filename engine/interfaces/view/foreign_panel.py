@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from backcast.domain.errors import BackcastError
 from backcast.engine.interfaces.anatomy_text import GROUPS
 from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
-from backcast.engine.interfaces.view.panels import PanelMaker, bar, in_chunks
+from backcast.engine.interfaces.view.panels import PanelMaker, bar, in_chunks, ruler
 from backcast.engine.interfaces.view.whatif_form import whatif_asked
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.exchanges.requests import RecordedRequest, body_of, digest_of_body
@@ -125,13 +125,6 @@ def foreign_difference(maker: PanelMaker, before: int, after: int) -> Markup:
         lines.append(tag("p", f"The prefix holds: the later goes on from the earlier, {again:,}"
                          " tokens are new", class_="said"))  # fmt: skip
     return joined([ruler(kept, again), *lines, *_lists(maker, found)])
-
-
-def ruler(kept: int, again: int) -> Markup:
-    """Return a bar of the tokens that are the same from the beginning, and of the rest."""
-    parts = [(kept, "kept", f"{kept:,} tokens are the same"),
-             (again, "again", f"{again:,} tokens must be read again")]  # fmt: skip
-    return bar(parts, kept + again, "bar ruler")
 
 
 def _lists(maker: PanelMaker, found: PromptDifference) -> Iterator[Markup]:

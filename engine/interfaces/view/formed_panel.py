@@ -4,13 +4,15 @@ from backcast.domain.message_parts import MessagePart, total
 from backcast.engine.interfaces.anatomy_text import GROUPS
 from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, profile_by
 from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
-from backcast.engine.interfaces.view.panels import PanelMaker, bar, in_chunks
+from backcast.engine.interfaces.view.panels import PanelMaker, bar, in_chunks, ruler
 from backcast.engine.interfaces.view.reading import RunReader
 from backcast.engine.interfaces.view.whatif_form import whatif_asked
 from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
 from backcast.engine.replay.agent_prompt import AgentPrompt
 from backcast.engine.replay.agent_prompts import agent_prompts, has_messages, has_requests
 
+ROWS = 200
+"Parts of a difference that get a row each."
 UNKNOWN = (
     "This log holds no requests: the prompt is formed of the messages, calls and results before the"
     " answer. Tools, pictures, and instructions that no log tells are missing."
@@ -27,6 +29,8 @@ def formed_prompts(reader: RunReader) -> dict[int, AgentPrompt]:
 
     def formed() -> dict[int, AgentPrompt]:
         store, task = reader.store, reader.task
+        if not any(step.asked and not step.prompt for step in reader.sequence.steps):
+            return {}  # soon told of our own runs, of which all prompts would be read
         if has_requests(store, task) or not has_messages(store, task):
             return {}
         found = agent_prompts(store, task, message_counter().count)
@@ -51,6 +55,37 @@ def formed_panel(maker: PanelMaker, version: int) -> Markup | None:
         _budget(prompt), tag("p", UNKNOWN, class_="note"), whatif_asked(maker, version),
         _bodies(maker, prompt, shown), id="prompt",
     )  # fmt: skip
+
+
+def formed_difference(maker: PanelMaker, before: int, after: int) -> Markup | None:
+    """Return how two formed prompts differ, by their parts; None where they are none."""
+    prompts = formed_prompts(maker.reader)
+    if before not in prompts or after not in prompts:
+        return None
+    old, new = (list(prompts[version].parts) for version in (before, after))
+    same = 0
+    while same < min(len(old), len(new)) and _key(old[same]) == _key(new[same]):
+        same += 1
+    kept, again = total(new[:same]), total(new[same:])
+    said = f"The prefix holds: the later goes on from the earlier, {again:,} tokens are new."
+    if same < len(old):
+        first = maker.mask(old[same].title)
+        said = f"The {first} is the first that differs: {again:,} tokens must be read again."
+    lines: list[object] = [ruler(kept, again), tag("p", said, class_="said")]
+    for sign, title, parts in (("-", "gone", old[same:]), ("+", "new", new[same:])):
+        rows = [(sign, f"{part.tokens:,}", _opening(maker, part)) for part in parts[:ROWS]]
+        if rows:
+            lines += [tag("h3", f"{len(parts)} {title}"), table(("", "tokens", "part"), rows)]
+    return joined(lines)
+
+
+def _opening(maker: PanelMaker, part: MessagePart) -> Markup:
+    body = maker.keep(tag("pre", *cut(maker.mask(part.text)), class_="text"))
+    return folded(maker.mask(part.title), body)
+
+
+def _key(part: MessagePart) -> tuple[str, ...]:
+    return part.role, part.kind, part.tool, part.text
 
 
 def _group(part: MessagePart) -> str:

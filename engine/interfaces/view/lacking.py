@@ -28,7 +28,25 @@ def lacked(maker: PanelMaker, version: int) -> Markup | None:
     if len(figures.missed) > LACKED:
         parts.append(f", and {len(figures.missed) - LACKED} more")
     reasons = [tag("p", why(maker, blame), class_="note") for blame in figures.blames]
-    return joined([tag("p", *parts, class_="said lacked", title=SHOWN), *reasons])
+    return joined([tag("p", *parts, class_="said lacked", title=SHOWN), *reasons,
+                   _unplanned(maker, version, figures)])  # fmt: skip
+
+
+def _unplanned(maker: PanelMaker, version: int, figures: PromptFigures) -> Markup | None:
+    """Return which modules were used that the plan does not let the target import."""
+    step = maker.reader.step(version)
+    target = path_of(step.request.target) if step else ""
+    planned = {one.path: one for one in step.known.states.progress.planned} if step else {}
+    if target not in planned:
+        return None
+    used = [path_of(node) for node in figures.missed if not node.startswith("failure:")]
+    may = {target, *planned[target].dependencies}
+    outside = [path for path in dict.fromkeys(used) if path in planned and path not in may]
+    if not outside:
+        return None
+    said = ", ".join(planned[target].dependencies) or "nothing"
+    return tag("p", f"The plan lets {maker.mask(target)} import {maker.mask(said)}, and not"
+               f" {maker.mask(', '.join(outside))}.", class_="note")  # fmt: skip
 
 
 def missed(

@@ -8,10 +8,9 @@ from typing import NamedTuple
 from backcast.domain.context import Context, Item, Omission
 from backcast.domain.context_events import ContextItem, ContextOmission
 from backcast.engine.interfaces.view.difference_panel import SIGNS
-from backcast.engine.interfaces.view.foreign_panel import ruler
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, table, tag
 from backcast.engine.interfaces.view.page import asset
-from backcast.engine.interfaces.view.panels import bar, colour
+from backcast.engine.interfaces.view.panels import bar, colour, ruler
 from backcast.engine.replay.diff import Diff
 
 CLASS = "backcast-prompt"

@@ -112,6 +112,13 @@ def bar(parts: list[tuple[int, str, str]], whole: int, class_: str = "bar") -> M
     )  # fmt: skip
 
 
+def ruler(kept: int, again: int) -> Markup:
+    """Return a bar of the tokens that are the same from the beginning, and of the rest."""
+    parts = [(kept, "kept", f"{kept:,} tokens are the same"),
+             (again, "again", f"{again:,} tokens must be read again")]  # fmt: skip
+    return bar(parts, kept + again, "bar ruler")
+
+
 def legend(parts: list[tuple[int, str, str]]) -> Markup:
     """Return what the colours of a bar stand for."""
     keys = [tag("span", words.removesuffix(" tokens"), class_=f"key {kind}")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from backcast.domain.allocation import DUPLICATE, LOWER, OVER
 from backcast.domain.context_events import ContextBuilt
+from backcast.domain.node import path_of
 from backcast.engine.interfaces.view.lacking import SHOWN, accepted, why
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, table, tag
 from backcast.engine.interfaces.view.message_text import rank_of, seen
@@ -163,8 +164,12 @@ def left_out(
 
 
 def _out(node: str, within: set[str]) -> Markup:
-    """Return the name of what fell out, as a place that a link leads to."""
-    return tag("code", node, class_="item", data_i=None if node in within else node)
+    """Return the name of what fell out, as a place that a link leads to, and a link to its code."""
+    code = tag("code", node, class_="item", data_i=None if node in within else node)
+    path = path_of(node)
+    if not path or node.startswith(("failure:", "task:")):
+        return code
+    return joined([code, tag("a", "its text then", href="#moment", data_source=path, class_="sub")])
 
 
 def _codes(nodes: Sequence[str]) -> Markup:

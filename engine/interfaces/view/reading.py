@@ -20,7 +20,7 @@ from backcast.engine.history.snapshots import RecentStates, states_of
 from backcast.engine.history.task_states import states_at
 from backcast.engine.interfaces.view.sequence import RunSequence
 from backcast.engine.log.store import EventStore
-from backcast.engine.replay.blame import Blame, blame
+from backcast.engine.replay.blame import Blame, KnownPrompts, blame
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.steps import KnownState, RecordedPrompt, ReplayStep, asked
 from backcast.engine.replay.used import Used, showing, used
@@ -187,7 +187,9 @@ class RunReader:
             known = [item for item in context.items if item.section not in APART]
             headings = self.pool.recorded(fact).estimate(known)
             headings -= sum(item.tokens for item in known)
-            blames = [blame(self.pool, step, node) for node in missed[:BLAMED] if node in offered]
+            past = KnownPrompts(self.prompts().values(), self.step)
+            blames = [blame(self.pool, step, node, past)
+                      for node in missed[:BLAMED] if node in offered]  # fmt: skip
         return PromptFigures(
             shown[0], shown[1],
             tuple(ranks.get((item.node, item.section)) for item in fact.items),

@@ -66,7 +66,12 @@ class RunStep(NamedTuple):
     @property
     def event(self) -> int:
         """The event by which the step is linked."""
-        return self.prompt or self.first
+        return self.asked or self.first
+
+    @property
+    def asked(self) -> int:
+        """The event that names its prompt: of one that is formed the answer's; 0 for none."""
+        return self.prompt or (self.replied if self.foreign else 0)
 
     @property
     def label(self) -> str:

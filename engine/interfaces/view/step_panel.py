@@ -94,8 +94,8 @@ def _links(maker: PanelMaker, step: RunStep, place: int) -> Markup:
     if place + 1 < len(steps):
         links.append(maker.link(steps[place + 1].event, "next step →"))
     links += [
-        tag("a", words, href=maker.pair_href(other.prompt, step.prompt),
-            data_d=f"{other.prompt}..{step.prompt}")
+        tag("a", words, href=maker.pair_href(other.asked, step.asked),
+            data_d=f"{other.asked}..{step.asked}")
         for other, words in compared_with(steps, step)
     ]  # fmt: skip
     return tag("p", *(part for link in links for part in (link, " ")), class_="links")
@@ -103,10 +103,10 @@ def _links(maker: PanelMaker, step: RunStep, place: int) -> Markup:
 
 def compared_with(steps: list[RunStep], step: RunStep) -> Iterator[tuple[RunStep, str]]:
     """Yield the steps whose prompts one would compare a step's with, and in what words."""
-    if not step.prompt:
+    if not step.asked:
         return
     place = steps.index(step)
-    earlier = [other for other in steps[:place] if other.prompt and other.foreign == step.foreign]
+    earlier = [other for other in steps[:place] if other.asked and other.foreign == step.foreign]
     if not earlier:
         return
     yield earlier[-1], "compare with the prompt before"

@@ -94,7 +94,7 @@ def prompt_part(maker: PanelMaker, found: HistoryPrompt, other: OtherPolicy) -> 
         words = "\n\n".join(f"[{part.title}]\n{part.text}" for part in found.shown)
         texts = folded("the messages under it", long_text(maker.mask(words)))
     return joined([
-        tag("p", maker.link(version, f"step {number}"), f" as it was sent, and as {name} shows it."
+        tag("p", maker.link(version, f"step {number}"), f" as it stood, and as {name} shows it."
             " What a model would have answered, nobody can tell.", class_="note"),
         bar([(after, "kept", f"{after:,} tokens are left"),
              (max(before - after, 0), "again", f"{max(before - after, 0):,} tokens went")],

@@ -137,6 +137,13 @@
     const spot = line ? lineIn(found, line) : null;
     (spot || found).scrollIntoView({ block: "center" });
   }
+  function source(path) {
+    for (const module of moment.querySelectorAll(".modules details"))
+      if (module.querySelector("code").textContent === path) {
+        module.open = true;
+        module.scrollIntoView({ block: "start" });
+      }
+  }
   function lineIn(element, line) {
     const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
     for (let node, number = 1; (node = walker.nextNode());) {
@@ -261,6 +268,7 @@
     if (link && link.dataset.item) {
       click.preventDefault(); go(at, { i: link.dataset.item }); return;
     }
+    if (link && link.dataset.source) { click.preventDefault(); source(link.dataset.source); return; }
     const held = click.target.closest(".item");
     const caret = held && document.caretRangeFromPoint
       && document.caretRangeFromPoint(click.clientX, click.clientY);
