@@ -1,7 +1,7 @@
 """Which lines of an output must stay? Errors, traces and their causes, and what was asked for."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from backcast.domain.compression_settings import LineKind
 from backcast.domain.output_lines import LONG
@@ -14,6 +14,8 @@ RUN = 6
 BODY, CLASS = 16, 3
 "Lines of a definition that stay with its first, and of a class."
 WORD = re.compile(r"[A-Za-z_]\w+")
+_HEADS = ("___", "===")
+"How the heading of a test, and of a part of an output, begins."
 _NAMED = re.compile(
     r"^\s*(?:\d+\s*[:|\t→-]?)?\s*(?:async def|def|class|func|fn|function|interface|struct)\s+(\w+)"
 )
@@ -45,17 +47,14 @@ def must_stay(
                 stay.difference_update(trace[at : at + RUN])
                 again.update(trace[at : at + RUN])
         parts.update(runs)
-    errors, begins = set[str](), True
+    errors = set[str]()
     for place, kind in enumerate(kinds):
         if kind == "error":
             key_line = _plain(lines[place])
-            # The first error behind a heading stays: it says why that test failed.
-            (again if key_line in errors and not begins else stay).add(place)
+            (again if key_line in errors else stay).add(place)
             errors.add(key_line)
-            begins = False
-        elif kind == "heading" and lines[place].startswith("___"):
-            begins = True
-    _add_headings(stay, lines, kinds)
+    _add_headings(stay | again, stay, lines, kinds)
+    again.update(_told(lines, kinds, stay, again))
     named = set[str]()
     for place, found in paths.items():
         if place in again or kinds[place] in ("progress", "blank"):
@@ -97,15 +96,37 @@ def _traces(lines: Sequence[str], kinds: Sequence[LineKind]) -> Iterable[list[in
         yield trace
 
 
-def _add_headings(stay: set[int], lines: Sequence[str], kinds: Sequence[LineKind]) -> None:
+def _add_headings(
+    failed: Set[int], stay: set[int], lines: Sequence[str], kinds: Sequence[LineKind]
+) -> None:
     """Add the nearest heading above each error, which says what failed."""
     above: int | None = None
     for place, kind in enumerate(kinds):
         if kind == "heading":
             above = place
-        elif place in stay and above is not None and not lines[place].startswith(("FAILED", "ERR")):
+        elif (
+            place in failed and above is not None and not lines[place].startswith(("FAILED", "ERR"))
+        ):
             stay.add(above)
             above = None
+
+
+def _told(
+    lines: Sequence[str], kinds: Sequence[LineKind], stay: Set[int], again: Set[int]
+) -> Iterator[int]:
+    """Yield the lines of tests that failed like an earlier one, as far as that one has them."""
+    seen, part = set[str](), list[int]()
+    for place in range(len(lines) + 1):
+        if place < len(lines) and not (kinds[place] == "heading" and lines[place][:3] in _HEADS):
+            part.append(place)
+            continue
+        fails_again = stay.isdisjoint(part) and not again.isdisjoint(part)
+        for own in part:
+            line = _plain(lines[own])
+            if fails_again and line in seen and own not in again:
+                yield own
+            seen.add(line)
+        part = []
 
 
 def _plain(line: str) -> str:

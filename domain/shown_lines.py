@@ -94,6 +94,9 @@ def _gap(pieces: Sequence[TextPiece], known: LineWorth, above: int, gap: range, 
         return f"[… {counted} like it]"
     if all(place in known.repeated or known.kinds[place] == "blank" for place in gap):
         return f"[… {counted} as above]"
+    told = sum(place in known.repeated for place in gap)
+    if 2 * told > count:
+        return f"[… {counted}, {told:,} as above]"
     return f"[… {counted}]"
 
 

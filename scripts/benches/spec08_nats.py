@@ -124,7 +124,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this part; those of compression hold here too."""
     add = parser.add_argument
     add("--reader", metavar="FILE", help="a model file that reads, for nats")
-    add("--cases", type=int, default=10, help="cases of each kind that it reads (10)")
+    add("--cases", type=int, default=6, help="cases of each kind that it reads (6)")
     add("--threads", type=int, default=1, help="threads of the reader (1)")
     add("--minutes", type=float, default=30, help="no case begins after so many (30)")
 
