@@ -334,6 +334,11 @@ def test_only_the_page_itself_is_answered() -> None:
         assert (large.status, "needed at most 64,000 bytes" in large.body) == (404, True)
 
 
+def test_it_listens_on_this_machine_alone() -> None:
+    with opened(TILL) as log, listening(log.store, "till", 0, 0, []) as server:
+        assert server.server_address[0] == "127.0.0.1"
+
+
 def test_what_is_asked_for_wrongly_gets_a_line_and_the_server_goes_on() -> None:
     with serving() as port:
         for path in (
