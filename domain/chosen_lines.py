@@ -130,7 +130,8 @@ class LineChoice:
         for place in places:
             if place in shown:
                 continue
-            if self._known.worth[place] < 0 or taken + self._cost(place) > room:
+            repeats = place in self._known.repeated or self._known.worth[place] < 0
+            if repeats or taken + self._cost(place) > room:
                 break
             taken += self._cost(place)
             shown.add(place)

@@ -10,12 +10,10 @@ from backcast.domain.text_request import TextRequest
 RARE = 4
 "Lines of code with a symbol up to which each of them stays, whatever it does with it."
 RUN = 6
-"Lines of a trace in a row that are left out where an earlier trace has the very same."
+"Lines in a row that are left out where an earlier trace, or other part, has the very same."
 BODY, CLASS = 16, 3
 "Lines of a definition that stay with its first, and of a class."
 WORD = re.compile(r"[A-Za-z_]\w+")
-_HEADS = ("___", "===")
-"How the heading of a test, and of a part of an output, begins."
 _NAMED = re.compile(
     r"^\s*(?:\d+\s*[:|\t→-]?)?\s*(?:async def|def|class|func|fn|function|interface|struct)\s+(\w+)"
 )
@@ -54,7 +52,6 @@ def must_stay(
             (again if key_line in errors else stay).add(place)
             errors.add(key_line)
     _add_headings(stay | again, stay, lines, kinds)
-    again.update(_told(lines, kinds, stay, again))
     named = set[str]()
     for place, found in paths.items():
         if place in again or kinds[place] in ("progress", "blank"):
@@ -66,6 +63,7 @@ def must_stay(
     for place in _code(lines, kinds, paths, request):
         if place not in again:
             stay.add(place)
+    again.update(_repeated(lines, kinds, stay))
     return stay, again
 
 
@@ -111,22 +109,15 @@ def _add_headings(
             above = None
 
 
-def _told(
-    lines: Sequence[str], kinds: Sequence[LineKind], stay: Set[int], again: Set[int]
-) -> Iterator[int]:
-    """Yield the lines of tests that failed like an earlier one, as far as that one has them."""
-    seen, part = set[str](), list[int]()
-    for place in range(len(lines) + 1):
-        if place < len(lines) and not (kinds[place] == "heading" and lines[place][:3] in _HEADS):
-            part.append(place)
-            continue
-        fails_again = stay.isdisjoint(part) and not again.isdisjoint(part)
-        for own in part:
-            line = _plain(lines[own])
-            if fails_again and line in seen and own not in again:
-                yield own
-            seen.add(line)
-        part = []
+def _repeated(lines: Sequence[str], kinds: Sequence[LineKind], stay: Set[int]) -> Iterator[int]:
+    """Yield the lines in long runs that an earlier part of the text has in the same order."""
+    full = [place for place, kind in enumerate(kinds) if kind != "blank"]
+    plain, seen = [_plain(lines[place]) for place in full], set[tuple[str, ...]]()
+    for at in range(len(full) - RUN + 1):
+        run = tuple(plain[at : at + RUN])
+        if run in seen:
+            yield from (place for place in full[at : at + RUN] if place not in stay)
+        seen.add(run)
 
 
 def _plain(line: str) -> str:
@@ -149,14 +140,18 @@ def _code(
     uses. Of a symbol that stands all over the text only the imports count as uses, and of a name in
     quotes only the definition is asked for."""
     symbols, names = request.symbols, request.symbols | request.named
-    used = dict[str, list[int]]()
+    used, known = dict[str, list[int]](), set[tuple[str, ...]]()
     for place in paths if names else ():
         if kinds[place] in ("definition", "import", "code"):
             for word in sorted(symbols.intersection(WORD.findall(lines[place][:LONG]))):
                 used.setdefault(word, []).append(place)
             named = _NAMED.search(lines[place][:LONG]) if kinds[place] == "definition" else None
             if named and named[1] in names:
-                yield from _definition(lines, place)
+                whole = list(_definition(lines, place))
+                text = tuple(_plain(lines[own]) for own in whole)
+                # A trace shows the same one for each test that fails in it.
+                yield from (() if text in known else whole)
+                known.add(text)
     for places in used.values():
         for place in places:
             if len(places) <= RARE or kinds[place] == "import":

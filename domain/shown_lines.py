@@ -14,7 +14,7 @@ from backcast.domain.line_worth import LineWorth, NearPath
 from backcast.domain.message_parts import Count
 from backcast.domain.text_pieces import Span, TextPiece
 
-NEAR = 0.5
+NEAR = 0.6
 "The share of a target for the names of modules near what is asked about."
 _VERDICTS = re.compile(r"\b(?:PASSED|SKIPPED|XFAIL|XPASS|RERUN|PASS|OK)\b")
 
@@ -94,9 +94,9 @@ def _gap(pieces: Sequence[TextPiece], known: LineWorth, above: int, gap: range, 
         return f"[… {counted} like it]"
     if all(place in known.repeated or known.kinds[place] == "blank" for place in gap):
         return f"[… {counted} as above]"
-    told = sum(place in known.repeated for place in gap)
-    if 2 * told > count:
-        return f"[… {counted}, {told:,} as above]"
+    again = sum(place in known.repeated for place in gap)
+    if 2 * again > count:
+        return f"[… {counted}, {again:,} as above]"
     return f"[… {counted}]"
 
 

@@ -159,6 +159,22 @@ def test_the_way_that_an_error_shares_with_an_earlier_one_is_told_once() -> None
     assert found.text.count("[… 9 lines as above]") == 19
 
 
+def test_a_definition_that_each_failing_test_shows_is_told_once() -> None:
+    body = "".join(f"        {letters(n)} = made_of({letters(n + 9)})\n" for n in range(9))
+    tests = "".join(
+        f"___________ test_{letters(n)} ___________\nvalue = '{letters(n)}'\n\n"
+        f"    def put_pear(till):\n{body}>       raise ValueError(value)\n"
+        f"E       ValueError: no {letters(n)}\n\ntill.py:12: ValueError\n"
+        for n in range(20)
+    )
+    found = extracted(tests, request_of("Why does put_pear fail?"), 900, count)
+    assert found.text.count("def put_pear(till):") == 1
+    assert "lines as above]" in found.text
+    for n in range(20):
+        assert f"___________ test_{letters(n)} ___________" in found.text
+        assert f"E       ValueError: no {letters(n)}\n" in f"{found.text}\n"
+
+
 def test_verdicts_that_are_set_apart_by_spaces_are_alike() -> None:
     passed = "".join(
         f"test_till.py::test_{letters(n)}{' ' * (n % 9)} PASSED [ {n}%]\n" for n in range(500)
