@@ -116,7 +116,7 @@ def test_the_same_change_again_is_a_circle_and_then_a_person_decides() -> None:
     ],
 )
 def test_agents_fail_alike_whatever_their_last_words(ends: str, alike: bool) -> None:
-    rows = [LIST]
+    rows: list[Fact] = [LIST]
     for version in (2, 5, 8):
         reason = ends.format(version)
         rows += [
