@@ -3,6 +3,7 @@
 BackcastError
 ├── InputError            an argument, file or setting that is not what was needed
 │   ├── BudgetExceededError  required items do not fit, even at their lowest level
+│   ├── MissingExtraError a package that only some uses need
 │   ├── MomentError       a time, position or commit that names no moment of the log
 │   └── UnknownTaskError  a task that the store does not hold
 ├── ModelError            a model gave no answer
@@ -42,6 +43,19 @@ class BudgetExceededError(InputError):
             f"needed {needed:,} tokens for the required items, found {available:,}: {shown};"
             f" choose a profile with a larger context"
         )
+
+
+CLONED = {"mistral": "core", "record": "core", "mcp": "core"}
+"The extras that a clone has after `scripts/install core`; the others come with `all`."
+
+
+class MissingExtraError(InputError):
+    """A package that only some uses need, and that is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        clone = f"scripts/install {CLONED.get(extra, 'all')}"
+        installed = f"pip install 'backcast[{extra}]', or in a clone {clone}"
+        super().__init__(f"{what} needs the extra {extra!r}: {installed}")
 
 
 class MomentError(InputError):

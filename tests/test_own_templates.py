@@ -106,7 +106,7 @@ def test_a_template_is_recorded_whole_and_prompts_are_rebuilt_by_it(
     for kept in (jinja._compiled, chat._chat):
         kept.cache_clear()
     code, out, _ = backcast("verify", "run.jsonl", "--only", "rebuilt")
-    assert out.count("needs Jinja2: 'pip install backcast[llama]'") == 4
+    assert out.count("needs the extra 'llama': pip install 'backcast[llama]'") == 4
 
 
 def test_a_run_goes_on_by_the_template_that_was_named(make: Make, backcast: Command) -> None:

@@ -378,6 +378,6 @@ def test_what_is_not_installed_is_named(library: str, url: str, extra: str) -> N
         [sys.executable, "-c", program, "verify", url], capture_output=True, text=True, check=False
     )
     scheme = url.partition(":")[0]
-    assert (ran.returncode, ran.stdout, ran.stderr) == (
-        2, "", f"backcast: {scheme}:// needs the extra '{extra}': pip install 'backcast[{extra}]'\n"
-    )  # fmt: skip
+    needs = f"needs the extra '{extra}': pip install 'backcast[{extra}]'"
+    ended = (ran.returncode, ran.stdout, ran.stderr)
+    assert ended == (2, "", f"backcast: {scheme}:// {needs}, or in a clone scripts/install all\n")

@@ -9,7 +9,7 @@ from importlib import import_module
 from time import monotonic
 from typing import Any
 
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, MissingExtraError
 from backcast.engine.log.code import code_digest, different_code
 from backcast.engine.log.engines import WorkEngine
 
@@ -128,9 +128,7 @@ def _client(name: str, address: str) -> Any:
     try:
         distributed: Any = import_module("distributed")
     except ImportError:
-        raise InputError(
-            f"--on {name} needs the extra 'dask': pip install 'backcast[dask]'"
-        ) from None
+        raise MissingExtraError(f"--on {name}", "dask") from None
     secret = distributed.Security().get_connection_args("client").get("ssl_context")
     if address.startswith("tls://") and secret is None:
         raise InputError(

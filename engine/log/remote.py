@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from backcast.domain.errors import BackcastError, InputError
+from backcast.domain.errors import BackcastError, InputError, MissingExtraError
 
 EXTRAS = {"https": "remote", "http": "remote", "s3": "remote", "gs": "gcs", "gcs": "gcs"}
 "The extra that each scheme needs."
@@ -182,10 +182,7 @@ def _system(url: str) -> Any:
 
         return fsspec.filesystem(scheme, use_listings_cache=False, **_options(scheme))
     except ImportError:
-        extra = EXTRAS[scheme]
-        raise InputError(
-            f"{scheme}:// needs the extra {extra!r}: pip install 'backcast[{extra}]'"
-        ) from None
+        raise MissingExtraError(f"{scheme}://", EXTRAS[scheme]) from None
 
 
 def _options(scheme: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, MissingExtraError
 
 LONGEST = 200_000
 "Characters of a template."
@@ -51,9 +51,7 @@ def _compiled(source: str) -> Any:
     try:
         from jinja2 import BaseLoader, TemplateError
     except ImportError:
-        raise InputError(
-            "to render a model's own chat template needs Jinja2: 'pip install backcast[llama]'"
-        ) from None
+        raise MissingExtraError("to render a model's own chat template", "llama") from None
     if len(source) > LONGEST:
         raise InputError(f"needed a chat template of at most {LONGEST:,} characters")
     environment = _environment()(

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from backcast.domain.errors import InputError, ModelError
+from backcast.domain.errors import InputError, MissingExtraError, ModelError
 from backcast.engine.models.cancelling import Cancellation
 from backcast.engine.models.kept_states import LEAST, StateTree
 from backcast.engine.models.prefixes import shared
@@ -28,7 +28,7 @@ class ModelFile:
         try:
             import llama_cpp
         except ImportError:
-            raise InputError(f"{path}: to run it needs 'pip install backcast[llama]'") from None
+            raise MissingExtraError(f"{path}: to run it", "llama") from None
         self.path, self._c = path, llama_cpp
         self.llm: Any = _open(path, **(options or {"vocab_only": True}))
         # At the very end it could not be closed any more, and would say so.

@@ -24,7 +24,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, MissingExtraError
 from backcast.engine.models.address import shown
 from backcast.engine.models.places import model_file
 
@@ -88,10 +88,7 @@ class Mistral:
         try:
             self._pieces = _pieces(version)
         except ImportError:
-            raise InputError(
-                "counting as Mistral does needs 'pip install backcast[mistral]', in a clone"
-                " 'scripts/install all'"
-            ) from None
+            raise MissingExtraError("counting as Mistral does", "mistral") from None
         self._lines: dict[str, Sequence[int]] = {}
         "The tokens of lines that have others before them, with the line end in front."
         self._firsts: dict[str, Sequence[int]] = {}
@@ -174,7 +171,7 @@ class Vocabulary:
 
     def __init__(self, path: str) -> None:
         if find_spec("llama_cpp") is None:
-            raise InputError("counting by a model file needs 'pip install backcast[llama]'")
+            raise MissingExtraError("counting by a model file", "llama")
         from backcast.engine.models.loaded import ModelFile
 
         file = ModelFile(model_file(path))

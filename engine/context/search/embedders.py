@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from xxhash import xxh3_128
 
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,9 +66,7 @@ def needs_extra(*modules: str) -> None:
     """Raise `InputError` where one of the modules that search is built on is not installed."""
     for module in modules:
         if find_spec(module) is None:
-            raise InputError(
-                f"search needs {module}, of the extra 'semantic': pip install 'backcast[semantic]'"
-            )
+            raise MissingExtraError(f"search by meaning ({module})", "semantic")
 
 
 def _loaded(name: str) -> Any:

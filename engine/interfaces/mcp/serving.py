@@ -9,7 +9,7 @@ from contextlib import closing
 from traceback import print_exc
 from typing import Any
 
-from backcast.domain.errors import BackcastError, InputError
+from backcast.domain.errors import BackcastError, InputError, MissingExtraError
 from backcast.engine.interfaces.installed import VERSION
 from backcast.engine.interfaces.mcp.arguments import FORMS
 from backcast.engine.interfaces.mcp.asking import SCHEME, AnsweredCall, AskedStore
@@ -21,7 +21,7 @@ try:
     from mcp.server.stdio import stdio_server
     from mcp.shared.exceptions import MCPError
 except ImportError:
-    raise InputError("'backcast mcp' needs the extra 'mcp': pip install 'backcast[mcp]'") from None
+    raise MissingExtraError("'backcast mcp'", "mcp") from None
 
 HOST = "127.0.0.1"
 PATH = "/mcp"

@@ -10,7 +10,7 @@ from contextlib import nullcontext, suppress
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, MissingExtraError
 from backcast.engine.interfaces.proxy.gate import CallGate
 from backcast.engine.interfaces.proxy.left_behind import spool_folder
 from backcast.engine.interfaces.proxy.recording_process import RecordingProcess
@@ -23,9 +23,7 @@ try:
 
     from backcast.engine.interfaces.proxy.passing import Proxy, is_here
 except ImportError:
-    raise InputError(
-        "'backcast record' needs the extra 'record': pip install 'backcast[record]'"
-    ) from None
+    raise MissingExtraError("'backcast record'", "record") from None
 
 SECONDS = 2
 "Seconds that open connections have when the proxy ends."

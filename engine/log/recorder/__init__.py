@@ -5,7 +5,7 @@ transactions, errors and contract, with a table definition of our own. Rows come
 `backcast.engine.log.store` knows what they mean.
 """
 
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, MissingExtraError
 from backcast.engine.log.recorder.addresses import (
     IN_MEMORY,
     SCHEMES,
@@ -61,7 +61,5 @@ def open_recorder(url: str, *, fsync: str = "full", create: bool = True) -> Reco
     try:
         from backcast.engine.log.recorder.postgres import PostgresRecorder
     except ImportError:
-        raise InputError(
-            f"{scheme}:// needs the extra 'postgres': pip install 'backcast[postgres]'"
-        ) from None
+        raise MissingExtraError(f"{scheme}://", "postgres") from None
     return PostgresRecorder.open(url, fsync=fsync, create=create)
