@@ -99,8 +99,8 @@ def _gap(
     if above >= 0 and all(known.shapes[place] == known.shapes[above] for place in gap):
         return f"[… {counted} like it]"
     again = [place for place in gap if known.repeated.get(place, -1) in shown]
-    blank = sum(known.kinds[place] == "blank" for place in gap)
-    if again and len(again) + blank == len(gap):
+    plain = set(gap).difference(again)
+    if again and all(known.kinds[place] == "blank" for place in plain):
         return f"[… {counted} {_where(known, again)}]"
     if 2 * len(again) > count:
         return f"[… {counted}, {len(again):,} {_where(known, again)}]"

@@ -186,7 +186,7 @@ def test_policies_from_before_that_setting_keep_their_digest(table: str) -> None
     def policy(least: float) -> Policy:
         settings = CompressionSettings(target=1_000, least=least)
         fields = {"messages": MessageSettings(compress=settings)}
-        return Policy(**({"compression": settings} if table == "compression" else fields))  # type: ignore[arg-type]
+        return Policy(**({"compression": settings} if table == "compression" else fields))
 
     assert b'"least"' not in policy(1.5).body
     assert b'"least": 3.0' in policy(3.0).body
