@@ -2,7 +2,8 @@
 
 A reader makes little of single lines between gaps: so what may go is taken in blocks, such as a
 function or a paragraph, a block beside what is shown already before one that stands alone, and one
-that says something new before one that repeats what is shown.
+that says something new before one that repeats what is shown. Findings and commits go as a whole
+or not at all, and a line brings the key lines of its record.
 """
 
 import heapq
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from backcast.domain.line_worth import LineWorth
 from backcast.domain.output_lines import LONG
+from backcast.domain.shown_with import with_needed
+from backcast.domain.text_blocks import LEAST, WHOLE, WORTHY, blocks_of
 from backcast.domain.text_pieces import TextPiece
 
 GAP = 7
@@ -21,10 +24,6 @@ OUTLINE = 0.12
 "The share of the room that is kept for the first lines of definitions whose bodies have none."
 FIRST, LAST = 0.05, 0.15
 "Shares of the room for the first and the last lines."
-BLOCK = 12
-"Lines of a block at most."
-LEAST = 3
-"Lines of a part of a block at least."
 KNOWN = 0.3
 "The share of its worth that a line has whose words have all been shown."
 LENGTH = 0.6
@@ -35,10 +34,6 @@ TRIED = 20_000
 "The blocks, from each end, for which there is a try to fit them in."
 CLOSED = 3
 "Lines of a gap that is rather closed than marked."
-WORTHY = 3.0
-"The worth from which on a line that is not indented is taken alone: it names what lies near."
-_ALONE = ("verdict", "progress", "path", "heading", "reference")
-"Kinds of lines that tell by themselves, where they are not indented."
 _WORD = re.compile(r"[A-Za-z_]\w{2,}")
 Cost = Callable[[int], int]
 
@@ -52,7 +47,13 @@ class LineChoice:
         self._words = [frozenset(_WORD.findall(piece.text[:LONG])) for piece in pieces]
         # To count the tokens of each line would take longer than all else.
         self._sizes = [1 + len(piece.text.strip()) // CHARACTERS for piece in pieces]
-        found = list(_blocks(pieces, known))
+        self._wholes = {
+            place: range(record.start, record.stop) for record in known.records
+            if record.whole and record.stop - record.start <= WHOLE
+            for place in range(record.start, record.stop)
+        }  # fmt: skip
+        self._heads = {record.keys[0] for record in known.records if record.kind == "function"}
+        found = list(blocks_of(pieces, known))
         self._blocks = found if len(found) <= 2 * TRIED else found[:TRIED] + found[-TRIED:]
         self._ends = {
             place: number for number, block in enumerate(self._blocks)
@@ -84,7 +85,7 @@ class LineChoice:
             tried.add(number)
             tokens = sum(map(self._cost, places)) + gaps
             if tokens > room:
-                places = self._part(places, shown, room - GAP)
+                places = self._part(self._blocks[number], places, shown, room - GAP)
                 tokens = sum(map(self._cost, places)) + GAP
             if not places:
                 continue
@@ -100,7 +101,7 @@ class LineChoice:
         room -= self._outlined(shown, room)
         shown = self._closed(shown)
         self._filled(shown, room)
-        return sorted(shown)
+        return sorted(with_needed(shown, self._known.needed))
 
     def _outlined(self, shown: set[int], room: int) -> int:
         """Add the first lines of definitions whose bodies are left out, and return their tokens:
@@ -109,7 +110,8 @@ class LineChoice:
         heads = [place for place, kind in enumerate(self._known.kinds) if kind == "definition"]
         for place in sorted(heads, key=lambda place: (-worth[place], place)):
             tokens = self._cost(place) + GAP * (1 - self._met(place - 1, shown))
-            if place not in shown and place not in self._known.repeated and taken + tokens <= room:
+            fits = place not in shown and place not in self._known.repeated
+            if fits and place not in self._wholes and taken + tokens <= room:
                 taken += tokens
                 shown.add(place)
         return taken
@@ -119,10 +121,11 @@ class LineChoice:
         for place in range(1, self._count):
             fits = self._known.worth[place] >= 0 and place not in self._known.repeated
             if fits and place not in shown and place - 1 in shown:
-                tokens = self._cost(place)
+                places = self._together(place, shown)
+                tokens = sum(map(self._cost, places))
                 if tokens <= room:
                     room -= tokens
-                    shown.add(place)
+                    shown.update(places)
 
     def _taken(self, shown: set[int], places: range, room: int) -> int:
         """Add places in turn as long as there is room, and return their tokens."""
@@ -131,15 +134,26 @@ class LineChoice:
             if place in shown:
                 continue
             repeats = place in self._known.repeated or self._known.worth[place] < 0
-            if repeats or taken + self._cost(place) > room:
+            own = self._together(place, shown)
+            tokens = sum(map(self._cost, own))
+            if repeats or taken + tokens > room:
                 break
-            taken += self._cost(place)
-            shown.add(place)
+            taken += tokens
+            shown.update(own)
         return taken
+
+    def _together(self, place: int, shown: set[int]) -> list[int]:
+        """Return what is shown with a place: all of its record, or the key lines of that."""
+        found = with_needed(self._wholes.get(place, (place,)), self._known.needed) - shown
+        if place in self._wholes:
+            return sorted(found)
+        return sorted(other for other in found if other not in self._known.repeated)
 
     def _gain(self, block: range, shown: set[int], said: set[str]) -> tuple[float, int, list[int]]:
         """Return what a block is worth for its size, tokens of gaps, and what of it is added."""
-        places = [place for place in block if place not in shown]
+        whole = block.start in self._wholes
+        hidden = shown if whole else shown | self._known.repeated.keys()
+        places = [place for place in block if place not in hidden]
         if not places:
             return 0.0, 0, places
         worth, tokens, own = 0.0, 0, set[str]()
@@ -152,21 +166,29 @@ class LineChoice:
             tokens += cost
             worth += self._known.worth[place] * (KNOWN + (1 - KNOWN) * fresh) * cost**LENGTH
         gaps = 1 - self._met(places[0] - 1, shown) - self._met(places[-1] + 1, shown)
+        keys = {key for place in places for key in self._known.needed.get(place, ())}
+        for key in sorted(keys.difference(places) - shown):
+            places.append(key)
+            tokens += self._sizes[key]
+            gaps += key + 1 not in places
         return (
             round(worth / (tokens + (GAP if alone else APART) * max(0, gaps)), 6),
             GAP * gaps,
-            places,
+            sorted(places),
         )
 
     def _met(self, place: int, shown: set[int]) -> bool:
         """Return whether no gap begins at a place."""
         return place in shown or not 0 <= place < self._count
 
-    def _part(self, places: list[int], shown: set[int], room: int) -> list[int]:
-        """Return what of a block fits, from the side that is shown; empty for too little."""
+    def _part(self, block: range, places: list[int], shown: set[int], room: int) -> list[int]:
+        """Return what of a block fits, from the side that is shown, or of a function from its
+        first line; empty for too little."""
+        if block.start in self._wholes:
+            return []
         ahead = self._met(places[0] - 1, shown) or not self._met(places[-1] + 1, shown)
         found = list[int]()
-        for place in places if ahead else reversed(places):
+        for place in places if ahead or self._heads.intersection(block) else reversed(places):
             room -= self._cost(place)
             if room < 0:
                 break
@@ -187,43 +209,3 @@ class LineChoice:
                 more.update(gap)
             before = place
         return shown | more
-
-
-def _blocks(pieces: Sequence[TextPiece], known: LineWorth) -> Iterator[range]:
-    """Yield the lines that may go, in blocks that end where a function, a class or a paragraph
-    ends, without blank lines at their ends."""
-    start: int | None = None
-    for place, kind in enumerate((*known.kinds, "blank")):
-        last = place == len(known.kinds)
-        ends = last or place in known.protected or place in known.repeated
-        tells = not last and (kind in _ALONE or known.worth[place] >= WORTHY)
-        alone = tells and kind != "blank" and not pieces[place].text[:1].isspace()
-        if start is not None and (ends or alone or _begins(pieces, known, start, place)):
-            stop = place
-            while known.kinds[stop - 1] == "blank":
-                stop -= 1
-            yield range(start, stop)
-            start = None
-        if ends or (kind == "blank" and start is None):
-            continue
-        if alone:
-            yield range(place, place + 1)
-        elif start is None:
-            start = place
-
-
-def _begins(pieces: Sequence[TextPiece], known: LineWorth, start: int, place: int) -> bool:
-    """Return whether a line begins another block than the one that starts at a place."""
-    text = pieces[place].text
-    if not text.strip():
-        return False
-    deep = _indent(text) > _indent(pieces[start].text)
-    above, size = known.kinds[place - 1] == "blank", place - start
-    named = known.kinds[place] == "definition" and pieces[place - 1].text.lstrip()[:1] != "@"
-    if not deep and (named or text.lstrip()[:1] == "@" or (above and size >= LEAST)):
-        return True
-    return size >= BLOCK or (above and 3 * size >= 2 * BLOCK)
-
-
-def _indent(text: str) -> int:
-    return len(text) - len(text.lstrip())

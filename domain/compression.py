@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from backcast.domain.chosen_lines import GAP, LineChoice
 from backcast.domain.compression_settings import SHARE, CompressionSettings, KeepRule
+from backcast.domain.left_out import counts_left_out
 from backcast.domain.line_worth import worth_of
 from backcast.domain.message_parts import Count
 from backcast.domain.output_lines import SIGNS
@@ -105,7 +106,8 @@ def extracted(
         return _binary(text, before, target, count, name)
     lines = max(1, text.count("\n") + (not text.endswith("\n")))
     pieces = pieces_of(text, (*SIGNS, *sorted(request.paths | request.symbols)[:ASKED]))
-    known = worth_of([piece.text for piece in pieces], request, guideline)
+    texts = [piece.text for piece in pieces]
+    known = worth_of(texts, request, guideline)
     costs = dict[int, int]()
 
     def cost(place: int) -> int:
@@ -125,6 +127,8 @@ def extracted(
         places = choice.chosen(room)
         hidden = lines - len({pieces[place].line for place in places})
         head = _head(state, before, hidden, lines, name)
+        if counts := counts_left_out(known, texts, set(places)):
+            head += f"\n{counts}"
         if protected > target:
             head += f"\n[what must stay has {protected:,} tokens, the target {target:,}]"
         found = rendered(pieces, known, places, head, lines, named)

@@ -63,6 +63,8 @@ class CompressionSettings(BaseModel):
     "The tokens to which a text is brought."
     over: Count = 5_000
     "The tokens above which that is done."
+    least: Annotated[float, Field(ge=0, le=100)] = 1.5
+    "Times the target below which nothing is cut, as reading it again costs more than it saves."
     share: Annotated[float, Field(ge=0, le=1)] | None = None
     "The largest share of a text that may go; by default that of the profile."
     most: Annotated[float, Field(ge=0, le=1)] = 0.8
@@ -83,7 +85,7 @@ class CompressionSettings(BaseModel):
 
     def goal(self, tokens: int, share: float = SHARE) -> ShorterGoal | None:
         """Return the size to which a text of so many tokens is brought; None where it stays."""
-        if tokens <= self.over:
+        if tokens <= max(self.over, self.least * self.target):
             return None
         if tokens - self.target > self.most * tokens:
             return ShorterGoal(self.target, True)

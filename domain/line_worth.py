@@ -9,12 +9,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from fnmatch import fnmatchcase
 from math import log
+from types import MappingProxyType
 from typing import NamedTuple
 
 from backcast.domain.compression_settings import KeepRule, LineKind
-from backcast.domain.must_stay import WORD, must_stay, touches
+from backcast.domain.must_stay import must_stay
 from backcast.domain.output_lines import LONG, kinds_of
+from backcast.domain.shown_with import holes_in, needed_lines, with_needed
+from backcast.domain.text_records import TextRecord, records_of
 from backcast.domain.text_request import TextRequest, word_parts
+from backcast.domain.touched_parts import WORD
+from backcast.domain.touched_worth import NearPath, add_paths, add_records
 
 RANKED = 6_000
 "Lines at each end of an output that are ranked by their words; the rest of a longer one is not."
@@ -39,19 +44,13 @@ ALIKE, WITHIN = 8, 4
 SHAPED, BESIDE, KNOWN = 12, 3, 1.0
 """Characters of a shape that tells something, lines beside one that must stay which are kept, and
 the worth from which on a line tells more than its shape."""
+FIRST = 3.0
+"What it adds to a line of a function that later ones repeat: what they save is best spent here."
 _COUNTED = ("plain", "verdict", "progress")
 "Kinds of lines whose numbers tell nothing apart, as those of names do."
 _PATHS = re.compile(r"[\w@+~.-]*(?:/[\w@+~.-]+)+|[\w@+~-][\w@+~.-]*\.\w{1,5}")
 _VARIES = re.compile(r"0x[0-9a-fA-F]+|\d+")
 _TESTED = re.compile(r"::\S+")
-
-
-class NearPath(NamedTuple):
-    """A path that lies near what is asked about, and the lines that name it."""
-
-    hops: int
-    path: str
-    places: tuple[int, ...]
 
 
 class LineWorth(NamedTuple):
@@ -60,13 +59,16 @@ class LineWorth(NamedTuple):
     kinds: tuple[LineKind, ...]
     protected: frozenset[int]
     "Lines that must stay, by place."
-    repeated: frozenset[int]
-    "Lines that say what an earlier one that must stay has said."
+    repeated: Mapping[int, int]
+    "Lines that say what an earlier one has said, each with the place of that."
     worth: tuple[float, ...]
     shapes: tuple[str, ...]
     "Each line without what varies: equal for lines that are like each other."
     near: tuple[NearPath, ...] = ()
     "Paths near the request that some line names, the nearest first."
+    records: tuple[TextRecord, ...] = ()
+    needed: Mapping[int, tuple[int, ...]] = MappingProxyType({})
+    "The lines without which another one tells nothing, by the place of that."
 
 
 def worth_of(
@@ -77,14 +79,24 @@ def worth_of(
     shapes = [_shape(line) for line in lines]
     ranked = _ranked(len(lines))
     paths = {place: _PATHS.findall(lines[place][:LONG]) for place in ranked}
-    protected, repeated = must_stay(lines, kinds, paths, request)
+    records = records_of(lines)
+    for record in records:  # lines of dashes in a finding are no headings
+        if record.kind == "finding":
+            for place in range(record.start, record.stop):
+                kinds[place] = "code" if kinds[place] == "heading" else kinds[place]
+    protected, repeated = must_stay(lines, kinds, paths, request, records)
+    needed = needed_lines(lines, records, repeated)
+    protected = with_needed([*protected, *holes_in(lines)], needed)
     found = [BASES[kind] for kind in kinds]
     _add_words(found, lines, ranked, request)
     seen = Counter[str]()
     for place, shape in enumerate(shapes):
         seen[shape] += 1  # each further line like it tells less
         found[place] /= seen[shape] ** FURTHER
-    near = _add_paths(found, paths, request)
+    near = add_paths(found, paths, request, lines, protected)
+    add_records(found, records, paths, request)
+    for place in _bodies(records) & set(repeated.values()):
+        found[place] += FIRST if kinds[place] != "blank" else 0.0
     _add_places(found, sorted(protected))
     _drop_alike(found, shapes, kinds, protected)
     for rule in guideline:
@@ -93,11 +105,19 @@ def worth_of(
     return LineWorth(
         tuple(kinds),
         frozenset(protected),
-        frozenset(repeated),
+        {place: first for place, first in repeated.items() if place not in protected},
         tuple(round(value, 6) for value in found),
         tuple(shapes),
         tuple(near),
+        tuple(records),
+        needed,
     )
+
+
+def _bodies(records: Sequence[TextRecord]) -> set[int]:
+    """Return the lines of functions."""
+    own = (record for record in records if record.kind == "function")
+    return {place for record in own for place in range(record.start, record.stop)}
 
 
 def _ranked(count: int) -> Sequence[int]:
@@ -155,32 +175,6 @@ def _spread(gains: Mapping[int, float], ranked: Sequence[int]) -> dict[int, floa
             found[place] = gain
         back = (back + gains.get(place, 0.0)) * FADE
     return found
-
-
-def _add_paths(
-    found: list[float], paths: Mapping[int, Sequence[str]], request: TextRequest
-) -> list[NearPath]:
-    """Add what it is worth that a line names a path of the request, or one that lies near; return
-    the latter."""
-    if not (request.paths or request.near):
-        return []
-    near, named = dict(request.near), dict[str, list[int]]()
-    for place, own in paths.items():
-        if any(touches(path, request.paths) for path in own):
-            found[place] += 1.5
-        for path in own if near else ():
-            known = [other for other in near if _same(path, other)]
-            for other in known:
-                # How the nearest are met is seen in a line; a gap names those further on.
-                first = 3.3 if near[other] == 1 else 1.0
-                found[place] += 0.2 if other in named else first / near[other]
-                named.setdefault(other, []).append(place)
-    return sorted(NearPath(near[path], path, tuple(places)) for path, places in named.items())
-
-
-def _same(path: str, known: str) -> bool:
-    short = path.strip("./")
-    return short == known or short.endswith(f"/{known}") or known.endswith(f"/{short}")
 
 
 def _add_places(found: list[float], protected: Sequence[int]) -> None:

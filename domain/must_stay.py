@@ -1,11 +1,22 @@
-"""Which lines of an output must stay? Errors, traces and their causes, and what was asked for."""
+"""Which lines of an output must stay? What a request touches: errors, traces with their causes,
+what a linter found, whole, and code. Where it touches nothing that fails all errors and traces do.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from typing import NamedTuple
 
 from backcast.domain.compression_settings import LineKind
 from backcast.domain.output_lines import LONG
+from backcast.domain.text_records import TextRecord
 from backcast.domain.text_request import TextRequest
+from backcast.domain.touched_parts import (
+    WORD,
+    imports_of_asked,
+    parts_of,
+    touched_lines,
+    touches,
+)  # fmt: skip
 
 RARE = 4
 "Lines of code with a symbol up to which each of them stays, whatever it does with it."
@@ -13,45 +24,43 @@ RUN = 6
 "Lines in a row that are left out where an earlier trace, or other part, has the very same."
 BODY, CLASS = 16, 3
 "Lines of a definition that stay with its first, and of a class."
-WORD = re.compile(r"[A-Za-z_]\w+")
 _NAMED = re.compile(
     r"^\s*(?:\d+\s*[:|\t→-]?)?\s*(?:async def|def|class|func|fn|function|interface|struct)\s+(\w+)"
 )
 
 
+class StayingLines(NamedTuple):
+    """The lines that must stay, and those that only repeat others."""
+
+    stay: set[int]
+    again: dict[int, int]
+    "Each line that repeats another, with the place of that."
+
+
 def must_stay(
     lines: Sequence[str], kinds: Sequence[LineKind], paths: Mapping[int, Sequence[str]],
-    request: TextRequest,
-) -> tuple[set[int], set[int]]:  # fmt: skip
+    request: TextRequest, records: Sequence[TextRecord],
+) -> StayingLines:  # fmt: skip
     """Return the lines that must stay, and those that only repeat some of them.
 
     Errors stay, each once. The frames of a trace stay with the code that they show, but for those
-    in a row that an earlier trace has in the same order. Of what the request touches the code
-    stays, see `_code`, and the first line that names each path.
+    in a row that an earlier trace has in the same order. What a linter found stays whole where it
+    is touched. Of what the request touches the code stays, see `_code`, and the first line that
+    names each path, or that imports it.
     """
-    stay, again = set[int](), set[int]()
-    for trace in _traces(lines, kinds):
-        stay.update(trace)
-    seen, parts = set[tuple[str, ...]](), set[tuple[str, ...]]()
-    for trace in _traces(lines, kinds):
-        key = tuple(_plain(lines[place]) for place in trace)
-        if key in seen:
-            stay.difference_update(trace)
-            again.update(trace)
-        seen.add(key)
-        runs = [key[at : at + RUN] for at in range(len(key) - RUN + 1)]
-        for at, run in enumerate(runs):
-            if run in parts:  # the way on from there is told once
-                stay.difference_update(trace[at : at + RUN])
-                again.update(trace[at : at + RUN])
-        parts.update(runs)
-    errors = set[str]()
+    parts = parts_of(lines, records)
+    touched = touched_lines(lines, kinds, paths, request, records, parts)
+    stay, again = _staying_traces(lines, kinds, parts, touched)
+    errors = dict[str, int]()
     for place, kind in enumerate(kinds):
-        if kind == "error":
+        if kind == "error" and (touched is None or place in touched):
             key_line = _plain(lines[place])
-            (again if key_line in errors else stay).add(place)
-            errors.add(key_line)
-    _add_headings(stay | again, stay, lines, kinds)
+            if key_line in errors:
+                again.setdefault(place, errors[key_line])
+            else:
+                stay.add(place)
+                errors[key_line] = place
+    _add_headings(stay | again.keys(), stay, lines, kinds)
     named = set[str]()
     for place, found in paths.items():
         if place in again or kinds[place] in ("progress", "blank"):
@@ -60,17 +69,59 @@ def must_stay(
         if fresh:
             stay.add(place)
             named |= fresh
+    stay.update(imports_of_asked(lines, paths, request))
     for place in _code(lines, kinds, paths, request):
         if place not in again:
             stay.add(place)
-    again.update(_repeated(lines, kinds, stay))
+    for place, first in _repeated(lines, kinds):
+        if place not in stay:
+            again.setdefault(place, first)
+    _add_blanks(kinds, again)
+    asked = touched if touched is not None else ()
+    for record in records:
+        if record.kind == "finding" and record.start in asked:
+            stay.update(
+                place for place in range(record.start, record.stop)
+                if again.get(place, -1) not in stay
+            )  # fmt: skip
+    return StayingLines(stay, {place: first for place, first in again.items() if place not in stay})
+
+
+def _staying_traces(
+    lines: Sequence[str], kinds: Sequence[LineKind], parts: Sequence[int],
+    touched: Set[int] | None,
+) -> tuple[set[int], dict[int, int]]:  # fmt: skip
+    """Return the lines of traces that stay, and those that an earlier trace has."""
+    stay, again = set[int](), dict[int, int]()
+    seen, known = dict[tuple[str, ...], list[int]](), dict[tuple[str, ...], list[int]]()
+    for trace in _traces(lines, kinds, parts):
+        if touched is not None and touched.isdisjoint(trace):
+            continue
+        stay.update(trace)
+        key = tuple(_plain(lines[place]) for place in trace)
+        if key in seen:
+            stay.difference_update(trace)
+            again.update(zip(trace, seen[key], strict=True))
+        seen.setdefault(key, trace)
+        runs = [key[at : at + RUN] for at in range(len(key) - RUN + 1)]
+        for at, run in enumerate(runs):
+            if run in known:  # the way on from there is told once
+                stay.difference_update(trace[at : at + RUN])
+                again.update(zip(trace[at : at + RUN], known[run], strict=True))
+        for at, run in enumerate(runs):
+            known.setdefault(run, trace[at : at + RUN])
     return stay, again
 
 
-def _traces(lines: Sequence[str], kinds: Sequence[LineKind]) -> Iterable[list[int]]:
+def _traces(
+    lines: Sequence[str], kinds: Sequence[LineKind], parts: Sequence[int]
+) -> Iterable[list[int]]:
     """Yield the places of each trace: frames, the code that they show, and what led to what."""
     trace, apart = list[int](), 0
     for place, kind in enumerate(kinds):
+        if trace and parts[place] != parts[trace[-1]] and max(parts[place], parts[trace[-1]]) >= 0:
+            yield trace
+            trace = []
         shows = kind == "code" and (
             lines[place].startswith(">") or (place > 0 and kinds[place - 1] == "frame")
         )
@@ -109,27 +160,33 @@ def _add_headings(
             above = None
 
 
-def _repeated(lines: Sequence[str], kinds: Sequence[LineKind], stay: Set[int]) -> Iterator[int]:
-    """Yield the lines in long runs that an earlier part of the text has in the same order."""
+def _repeated(lines: Sequence[str], kinds: Sequence[LineKind]) -> Iterator[tuple[int, int]]:
+    """Yield the lines in long runs that an earlier part of the text has in the same order, each
+    with the place of the first."""
     full = [place for place, kind in enumerate(kinds) if kind != "blank"]
-    plain, seen = [_plain(lines[place]) for place in full], set[tuple[str, ...]]()
+    plain, seen = [_plain(lines[place]) for place in full], dict[tuple[str, ...], int]()
     for at in range(len(full) - RUN + 1):
         run = tuple(plain[at : at + RUN])
-        if run in seen:
-            yield from (place for place in full[at : at + RUN] if place not in stay)
-        seen.add(run)
+        first = seen.setdefault(run, at)
+        if first != at:
+            yield from zip(full[at : at + RUN], full[first : first + RUN], strict=True)
+
+
+def _add_blanks(kinds: Sequence[LineKind], again: dict[int, int]) -> None:
+    """Add the blank lines between lines that repeat others."""
+    above, blank = -1, list[int]()
+    for place, kind in enumerate(kinds):
+        if kind == "blank":
+            blank.append(place)
+            continue
+        if above in again and place in again:
+            again.update(dict.fromkeys(blank, again[above]))
+        above, blank = place, []
 
 
 def _plain(line: str) -> str:
     """Return a line without spaces around and without what memory addresses it tells."""
     return re.sub(r"0x[0-9a-fA-F]+", "0x", line.strip())
-
-
-def touches(path: str, wanted: frozenset[str]) -> bool:
-    if path in wanted:
-        return True
-    names = path.strip("./").split("/")
-    return any("/".join(names[start:]) in wanted for start in range(len(names)))
 
 
 def _code(

@@ -313,6 +313,9 @@ asking a model where every precondition holds."
             del settings["messages"]
         elif self.messages.compress is None:
             del settings["messages"]["compress"]
+        for table in (settings["compression"], settings.get("messages", {}).get("compress")):
+            if table and table["least"] == CompressionSettings().least:
+                del table["least"]  # as before there was such a setting
         if self.compression == CompressionSettings():
             del settings["compression"]
         if not self.facts:

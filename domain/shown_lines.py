@@ -7,12 +7,14 @@ of it.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
-from backcast.domain.line_worth import LineWorth, NearPath
+from backcast.domain.line_worth import LineWorth
 from backcast.domain.message_parts import Count
 from backcast.domain.text_pieces import Span, TextPiece
+from backcast.domain.text_records import TextRecord
+from backcast.domain.touched_worth import NearPath
 
 NEAR = 0.6
 "The share of a target for the names of modules near what is asked about."
@@ -57,12 +59,13 @@ def rendered(
     names: GapNames,
 ) -> str:  # fmt: skip
     """Return what is shown as a text, with a line for each gap."""
-    parts, before, hidden = [head], -1, names.hidden(set(chosen))
+    shown, heads = set(chosen), heads_of(known.records)
+    parts, before, hidden = [head], -1, names.hidden(shown)
     for place in (*chosen, len(pieces)):
         gap = range(before + 1, place)
-        left_out = _gap(pieces, known, before, gap, lines)
+        left_out = _gap(pieces, known, before, gap, lines, shown, heads)
         if near := [path for at in sorted(hidden) if at in gap for path in hidden[at]]:
-            left_out = f"{left_out.removesuffix(']')}, naming {', '.join(near)}]"
+            left_out = f"{left_out.removesuffix(']')}; modules near by in them: {', '.join(near)}]"
         if left_out:
             parts.append(f"\n{left_out}")
         if place < len(pieces):
@@ -72,7 +75,10 @@ def rendered(
     return "".join(parts)
 
 
-def _gap(pieces: Sequence[TextPiece], known: LineWorth, above: int, gap: range, lines: int) -> str:
+def _gap(
+    pieces: Sequence[TextPiece], known: LineWorth, above: int, gap: range, lines: int,
+    shown: Set[int], heads: Mapping[int, TextRecord],
+) -> str:  # fmt: skip
     """Return the line that tells what is left out before a piece; empty for nothing."""
     first = pieces[above].line if above >= 0 else 0
     last = pieces[gap.stop].line if gap.stop < len(pieces) else lines + 1
@@ -92,12 +98,33 @@ def _gap(pieces: Sequence[TextPiece], known: LineWorth, above: int, gap: range, 
             return f"[… {counted}: {verdicts}]"
     if above >= 0 and all(known.shapes[place] == known.shapes[above] for place in gap):
         return f"[… {counted} like it]"
-    if all(place in known.repeated or known.kinds[place] == "blank" for place in gap):
-        return f"[… {counted} as above]"
-    again = sum(place in known.repeated for place in gap)
-    if 2 * again > count:
-        return f"[… {counted}, {again:,} as above]"
+    again = [place for place in gap if known.repeated.get(place, -1) in shown]
+    plain = set(gap).difference(again)
+    if again and all(known.kinds[place] == "blank" for place in plain):
+        return f"[… {counted} {_where(known, again)}]"
+    if 2 * len(again) > count:
+        return f"[… {counted}, {len(again):,} {_where(known, again)}]"
+    if above in heads and heads[above].stop <= gap.stop:
+        return f"[… {counted}, with the body of {heads[above].name}]"
     return f"[… {counted}]"
+
+
+def heads_of(records: Sequence[TextRecord]) -> dict[int, TextRecord]:
+    """Return functions and classes by the place of their first line."""
+    return {record.keys[0]: record for record in records if record.kind in ("function", "class")}
+
+
+def _where(known: LineWorth, again: Sequence[int]) -> str:
+    """Return where some lines stand that are not shown again: the record's name, if it has one."""
+    starts = sorted({known.repeated[place] for place in again})
+    names = dict[str, None]()
+    for record in known.records:
+        if record.kind in ("failure", "finding", "commit"):
+            within = any(record.start <= place < record.stop for place in (starts[0], starts[-1]))
+            own = record.start <= again[0] < record.stop
+            if within and not own:
+                names[record.name] = None
+    return f"as in {' and '.join(names)}" if 0 < len(names) <= 2 else "as above"
 
 
 def spans_of(

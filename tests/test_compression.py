@@ -169,7 +169,7 @@ def test_a_definition_that_each_failing_test_shows_is_told_once() -> None:
     )
     found = extracted(tests, request_of("Why does put_pear fail?"), 900, count)
     assert found.text.count("def put_pear(till):") == 1
-    assert "lines as above]" in found.text
+    assert found.text.count("lines as in test_aa]") == 19
     for n in range(20):
         assert f"___________ test_{letters(n)} ___________" in found.text
         assert f"E       ValueError: no {letters(n)}\n" in f"{found.text}\n"
@@ -192,11 +192,11 @@ def test_gaps_name_the_modules_near_by_that_no_shown_line_names() -> None:
     near = {f"src/m{hops}.py": hops for hops in (1, 2, 3, 4)}
     found = extracted("\n".join(lines), request_of("Mend src/main.py", near), 200, count)
     assert "src/m1.py is read" in found.text
-    assert ", naming src/m2.py, src/m3.py, src/m4.py]" in found.text
+    assert "; modules near by in them: src/m2.py, src/m3.py, src/m4.py]" in found.text
     assert found.tokens <= 200
     far = {f"src/m{hops}.py": 5 for hops in (1, 2, 3, 4)}
     assert (
-        "naming"
+        "near by"
         not in extracted("\n".join(lines), request_of("Mend src/main.py", far), 200, count).text
     )
 

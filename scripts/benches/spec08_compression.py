@@ -22,16 +22,11 @@ from backcast.engine.models.tokenizers import tokenizer_of
 from scripts.benches.figures import Bench, Bound, Figure, percentile
 from scripts.benches.spec08_outputs import ToolOutput, outputs
 from scripts.benches.spec08_recall import Count, head_and_tail, recall_rows
+from scripts.benches.spec08_touched import FRAME, distances_in, touched
 
 LEAST, TIMED = 5_000, 20_000
 "Tokens of an output from which on it is compressed, and of one that is timed."
 GROUP = "outputs of tools of over 5,000 tokens"
-_FRAME = re.compile(
-    r'^\s*File "[^"]+", line \d+|^[\w./-]+\.py:\d+: (?:in \S+|$|\w*(?:Error|Exception|Exit)\b)'
-)
-_IMPORT = re.compile(
-    r"^\./(\S+\.py):\d+:\s*(?:from\s+([\w.]+)\s+import\s+([\w, ]+)|import\s+([\w.]+))"
-)
 
 
 class Kept(NamedTuple):
@@ -108,7 +103,11 @@ def _outputs(known: Mapping[ToolOutput, int], count: Count) -> Iterator[Figure]:
     yield _timed(known, count)
 
 
-EXACT = ("distinct error lines", "distinct frames", "paths that were asked for", "order: in a row")
+TOUCHED, ALL = "of what the request touches", "of all, whatever is asked"
+EXACT = (
+    f"distinct error lines {TOUCHED}", f"distinct frames {TOUCHED}", "paths that were asked for",
+    "order: in a row",
+)  # fmt: skip
 
 
 def _stays(
@@ -120,18 +119,24 @@ def _stays(
         {line.strip() for line in plain.split("\n")},
     )
     errors = {lines[place].strip() for place, _ in numbered_errors(lines)}
-    frames = {line.strip() for line in lines if _FRAME.search(line)} - errors
+    frames = {line.strip() for line in lines if FRAME.search(line)} - errors
     request = request_of(output.request)
+    near_asked = touched(lines, request)
     asked = {path for path in request.paths if path in output.text}
     found = {
-        "distinct error lines": _counted(errors, forms),
-        "distinct frames": _counted(frames, forms),
+        f"distinct error lines {TOUCHED}": _counted(errors & near_asked, forms),
+        f"distinct frames {TOUCHED}": _counted(frames & near_asked, forms),
+        f"distinct error lines {ALL}": _counted(errors, forms),
+        f"distinct frames {ALL}": _counted(frames, forms),
         "paths that were asked for": Kept(
             sum(path in short.text for path in asked), sum(path in plain for path in asked),
             len(asked),
         ),
         "order: in a row": _order(lines, short),
-        "causes: an error with the heading of its test": _causes(lines, forms),
+        f"causes {TOUCHED}: an error with the heading of its test": _causes(
+            lines, forms, near_asked
+        ),
+        f"causes {ALL}: an error with the heading of its test": _causes(lines, forms),
     }  # fmt: skip
     for hops in range(1, HOPS + 1):
         wanted = {path for path, apart in near.items() if apart == hops}
@@ -169,50 +174,19 @@ def _order(lines: Sequence[str], short: CompressedText) -> Kept:
     return Kept(good, pairs, pairs)
 
 
-def _causes(lines: Sequence[str], forms: tuple[set[str], set[str]]) -> Kept:
+def _causes(
+    lines: Sequence[str], forms: tuple[set[str], set[str]], wanted: set[str] | None = None
+) -> Kept:
     heading, pairs = "", set[tuple[str, str]]()
     for line in lines:
         if re.match(r"_{3,} .+ _{3,}$", line):
             heading = line.strip()
         elif re.match(r"[=-]{5,} ", line):
             heading = ""
-        elif heading and line.startswith("E  "):
+        elif heading and line.startswith("E  ") and (wanted is None or heading in wanted):
             pairs.add((heading, line.strip()))
     ours, cut = (sum(a in form and b in form for a, b in pairs) for form in forms)
     return Kept(ours, cut, len(pairs))
-
-
-def distances_in(output: ToolOutput) -> dict[str, int]:
-    """Return the modules that lie 1 to 4 imports from what is asked about, by the output itself."""
-    users = defaultdict[str, set[str]](set)
-    files = set[str]()
-    for line in output.text.split("\n"):
-        if match := _IMPORT.search(line):
-            files.add(match[1])
-    for line in output.text.split("\n"):
-        if match := _IMPORT.search(line):
-            for other in _imported(match):
-                for file in files:
-                    if file == other or file.endswith(f"/{other}"):
-                        users[file].add(match[1])
-                        users[match[1]].add(file)
-    begin = [path for path in request_of(output.request).paths if path in files]
-    found, border = dict.fromkeys(begin, 0), begin
-    for hops in range(1, HOPS + 1):
-        further = sorted({other for path in border for other in users[path]} - set(found))
-        found |= dict.fromkeys(further, hops)
-        border = further
-    return {path: hops for path, hops in found.items() if hops}
-
-
-def _imported(match: re.Match[str]) -> list[str]:
-    """Return the files that an import may name, without the folder of the package."""
-    module = (match[2] or match[4] or "").lstrip(".").replace(".", "/")
-    names = [name.strip() for name in (match[3] or "").split(",")]
-    folder = match[1].rpartition("/")[0]
-    near = [f"{folder}/{module}.py"] if module and (match[2] or "").startswith(".") else []
-    inside = [f"{folder}/{name}.py" for name in names if name and (match[2] or "") == "."]
-    return [*near, *inside, *([f"{module}.py"] if module and not near else [])]
 
 
 def _timed(known: Mapping[ToolOutput, int], count: Count) -> Figure:
