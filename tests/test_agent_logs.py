@@ -261,6 +261,32 @@ def test_the_lines_of_an_answer_are_one_message_and_a_summary_begins_anew(tmp_pa
         assert imported(store, claude_code, path).added == 0
 
 
+def test_where_no_line_names_a_parent_the_order_of_the_file_is_the_conversation(
+    tmp_path: Path,
+) -> None:
+    yes = {"type": "text", "text": "Yes."}
+
+    def session(parents: list[str | None]) -> Path:
+        first, second, third, fourth = parents
+        answers = [answered("a1", "", "m1", yes), answered("a2", "", "m2", yes)]
+        return claude(
+            tmp_path,
+            said("u1", first, "One"), answers[0] | {"parentUuid": second},
+            said("u2", third, "Two"), answers[1] | {"parentUuid": fourth},
+        )  # fmt: skip
+
+    with EventStore.open("sqlite://") as store:
+        report = imported(store, claude_code, session([None] * 4))
+        assert claude_code.UNLINKED in report.notes
+        last = contexts(store)[-1]["messages"]
+        assert [m["content"][0]["text"] for m in last] == ["One", "Yes.", "Two"]
+    with EventStore.open("sqlite://") as store:  # where some do, a line without one begins anew
+        report = imported(store, claude_code, session([None, "u1", None, "u2"]))
+        assert claude_code.UNLINKED not in report.notes
+        last = contexts(store)[-1]["messages"]
+        assert [m["content"][0]["text"] for m in last] == ["Two"]
+
+
 def test_a_log_begun_by_an_importer_without_contexts_gets_none_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

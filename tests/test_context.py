@@ -418,6 +418,22 @@ def test_a_wrong_request_is_one_line(
     assert len(told.splitlines()) == 1
 
 
+def test_a_node_that_is_there_is_asked_for_by_its_bare_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    till = str(LOG.with_name("till.jsonl"))
+
+    def asked(node: str) -> tuple[str, str]:
+        with pytest.raises(SystemExit):
+            main(["context", till, "--for", node])
+        return tuple(capsys.readouterr())
+
+    for bare, kind in (("money.py", "module"), ("money.py::to_cents", "function")):
+        assert asked(bare) == asked(f"{kind}:{bare}") != ("", "")
+    assert "near it: 'function:money.py::to_cents'" in asked("money.py::to_cent")[1]
+    assert asked("function:money.py::not_yet")[0]  # by its kind, what is not there yet
+
+
 def test_a_server_that_is_not_there_is_told() -> None:
     with pytest.raises(Exception, match="no answer"):
         Server("http://127.0.0.1:9").count("x")

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from backcast.domain.events import ModuleIteration, UnknownFact, WorkflowEvent
 from backcast.engine.log import EventStore
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.fsck import check
 from backcast.engine.log.importers import Report
 from backcast.engine.log.importers.events import export_lines
 from backcast.engine.memory.import_log import run
@@ -129,6 +131,31 @@ def test_an_exported_line_that_stands_with_other_content_is_refused(
     report = imported(store, tmp_path, changed)
     assert report.added == 0
     assert "another event stands at version 1" in report.skipped[0]
+
+
+def test_a_log_that_contradicts_the_store_leaves_its_task_as_it_was_and_others_come_in(
+    store: EventStore, tmp_path: Path
+) -> None:
+    def read(version: int, body: str, task: str = "task-abc123") -> list[dict[str, Any]]:
+        data = {"path": "a.py", "source": Blob(body.encode()).ref}
+        line = LINE | {"type": "SOURCE_READ", "task_id": task, "version": version, "data": data}
+        return [{"blob": data["source"], "text": body}, line]
+
+    imported(store, tmp_path, *read(1, "ours"), *read(2, "ours too"))
+    [shared, *_] = theirs = [*read(2, "theirs"), *read(3, "theirs alone")]
+    other = read(1, "theirs", task="task-other")[1]  # its body came with a refused event
+    report = imported(store, tmp_path, *read(1, "ours"), *theirs, other)
+    assert (report.added, report.known, store.version("task-abc123")) == (1, 1, 2)
+    [line] = report.skipped
+    assert line == (
+        "line 4: task 'task-abc123': another event stands at version 2, so the file tells of"
+        " another run: from there on 2 events are not taken; to keep both, import it as another"
+        " task, with --as NAME"
+    )
+    assert store.get(shared["blob"]) == b"theirs"
+    assert not store.holds(Blob(b"theirs alone").ref)
+    assert list(check(store)) == []
+    assert imported(store, tmp_path, *read(1, "ours"), *theirs, task="mine").added == 3
 
 
 def test_a_part_of_an_exported_log_is_completed_by_the_whole(

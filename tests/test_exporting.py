@@ -95,6 +95,23 @@ def test_a_context_tells_how_many_of_its_texts_were_masked(
     assert again.read_bytes() == file.read_bytes()
 
 
+@pytest.mark.parametrize("options", [[], ["--redact"]])
+def test_a_body_that_the_store_lacks_is_told_and_the_rest_is_written(
+    options: list[str], backcast: Backcast, tmp_path: Path
+) -> None:
+    line = {"type": "SOURCE_READ", "task_id": "task", "timestamp": "2026-11-20T10:00:00Z"}
+    lines = [line | {"data": {"path": path, "source": Blob(b"gone").ref}} for path in "ab"]
+    (tmp_path / "log.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in lines))
+    backcast("import", "events", tmp_path / "log.jsonl")
+    _, err, code = backcast("export", "task", *options, tmp_path / "out.jsonl")
+    assert code == 1
+    assert err.splitlines()[-2:] == [
+        f"backcast: event 1 (task 'task'): points at {Blob(b'gone').ref[:17]}…, which is missing",
+        "backcast: the log is written without 1 body that the store lacks",
+    ]
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
+
+
 def test_what_was_masked_is_told_as_json_and_never_shown(
     backcast: Backcast, tmp_path: Path
 ) -> None:

@@ -14,8 +14,10 @@ from backcast.domain.events import (
     ModuleRenamed,
     RefsRead,
 )
+from backcast.engine.history.address import parse
 from backcast.engine.history.moments import moment_at
 from backcast.engine.history.snapshots import state_at
+from backcast.engine.interfaces.addresses import require
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
 from backcast.projections import versions
@@ -299,8 +301,15 @@ def test_a_commit_goes_by_the_names_that_it_had_at_the_last_import(
     run(store, "git", repository.path)
     with pytest.raises(MomentError, match=f"'side' is {aside[:12]}, which is not on its line"):
         sha_of("side")
-    with pytest.raises(MomentError, match=r"names that are there: v1\.0"):
+    with pytest.raises(MomentError, match=r"names that are there: v1\.0; others go by 4 or more"):
         sha_of("v1.1")
+    with pytest.raises(MomentError, match=r"HEAD; .* SHA, which 'git rev-parse HEAD~5' prints"):
+        sha_of("HEAD~5")
+    for named in ("HEAD", "v1.0", second[:8]):
+        with pytest.raises(MomentError, match=f"behind repo@, .*; did you mean commit:{named}?"):
+            require(store, parse(f"repo@{named}"))
+    with pytest.raises(MomentError, match=r"behind repo@, found 'soon'$"):
+        require(store, parse("repo@soon"))
 
 
 def test_a_shallow_clone_is_imported_and_told(

@@ -21,7 +21,8 @@ from backcast.engine.history.source_text import text_of
 from backcast.engine.history.staleness import Stale, stale
 from backcast.engine.history.task import TaskHandle, When
 from backcast.engine.history.task_states import TaskStates, states_at
-from backcast.engine.interfaces.profiles import node_asked, profile_by
+from backcast.engine.interfaces.named_nodes import node_asked
+from backcast.engine.interfaces.profiles import profile_by
 from backcast.engine.interfaces.testing.assertions import (
     assert_as_likely,
     assert_contains,
@@ -201,11 +202,11 @@ class Known:
         profile: ModelProfile | str = "mistral-7b-8k",
     ) -> NotebookContext:  # fmt: skip
         """Return the context that a model would be shown for a request."""
-        request = Request(node_asked(node, query), query)
+        store, id = self.task.store, self.task.id
+        Outlining(store, id).catch_up()
+        request = Request(node_asked(node, query, store, id, self.moment), query)
         chosen = _policy(policy or "default")
         window = profile_by(profile, None, None) if isinstance(profile, str) else profile
-        Outlining(self.task.store, self.task.id).catch_up()
-        store, id = self.task.store, self.task.id
         built = context_at(store, id, self.moment, request, window, chosen, self._map)
         return NotebookContext._make(built)
 

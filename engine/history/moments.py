@@ -20,6 +20,8 @@ COMMIT, BEFORE, RECORDED = "commit:", "before:", "recorded:"
 FIRST, LAST = "first", "last"
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIMED = re.compile(r"(\d{4}-\d{2}-\d{2}[T ][\d:.,]+)(.*)", re.DOTALL)
+_RELATIVE = re.compile(r"[\w./-]+[~^][~^\d]*")
+"A commit as git finds it from another, which no log does."
 _SHORTEST = 4
 "Characters of a commit's name."
 
@@ -169,10 +171,7 @@ def _sha_at(store: EventStore, task_id: str, version: int) -> str:
 
 def _sha_of(store: EventStore, task_id: str, name: str) -> str:
     """The commit that the repository's name stood for when it was imported last."""
-    refs: dict[str, str] = {}
-    for event in store.read(task_id, types=["REFS_READ"]):
-        if isinstance(event.fact, RefsRead):
-            refs = dict(event.fact.refs)
+    refs = _refs(store, task_id)
     if name in refs:
         return refs[name]
     if not refs:
@@ -182,8 +181,26 @@ def _sha_of(store: EventStore, task_id: str, name: str) -> str:
     else:
         near = get_close_matches(name, sorted(refs), 3, 0.5) or sorted(refs)[:3]
         hint = f"; names that are there: {', '.join(near)}"
+        hint += f"; others go by {_SHORTEST} or more characters of their SHA"
+        if _RELATIVE.fullmatch(name):
+            hint += f", which 'git rev-parse {name}' prints"
     short = f" (at least {_SHORTEST} characters of a SHA)" if len(name) < _SHORTEST else ""
     raise MomentError(f"task {task_id!r}: needed a commit{short}, found no {name!r}{hint}")
+
+
+def _refs(store: EventStore, task_id: str) -> dict[str, str]:
+    """The SHAs that the repository's names stood for when it was imported last."""
+    refs: dict[str, str] = {}
+    for event in store.read(task_id, types=["REFS_READ"]):
+        if isinstance(event.fact, RefsRead):
+            refs = dict(event.fact.refs)
+    return refs
+
+
+def commit_meant(store: EventStore, task_id: str, text: str) -> str:
+    """Return what to add where a commit is named without `commit:`; empty where it is none."""
+    known = text in _refs(store, task_id) or _commits(store, lineage_of(store, task_id), text)
+    return f"; did you mean {COMMIT}{text}?" if known else ""
 
 
 def _span(store: EventStore, task_id: str, version: int) -> tuple[int, int]:

@@ -125,7 +125,10 @@ def require(store: "EventStore", address: Address) -> None:
     task, _, tail = name.rpartition("@")
     # A bare @ at the end of the address made a whole name of what looks dated.
     if not looks_dated(name) and task and store.version(task) and not store.version(name):
-        raise MomentError(f"needed {FORMS} behind {task}@, found {tail!r}")
+        from backcast.engine.history.moments import commit_meant
+
+        meant = commit_meant(store, task, tail)
+        raise MomentError(f"needed {FORMS} behind {task}@, found {tail!r}{meant}")
     with _as_file(address):
         store.require(address.task or "")
 

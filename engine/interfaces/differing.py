@@ -10,7 +10,7 @@ from backcast.engine.context.policies import changed, policy_named
 from backcast.engine.context.request import Request
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.diff_text import diff_text
-from backcast.engine.interfaces.profiles import node_asked
+from backcast.engine.interfaces.named_nodes import node_asked
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.views import event_line
 from backcast.engine.replay.derive import BuilderPool
@@ -105,9 +105,9 @@ def _step(place: Place, request: tuple[str | None, str]) -> ReplayStep:
     """Return the prompt at a moment: the recorded one, or one for what is asked."""
     if not (request[0] or request[1]):
         return step_at(place.store, place.task, place.when)
-    moment = place.moment
+    moment = place.outlined() if request[0] else place.moment
     version = place.store.version_at(place.task, moment)
     known = known_at(place.store, place.task, moment)
-    wanted = Request(node_asked(*request), request[1])
+    wanted = Request(node_asked(*request, place.store, place.task, moment), request[1])
     name = place.when or "last"
     return ReplayStep(place.task, version + 1, name, wanted, None, known, known)

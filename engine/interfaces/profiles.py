@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backcast.domain.errors import InputError
 from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
@@ -20,18 +19,6 @@ if TYPE_CHECKING:
 DEFAULT_PROFILE = "mistral-7b-8k"
 RECORDED = "recorded"
 "Names each prompt's own policy, by which it was recorded."
-
-
-def node_asked(target: str | None, query: str) -> str:
-    """Return the node of a request; empty where only words were given."""
-    if not target:
-        if not query.strip():
-            raise InputError("needed --for NODE or --query TEXT, or both")
-        return ""
-    kind, _, place = target.partition(":")
-    if kind not in ("module", "function", "method", "class", "test") or not place:
-        raise InputError(f"needed module:PATH or function:PATH::NAME, found {target!r}")
-    return target
 
 
 def profile_by(name: str, tokenizer: str | None, context_tokens: int | None) -> "ModelProfile":

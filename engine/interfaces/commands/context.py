@@ -12,7 +12,6 @@ from backcast.engine.interfaces.addresses import Place, address_argument, task_a
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import (
     DEFAULT_PROFILE,
-    node_asked,
     policy_by,
     policy_option,
     profile_by,
@@ -31,7 +30,7 @@ BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--toke
 @click.command(name="context")
 @address_argument()
 @store_option
-@click.option("--for", "target", metavar="NODE", help="module:PATH or function:PATH::NAME.")
+@click.option("--for", "target", metavar="NODE", help="[module:]PATH or [function:]PATH::NAME.")
 @click.option("--query", default="", metavar="TEXT", help="What is to be done, in words.")
 @policy_option()
 @click.option(
@@ -113,15 +112,16 @@ def _print_built(
     from backcast.engine.context.recorded import context_at, record_context
     from backcast.engine.context.request import Request
     from backcast.engine.history.maps import map_at_commit
+    from backcast.engine.interfaces.named_nodes import node_asked
     from backcast.engine.models.tokenizers import tokenizer_of
 
-    request = Request(node_asked(target, query), query)
+    at = place.outlined()
+    request = Request(node_asked(target, query, place.store, place.task, at), query)
     profile = profile_by(name or DEFAULT_PROFILE, tokenizer, context_tokens)
     policy = policy_by(policy_name)
     counter = tokenizer_of(profile.tokenizer)
     if record and place.log:
         raise InputError("--record needs a task of a store, found a log in a file")
-    at = place.outlined()
     if record and at.at is not None:
         raise InputError("--record needs a moment by event or commit, or none: not a time")
     map = map_at_commit(place.store, place.task, place.when)
@@ -133,7 +133,7 @@ def _print_built(
         found = context_at(place.store, place.task, at, request, profile, policy, map)
     if not counter.exact and (tokenizer or profile.tokenizer != "upper-bound"):  # else it was noted
         message(f"note: tokens are counted by an {counter.id}")
-    for note in notes(found, target, text_only=text_only and not (explain or as_json)):
+    for note in notes(found, request.target, text_only=text_only and not (explain or as_json)):
         message(f"note: {note}")
     if profile.yarn > 1 and found.tokens <= profile.window // profile.yarn:
         message(

@@ -19,6 +19,7 @@ from backcast.engine.interfaces.addresses import Place, address_argument, task_a
 from backcast.engine.interfaces.options import json_option, store_option
 
 if TYPE_CHECKING:
+    from backcast.domain.events import WorkflowEvent
     from backcast.engine.log.redaction import Redaction
     from backcast.engine.log.redaction.patterns import Patterns
     from backcast.engine.log.store import EventStore
@@ -27,6 +28,8 @@ LONG_FORM = ".txt"
 "How the name of a file ends in which a repository is told, and not its log."
 LEVEL = 9
 "Of zstd's compression."
+SHOWN = 5
+"Missing bodies that are named."
 _DATABASE = b"SQLite format 3\0"
 "The first bytes of a store."
 _PARTS_OF_DATABASE = ("-wal", "-shm", "-journal")
@@ -77,7 +80,7 @@ def command(
     --format otlp it becomes spans of OpenTelemetry (GenAI: invoke_agent, chat, execute_tool), JSON
     lines as an exporter writes them; what was said stands in them with --content alone.
 
-    The exit code is 1 where an event is damaged: the others are written.
+    The exit code is 1 where an event is damaged, or a body missing: the rest is written.
     """
     from backcast.engine.log.rows import DamageReporter
 
@@ -93,6 +96,7 @@ def command(
             f"{str(address)!r}: a moment goes with FILE{LONG_FORM}: a log is whole"
         )
     found = patterns_named(patterns, pattern_file) if redact else None
+    lacks = _MissingBodies()
     with task_at(address, url) as place:
         store, task = place.store, place.task
         store.report = reporter = DamageReporter(store.report)
@@ -107,10 +111,33 @@ def command(
         elif found is None:
             from backcast.engine.log.importers.events import export_lines
 
-            write(file, export_lines(store, task))
+            write(file, export_lines(store, task, lacks))
         else:
-            _print(_write_redacted(file, store, task, found), as_json)
-    raise SystemExit(1 if reporter.reported else 0)
+            _print(_write_redacted(file, store, task, found, lacks), as_json)
+    lacks.report()
+    raise SystemExit(1 if reporter.reported or lacks.found else 0)
+
+
+class _MissingBodies:
+    """A collector of the bodies that a log points at and its store lacks."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, str] = {}
+        "By the body's name: what is wrong, in the words of `fsck`."
+
+    def __call__(self, event: "WorkflowEvent", ref: str) -> None:
+        where = f"event {event.position} (task {event.task_id!r})"
+        self.found.setdefault(ref, f"{where}: points at {ref[:17]}…, which is missing")
+
+    def report(self) -> None:
+        """Name the first ones, and how many there are."""
+        from backcast.engine.interfaces.terminal import message
+
+        for line in list(self.found.values())[:SHOWN]:
+            message(line)
+        if self.found:
+            count = f"{len(self.found):,} bod{'ies' if len(self.found) > 1 else 'y'}"
+            message(f"the log is written without {count} that the store lacks")
 
 
 def _write_trajectory(file: Path, store: "EventStore", task: str) -> None:
@@ -138,7 +165,7 @@ def _note_left_out(form: str, kinds: "Counter[str]") -> None:
 
 
 def _write_redacted(
-    file: Path, store: "EventStore", task: str, patterns: "Patterns"
+    file: Path, store: "EventStore", task: str, patterns: "Patterns", lacks: _MissingBodies
 ) -> "Redaction":
     from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.log.importers.events import line_for, parts
@@ -147,7 +174,7 @@ def _write_redacted(
 
     redaction, last = Redaction(Masks(patterns)), store.version(task)
     with progress_bar("redacting", None) as advance:
-        masked = redacted(lambda: parts(store, task, last), redaction, advance)
+        masked = redacted(lambda: parts(store, task, last, lacks), redaction, advance)
         write(file, map(line_for, masked))
     return redaction
 

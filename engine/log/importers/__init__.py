@@ -18,6 +18,7 @@ from backcast.domain.events import Claim, Fact
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.importers.call_counts import calls_note
 from backcast.engine.log.importers.edit_counts import EditCounts
+from backcast.engine.log.importers.refused import ContradictionError, RefusedTasks
 from backcast.engine.log.importers.times import EPOCH, wild_note
 from backcast.engine.log.importers.versions import Importer, Marks
 from backcast.engine.log.recorder import NewRow, NewSource
@@ -125,6 +126,7 @@ def import_batches(
             report.skipped.append(f"{batch.name}: {error}" if batch.name else str(error))
         progress(1)
     collector.flush()
+    report.skipped += collector.refused.lines()
     report.notes += report.edits.notes()
     report.notes += filter(None, [calls_note(report.calls)])
     if report.wild:
@@ -157,14 +159,24 @@ class _Importer:
         self.blobs: list[Blob] = []
         self.sources: list[NewSource] = []
         self.bytes = 0
+        self.refused = RefusedTasks()
 
     def take(self, batch: Batch) -> None:
         """Collect a batch, unless it was imported before."""
         if any("\0" in name for name in (batch.task_id, *(fact.id or "" for fact in batch.facts))):
             raise InputError(f"needed a task and ids without NUL, found {batch.task_id!r}")
-        if self._is_known(batch):
+        if batch.task_id in self.refused:
+            self.refused.leave_out(batch)
+            return
+        try:
+            known = self._is_known(batch)
+        except ContradictionError as error:
+            self.refused.refuse(batch, error)
+            return
+        if known:
             self.report.known += len(batch.facts)
             return
+        batch = self.refused.with_bodies(batch)
         batch = self._with_bases(self.finish(batch) if self.finish else batch)
         version, rows = self._version(batch.task_id), []
         before = self._before[batch.task_id]
@@ -245,10 +257,7 @@ class _Importer:
             and self._says_the_same(foreign.fact, event.fact)
             for event in stored
         ):
-            raise Conflict(
-                f"task {task_id!r}: another event stands at version {version}; to keep both,"
-                f" import with --as NAME"
-            )
+            raise ContradictionError(f"task {task_id!r}: another event stands at version {version}")
         return True
 
     def _says_the_same(self, fact: Fact, stored: Fact) -> bool:

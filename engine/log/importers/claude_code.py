@@ -35,14 +35,19 @@ from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 from backcast.engine.log.importers.tool_edits import Truth
 
 FORMAT = "claude-code"
-VERSION = 4
+VERSION = 5
 FAULTS = {
     1: "summaries, markers and side chains counted as a person's words, also as the goal;"
     " each line of an answer counted as a reply",
     2: NO_EDITS,
     3: f"{NO_CONTEXTS}; {SED_SCRIPTS}",
+    4: "where no line names the one that it follows, a prompt held the last message alone",
 }
 "What was wrong with the facts of earlier versions."
+UNLINKED = (
+    "no line names the one that it follows (parentUuid), so the prompts are formed in the order of"
+    " the file"
+)
 PREFIX = "CLAUDE_CODE"
 NEEDED = "a Claude Code session (JSON lines with 'type' and 'sessionId' or 'uuid')"
 GENERATED = ("isSidechain", "isMeta", "isCompactSummary", "isVisibleInTranscriptOnly")
@@ -61,7 +66,8 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     log = ForeignLog(PREFIX, task_id or session, report)
     log.modules.silent = True
     goal: str | None = None
-    answers, contexts = StreamedAnswers(), ClaudeContexts(report.calls)
+    linked = _is_linked(path)
+    answers, contexts = StreamedAnswers(), ClaudeContexts(report.calls, linked=linked)
     for _, line, entry in read_objects(path, report, _is_whole):
         id = id_of(entry.get("uuid"), hashed("line", line))
         said = _words(entry)
@@ -75,6 +81,8 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
         yield record.batch
     if goal is None:
         report.notes.append(NO_GOAL)
+    if report.calls and not linked:
+        report.notes.append(UNLINKED)
 
 
 def _is_entry(entry: dict[str, Any]) -> bool:
@@ -95,6 +103,12 @@ def _session(path: Path, first: dict[str, Any]) -> str:
             if string(entry.get("sessionId")):
                 return task_of(entry["sessionId"], path)
     return task_of(first.get("sessionId"), path)
+
+
+def _is_linked(path: Path) -> bool:
+    """Return whether any line in a file names the one that it follows."""
+    entries = read_objects(path, Report(), _is_whole)
+    return any(string(entry.get("parentUuid")) for _, _, entry in entries)
 
 
 def _words(entry: dict[str, Any]) -> str | None:

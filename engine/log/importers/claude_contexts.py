@@ -1,8 +1,9 @@
 """The contexts of a session of Claude Code: what each chain of it said before each answer.
 
 The lines of an answer are one message, and so are the results that follow on it. A boundary of a
-compaction empties the context, and the summary behind it begins the next. The system's instructions
-and the tools are in no line.
+compaction empties the context, and the summary behind it begins the next. A line without a parent
+begins anew, unless no line has one: then the order of the file is the conversation. The system's
+instructions and the tools are in no line.
 """
 
 from typing import Any
@@ -68,8 +69,9 @@ class _ClaudeChain:
 class ClaudeContexts:
     """The contexts of a session while its lines are read, in the order of the file."""
 
-    def __init__(self, calls: dict[str, int]) -> None:
-        self.calls = calls
+    def __init__(self, calls: dict[str, int], *, linked: bool = True) -> None:
+        """`linked` is whether any line of the session names the one that it follows."""
+        self.calls, self.linked = calls, linked
         self._chains: dict[object, _ClaudeChain] = {}
         self._seen: set[str] = set()
         "The ids of all lines: a line that comes again is no other."
@@ -97,7 +99,7 @@ class ClaudeContexts:
         if entry.get("subtype") == "compact_boundary":
             chain.begin()
         elif entry.get("type") == "user" and shown and "content" in message:
-            if parent is None and "parentUuid" in entry and entry.get("isCompactSummary") is None:
+            if self._is_root(entry):
                 chain.begin()
             elif said and parent:
                 chain.go_back(parent)
@@ -106,6 +108,11 @@ class ClaudeContexts:
             chain.say("assistant", message["content"])
         chain.stand_at(line)
         self._seen.update([line] if line else [])
+
+    def _is_root(self, entry: dict[str, Any]) -> bool:
+        """Return whether a line begins anew: where no line has a parent, that says nothing."""
+        no_parent = string(entry.get("parentUuid")) is None and "parentUuid" in entry
+        return self.linked and no_parent and entry.get("isCompactSummary") is None
 
     def _chain(self, entry: dict[str, Any]) -> _ClaudeChain:
         name = chain_of(entry)

@@ -2,14 +2,14 @@
 
 `type`, `task_id`, `timestamp` and `data` are enough. A line that states its `version`, as exported
 ones do, is the event of that version: it adds nothing if the same event is stored, and is refused
-if another one is. Bodies travel in lines of their own, before the event that points at them:
-`{"blob": "blob:…", "text": "…"}`, or `"base64"` if they are not UTF-8. A line `{"note": "…"}` is
-for people, and is skipped.
+if another one is, with all that follows of its task. Bodies travel in lines of their own, before
+the event that points at them: `{"blob": "blob:…", "text": "…"}`, or `"base64"` if they are not
+UTF-8. A line `{"note": "…"}` is for people, and is skipped.
 """
 
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -17,7 +17,7 @@ from typing import Any, get_args
 from pydantic_core import to_json
 
 from backcast.domain.errors import InputError
-from backcast.domain.events import BlobRef, Fact, line_of
+from backcast.domain.events import BlobRef, Fact, WorkflowEvent, line_of
 from backcast.domain.fact_types import FACTS
 from backcast.domain.json_text import json_text
 from backcast.domain.memory_events import SummaryWritten
@@ -34,6 +34,8 @@ LONGEST = 256 * 2**20
 "Bytes of the longest line that is read: the largest body of a git object, as base64."
 Part = Blob | dict[str, Any]
 "The content of an exported line: a body, or an event's public form."
+Lacking = Callable[[WorkflowEvent, str], None]
+"Called with an event and the name of a body that it points at."
 ENVELOPE = ("type", "task_id", "timestamp", "data", "writer", "because", "version", "schema")
 _BLOB_FIELDS = {
     name: [
@@ -45,20 +47,33 @@ _BLOB_FIELDS = {
 }
 
 
-def export_lines(store: EventStore, task_id: str) -> Iterator[str]:
+def ignore(event: WorkflowEvent, ref: str) -> None:
+    """Do nothing about a body that is missing."""
+
+
+def export_lines(store: EventStore, task_id: str, lacking: Lacking = ignore) -> Iterator[str]:
     """Yield a task as lines from which another store imports the same events."""
-    return map(line_for, parts(store, task_id))
+    return map(line_for, parts(store, task_id, lacking=lacking))
 
 
-def parts(store: EventStore, task_id: str, last: int | None = None) -> Iterator[Part]:
-    """Yield the events of a task up to a version, each after the bodies that it first points at."""
+def parts(
+    store: EventStore, task_id: str, last: int | None = None, lacking: Lacking = ignore
+) -> Iterator[Part]:
+    """Yield the events of a task up to a version, each after the bodies that it first points at.
+
+    `lacking` is called for each body that the store should hold and does not.
+    """
     yielded: set[str] = set()
     for event in store.read(task_id, last=last):
         line = line_of(event)
         for ref in refs_in(to_json(line["data"])):
-            if ref not in yielded and store.holds(ref):
-                yielded.add(ref)
-                yield Blob(store.get(ref))
+            if ref in yielded:
+                continue
+            if not store.holds(ref):
+                lacking(event, ref)
+                continue
+            yielded.add(ref)
+            yield Blob(store.get(ref))
         yield line
 
 
