@@ -72,7 +72,8 @@ class AnswerQuote(BaseModel):
     node: str
     text: str = ""
     proven: bool = False
-    "Whether the node is there as of the moment that was asked about, and holds the text."
+    """Whether the node is there as of the moment that was asked about, and holds the text, which
+    says more than the question."""
     version: int | None = None
     "The version, in the subject's log, of the event that brought the node's text."
     digest: str = ""
@@ -95,6 +96,8 @@ class AnswerGiven(Fact):
     "Why it is no more than that."
     call: int | None = None
     "The version of the STEP_STARTED whose reply it is."
+    unproven: str = ""
+    "Why its quotes do not prove it; empty where they do, and of an answer before that was told."
 
 
 def step_question(fact: Fact) -> str:

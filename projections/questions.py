@@ -25,7 +25,7 @@ from backcast.domain.question_events import AnswerGiven, QuestionAsked
 from backcast.domain.spending import Allowance, Amounts, amounts_of, counted, remaining
 
 NAME = "questions"
-VERSION = 1
+VERSION = 2
 SCOPE: Literal["task", "store"] = "task"
 FIRST = "q"
 "The name of the question that somebody asked."
@@ -67,6 +67,15 @@ class FoundAnswer(NamedTuple):
     complete: bool = True
     reason: str = ""
     quotes: tuple[ShownQuote, ...] = ()
+    doubt: str = ""
+    "Why its quotes do not prove it, as far as the log tells."
+
+    @property
+    def unproven(self) -> str:
+        """Why nothing proves it; empty where its quotes do, or there is no text."""
+        if self.doubt or not self.text or self.shown:
+            return self.doubt
+        return "none of its quotes is proven" if self.quotes else "it gives no quote"
 
     @property
     def shown(self) -> list[ShownQuote]:
@@ -99,6 +108,10 @@ class OpenQuestion(NamedTuple):
     refused: int = 0
     "Answers of the model since the last action that could not be used."
     refusal: str = ""
+    refusals: int = 0
+    "All answers of the model that were not used."
+    doubted: str = ""
+    "The blob of the last of them."
     failure: str = ""
     "Why the last call failed; empty where it did not."
     spent: Amounts = Amounts()
@@ -171,7 +184,12 @@ def evolve(state: State, event: WorkflowEvent) -> State:
             return _with(
                 state,
                 question._replace(
-                    reply=None, replied=0, refused=question.refused + 1, refusal=fact.reason or ""
+                    reply=None,
+                    replied=0,
+                    refused=question.refused + 1,
+                    refusal=fact.reason or "",
+                    refusals=question.refusals + 1,
+                    doubted=question.reply or question.doubted,
                 ),
             )
         case ToolCalled() as fact:
@@ -183,7 +201,9 @@ def evolve(state: State, event: WorkflowEvent) -> State:
                 ShownQuote(q.node, q.text, q.proven, q.reason, q.version or 0, q.digest)
                 for q in fact.quotes
             )
-            answer = FoundAnswer(fact.text or "", fact.complete, fact.reason or "", tuple(quotes))
+            answer = FoundAnswer(
+                fact.text or "", fact.complete, fact.reason or "", tuple(quotes), fact.unproven
+            )
             question = state.questions[name]._replace(
                 answer=answer, reply=None, replied=0, context=0, actions=()
             )

@@ -105,7 +105,9 @@ def explores(call: Call) -> Reply:
             asked = [{"question": f"What is the largest factor of pkg{n}?", "about": ""}
                      for n in range(4)]  # fmt: skip
             return {"action": "ask_many", "questions": asked}
-        return answer("1393, of part 199", ("function:pkg9/part199.py::compute199", "* factor"))
+        return answer(
+            "1393, of part 199", ("function:pkg9/part199.py::compute199", "return value * factor")
+        )
     number = sum(map(ord, call.module)) % 200
     if call.module.count(".") == 1:
         if call.iteration == 1:

@@ -47,8 +47,11 @@ def test_the_first_prompt_holds_what_the_words_find_and_the_question_stands_last
     prompt = model.prompts["q", 1, 1]
     assert prompt.endswith("\n\nQuestion: Which factor has compute7 by default?")
     line = "def compute7(value: int, factor: int = 49) -> int:"
-    assert f"## {module(7)}\n{line}  [function:{module(7)}::compute7 line 4]\n\nQ" in prompt
-    assert '{"action": "search"' in prompt.partition("## ")[0]
+    whole = f"function:{module(7)}::compute7, lines 4-8:\n{line}\n"
+    assert prompt.startswith("# What may be near it\n\n")
+    found, actions, _ = prompt.partition("\n\n# Actions\n")
+    assert whole in found[found.rindex("\n\n") :]  # what is named stands next to the question
+    assert '{"action": "search"' in prompt.partition(actions)[2]
 
 
 def test_where_only_an_answer_is_allowed_no_action_is_spoken_of(small: Subject) -> None:
@@ -138,7 +141,12 @@ def test_a_call_that_fails_in_the_middle_costs_what_had_come(small: Subject) -> 
 
 
 def explores_here(call: Call) -> Any:
-    return answer("it has one") if call.module.count(".") == 1 else explores(call)
+    line = "def compute0(value: int, factor: int = 0)"
+    return (
+        answer("compute0 has 0", (module(0), line))
+        if call.module.count(".") == 1
+        else explores(call)
+    )
 
 
 def test_calls_that_begin_together_are_placed_together(small: Subject) -> None:
@@ -156,6 +164,6 @@ def test_calls_that_begin_together_are_placed_together(small: Subject) -> None:
     scheduler.place = place  # type: ignore[method-assign]
     scheduler.ended = lambda call, answer: ends.append(call)  # type: ignore[method-assign]
     asked.work()
-    assert [len(calls) for calls in places if calls] == [1, 1, 4, 1]
+    assert [len(calls) for calls in places if calls] == [1, 1, 4, 1, 1]
     assert sorted(ends) == sorted(call for calls in places for call in calls)
     assert None not in slots

@@ -46,7 +46,7 @@ from tests.side_by_side import (
 
 TASK = "parts"
 QUESTION = "What must a return?"
-QUOTE = {"node": "module:test_a.py", "text": "assert a() == 'a'"}
+QUOTE = {"node": "module:test_a.py", "text": "def test_a() -> None:\n    assert a() == 'a'"}
 
 
 def asks(text: str = QUESTION, about: str = "") -> str:
@@ -63,7 +63,7 @@ def answers(call: Call) -> str:
         return says("search", words="assert a")
     if call.iteration == 2:
         return says("read", node="test_a.py")
-    return says("answer", text="The text a.", quotes=[QUOTE])
+    return says("answer", text="It asserts a.", quotes=[QUOTE])
 
 
 def asks_first(call: Call) -> str:
@@ -115,7 +115,7 @@ def test_a_code_step_asks_before_it_writes_and_sees_the_answer_with_its_quote(
     first, second = prompts_of(store, "module:a_part.py")
     assert ASK in first
     assert ASK in second  # it may ask once more
-    assert f"# Asked: {QUESTION} (about module:test_a.py)\nThe text a.\n" in second
+    assert f"# Asked: {QUESTION} (about module:test_a.py)\nIt asserts a.\n" in second
     assert f'module:test_a.py: "{QUOTE["text"]}"' in second
     assert "earlier answers could not be used" not in second
     assert "Asked" not in prompts_of(store, "module:b_part.py")[0]
@@ -170,7 +170,7 @@ def test_a_question_may_be_taken_apart_and_its_parts_are_children_in_the_same_lo
     store, _, state = run(parts, 4)
     assert state.status == "complete"
     assert sorted(asked(store).questions) == ["q1", "q1.1a", "q1.1b"]
-    assert "by q1\n" in prompts_of(store, "module:a_part.py")[1]
+    assert "by q1 (unproven: it gives no quote)\n" in prompts_of(store, "module:a_part.py")[1]
     assert all(verdict.holds for verdict in verified(store, TASK))
 
 
@@ -190,7 +190,7 @@ def test_the_tree_of_calls_shows_a_question_below_the_call_that_asked_it() -> No
 def test_a_step_asks_no_more_often_than_it_may_and_then_writes_or_fails() -> None:
     def only(call: Call) -> str:
         if call.kind == "ask":
-            return says("answer", text="So it is.", quotes=[])
+            return says("answer", text="So it is.", quotes=[QUOTE])
         return asks(f"And why, at attempt {call.attempt}?")
 
     store, model, state = run(only, iterations=2)
@@ -209,7 +209,7 @@ def test_a_step_asks_no_more_often_than_it_may_and_then_writes_or_fails() -> Non
 def test_the_same_question_is_not_answered_twice_in_a_step() -> None:
     def again(call: Call) -> str:
         if call.kind == "ask":
-            return says("answer", text="So it is.", quotes=[])
+            return says("answer", text="So it is.", quotes=[QUOTE])
         return asks(QUESTION.upper()) if call.attempt < 3 else code(call.module[0])
 
     store, _, state = run(again, names="a", last="b")

@@ -28,6 +28,7 @@ def texts_of(question: OpenQuestion) -> list[tuple[str, str]]:
     if found is None:
         return [("name", head)]
     best = "" if found.complete else f" (no more than a best effort: {found.reason})"
+    best += f" (unproven: {found.doubt})" if found.doubt else ""
     said = f"{found.text}{best}" if found.text else f"no answer: {found.reason}"
     quotes = [f'{quote.node}: "{quote.text}"' for quote in found.shown]
     short = f"{head}\n{said}"

@@ -102,4 +102,6 @@ def _end(question: OpenQuestion) -> str:
     proven = ""
     if answer.quotes:
         proven = f" ({len(answer.shown)} of {len(answer.quotes)} quotes proven)"
+    if answer.unproven:
+        proven += f" (unproven: {answer.unproven})"
     return f"{answer.text}{proven}{cut}" if answer.text else f"no answer{cut}"

@@ -199,13 +199,16 @@ def print_answer(
         result = {
             "task_id": task, "question": first.text, "about": first.about,
             "subject": subject.model_dump(), "answer": answer.text, "complete": answer.complete,
-            "reason": stopped or answer.reason, "stale": bool(moved), "quotes": quotes,
+            "unproven": answer.unproven, "reason": stopped or answer.reason, "stale": bool(moved),
+            "quotes": quotes,
             "questions": len(state.questions), **spent._asdict(),
         }  # fmt: skip
         click.echo(json_text(result))
         return
     if answer.text:
         click.echo(escaped_lines(answer.text))
+    if answer.unproven:
+        click.echo(f"  (unproven: {escaped(answer.unproven)})")
     for place, quote in enumerate(answer.quotes):
         mark = "" if quote.proven else f"  (not proven: {quote.reason})"
         later = f"  (STALE: {moved[place]})" if place in moved else ""
@@ -227,8 +230,6 @@ def _notes(
         yield f"no answer: {escaped(answer.reason)}"
     elif not answer.complete and not stopped:
         yield f"no more than a best effort: {escaped(answer.reason)}"
-    elif answer.text and not answer.shown:
-        yield "note: no quote of it is proven"
     if moved:
         yield f"stale: {len(moved)} of its {len(answer.quotes)} quotes have moved since; ask again"
 

@@ -85,6 +85,7 @@ def event_title(event: WorkflowEvent) -> str:
         title = called(event.fact)
     if isinstance(event.fact, QuestionAsked | AnswerGiven):
         title = f"{event.fact.name}: {event.fact.text or data.get('reason', '')}"
+        title += f" (unproven: {data['unproven']})" if data.get("unproven") else ""
     if isinstance(event.fact, MapEdited):
         title = _edited(event.fact)
     if isinstance(event.fact, Scored):

@@ -5,6 +5,7 @@ nevertheless is read as strictly.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,8 +22,12 @@ TEXT = 1_500
 "Characters of an answer, or of a quote."
 SEVERAL = 6
 "Questions that are asked, and quotes that are given, at once."
-QUOTES, LINE = 3, 160
-"Quotes, and characters of each, to which a model is held that can be: they leave room for a text."
+QUOTES, LINE, SENTENCE = 2, 160, 300
+"""Quotes, characters of each, and of an answer, to which a model is held that can be: what begins
+with quotes so short comes to its text."""
+
+
+_LOOP = re.compile(r"(\S.{0,79}?)\1{3,}", re.DOTALL)
 
 
 class _Action(BaseModel):
@@ -107,18 +112,20 @@ def _form(name: str, nodes: Sequence[str]) -> dict[str, Any]:
     # Written out: the schema that pydantic makes names its parts by references.
     text = {"type": "string", "maxLength": NAMES}
     long = {"type": "string", "minLength": 1, "maxLength": WORDS}
+    short = {"type": "string", "minLength": 1, "maxLength": SENTENCE}
     line = {"type": "integer"}
     asked = _object({"question": long, "about": text})
     of = {"enum": list(nodes)} if nodes else text
-    quote = _object({"node": of, "text": {"type": "string", "maxLength": LINE}})
+    # A small model that names a node first says its name again as the text.
+    quote = _object({"text": {"type": "string", "maxLength": LINE}, "node": of})
     properties: dict[str, dict[str, Any]] = {
         "list": {"under": text},
         "search": {"words": text},
         "read": {"node": text, "first": line, "last": line},
         "ask": asked["properties"],
         "ask_many": {"questions": _list(asked, 1)},
-        # A small model that begins with quotes never comes to its answer.
-        "answer": {"text": long, "quotes": _list(quote, 0, QUOTES)},
+        # What is quoted first is what the text can say.
+        "answer": {"quotes": _list(quote, 0, QUOTES), "text": short},
     }
     form = _object({"action": {"const": name}, **properties[name]})
     if name == "read":
@@ -167,7 +174,7 @@ def _unfenced(reply: str) -> str:
 
 
 def answer_in(reply: str) -> TakenAction | None:
-    """Return the answer of a reply that was cut within its quotes; those that are whole count.
+    """Return the answer of a reply that was cut behind its text; quotes that are whole count.
 
     >>> answer_in('{"action": "answer", "text": "Five.", "quotes": [{"node": "a').arguments
     {'text': 'Five.', 'quotes': []}
@@ -175,12 +182,23 @@ def answer_in(reply: str) -> TakenAction | None:
     """
     try:
         stated = from_json(_unfenced(reply).encode(errors="replace"), allow_partial=True)
-        if stated.pop("action") != "answer" or "quotes" not in stated:
+        if stated.pop("action") != "answer":
             return None
-        whole = [quote for quote in stated["quotes"] if set(quote) == {"node", "text"}]
+        quotes = stated.get("quotes", [])
+        whole = [quote for quote in quotes if set(quote) == {"node", "text"}]
         return TakenAction("answer", AnswerAction.model_validate(stated | {"quotes": whole}))
     except (ValueError, KeyError, AttributeError, TypeError):
         return None
+
+
+def unlooped(text: str) -> str:
+    """Return a text up to where it begins to say the same over and over.
+
+    >>> unlooped("It is 1.0.0.0.0.0.0.0"), unlooped("is 10. is 10. is 10. is 10. is 10. is 1")
+    ('It is 1.0', 'is 10.')
+    """
+    loop = _LOOP.search(text)
+    return text[: loop.end(1)].rstrip() if loop else text
 
 
 def words_in(reply: str) -> str:

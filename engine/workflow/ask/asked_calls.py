@@ -40,7 +40,7 @@ from backcast.projections.questions import KIND
 
 NODES = 24
 "Nodes of which a quote may be, the last that were shown."
-_NODE = re.compile(r"(?:[a-z]+:[^\s\"',()]+|(?<=\n## )[^\s]+)")
+_NODE = re.compile(r"[a-z]+:[^\s\"',()]+")
 
 
 class Append(Protocol):

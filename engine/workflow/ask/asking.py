@@ -20,7 +20,13 @@ from backcast.domain.events import (
 )
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
-from backcast.engine.workflow.ask.actions import TakenAction, answer_in, read_action, words_in
+from backcast.engine.workflow.ask.actions import (
+    AnswerAction,
+    TakenAction,
+    answer_in,
+    read_action,
+    words_in,
+)
 from backcast.engine.workflow.ask.asked_calls import QuestionCalls
 from backcast.engine.workflow.ask.doing import ActionDoer, DoneAction
 from backcast.engine.workflow.ask.subject import SubjectOf
@@ -162,7 +168,19 @@ class Asking:
             reason = f"its replies could not be used: {error}"
             self._done(self.doer.end(state, name, reason, text))
             return
+        if why := self._doubt(question, taken):
+            self._append([AnswerRefused(reason=why, call=question.replied, module_name=name)])
+            return
         self._done(self.doer.do(state, name, taken))
+
+    def _doubt(self, question: questions.OpenQuestion, taken: TakenAction) -> str:
+        """Return why an answer is to be given again, as nothing shows it; empty where it is not:
+        that happens once, and only where what was left was enough for another step."""
+        if question.refusals or question.actions == ("answer",):
+            return ""
+        if not isinstance(taken.action, AnswerAction):
+            return ""
+        return self.doer.doubted(question, taken.action)
 
     def _read(self, reply: str, question: questions.OpenQuestion) -> TakenAction:
         if not question.cut:

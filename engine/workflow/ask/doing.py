@@ -26,7 +26,11 @@ from backcast.engine.workflow.ask.actions import (
     ReadAction,
     SearchAction,
     TakenAction,
+    answer_in,
+    unlooped,
 )
+from backcast.engine.workflow.ask.proof import unproven
+from backcast.engine.workflow.ask.quoting import doubt, quotes_of
 from backcast.engine.workflow.ask.shortening import ShortResult, bounded, shortened
 from backcast.engine.workflow.ask.subject import Subject, SubjectOf
 from backcast.engine.workflow.ask.words import LOOK, REPEATED, turns_in_circles
@@ -181,6 +185,7 @@ class ActionDoer:
             found += bool(answer.text)
             about = f" (about {child.about})" if child.about else ""
             best = "" if answer.complete else f" (no more than a best effort: {answer.reason})"
+            best += f" (unproven: {answer.unproven})" if answer.unproven else ""
             said = f"{answer.text}{best}" if answer.text else f"no answer: {answer.reason}"
             quotes = "".join(f'\n{quote.node}: "{quote.text}"' for quote in answer.shown)
             whole = f"{child.text}{about}\n-> {said}{quotes}"
@@ -200,8 +205,7 @@ class ActionDoer:
     def _answer(
         self, state: questions.State, question: OpenQuestion, action: AnswerAction
     ) -> DoneAction:
-        subject = self.subject_of(question.name)
-        quotes = tuple(_quoted(subject, quote.node, quote.text) for quote in action.quotes)
+        quotes = quotes_of(self.subject_of(question.name), question.text, action)
         cut = [child for child in question.children if not _is_whole(state, child)]
         reason = ""
         if turns_in_circles(state, question.name):
@@ -209,19 +213,33 @@ class ActionDoer:
         elif cut:
             count = len(question.children)
             reason = f"of {count} questions that it asked {len(cut)} came to no whole answer"
-        return self._ended(question, action.text, reason, quotes)
+        return self._ended(question, unlooped(action.text), reason, quotes)
+
+    def doubted(self, question: OpenQuestion, action: AnswerAction) -> str:
+        """Return why an answer is to be given again; empty where it is not."""
+        return doubt(self.subject_of(question.name), question.text, action)
 
     def end(self, state: questions.State, name: str, reason: str, text: str = "") -> DoneAction:
-        """Return the end of a question that is cut short, with what there is of an answer."""
-        return self._ended(state.questions[name], text, reason, ())
+        """Return the end of a question that is cut short, with what there is of an answer: an
+        earlier one that was not proven, else `text`."""
+        question = state.questions[name]
+        body = self.store.get(question.doubted) if question.doubted else b""
+        earlier = answer_in(body.decode(errors="replace"))
+        if earlier is None or not isinstance(earlier.action, AnswerAction):
+            return self._ended(question, unlooped(text), reason, ())
+        quotes = quotes_of(self.subject_of(name), question.text, earlier.action)
+        return self._ended(question, unlooped(earlier.action.text), reason, quotes)
 
     def _ended(
         self, question: OpenQuestion, text: str, reason: str, quotes: Sequence[AnswerQuote]
     ) -> DoneAction:
-        call = {"call": question.replied} if question.replied else {}
-        cut = {"complete": False, "reason": reason} if reason else {}
+        stated: dict[str, Any] = {"call": question.replied} if question.replied else {}
+        if reason:
+            stated |= {"complete": False, "reason": reason}
+        if why := unproven(question.text, text, quotes):
+            stated["unproven"] = why
         facts: list[Fact] = [
-            AnswerGiven(name=question.name, text=text, quotes=tuple(quotes), **cut, **call)
+            AnswerGiven(name=question.name, text=text, quotes=tuple(quotes), **stated)
         ]
         if question.name == questions.FIRST:
             facts.append(TaskComplete() if text else TaskFailed(reason=f"no answer: {reason}"))
@@ -230,17 +248,6 @@ class ActionDoer:
 
 def _failed(called: ToolCalled, message: str) -> ToolReturned:
     return ToolReturned(tool=called.tool, call_id=called.call_id, failed=True, message=message)
-
-
-def _quoted(subject: Subject, named: str, text: str) -> AnswerQuote:
-    """Return a quote, checked: whether its node is there, and holds it."""
-    found, why = subject.quoted(named, text)
-    if found is None:
-        return AnswerQuote(node=named, text=text, reason=why)
-    known = {"version": found.version, "digest": found.digest}
-    if why:
-        return AnswerQuote(node=found.node, text=text, reason=why, **known)
-    return AnswerQuote(node=found.node, text=text, proven=True, **known)
 
 
 def _plain(text: str) -> str:

@@ -1,5 +1,6 @@
 """The nodes of a log as of a moment: modules, what is in them, and events that have a text."""
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cached_property
@@ -178,7 +179,7 @@ class SubjectNodes:
     def quoted(self, named: str, text: str) -> tuple[NodeText | None, str]:
         """Return a quote's node, and why the quote is not proven; empty where it is.
 
-        White space may differ.
+        White space may differ; it begins and ends where words do.
         """
         try:
             found = self.node(named)
@@ -187,7 +188,8 @@ class SubjectNodes:
         wanted = " ".join(text.split())
         if not wanted:
             return found, "it quotes nothing"
-        if wanted in " ".join(found.text.split()):
+        begin, end = (r"\b" if re.match(r"\w", edge) else "" for edge in (wanted[0], wanted[-1]))
+        if re.search(f"{begin}{re.escape(wanted)}{end}", " ".join(found.text.split())):
             return found, ""
         return found, f"{found.node} does not hold this text"
 

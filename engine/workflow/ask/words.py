@@ -1,9 +1,10 @@
 """The prompt of a question's next step: a function of what stands in the log, and of nothing else.
 
-What stays comes first: how to reply, what a search for the question's words finds, then each action
-with its result, in order; the question stands last, as what is read last is answered. Where only an
-answer is allowed, no action is spoken of. A prompt never has more tokens than its limit: where not
-all results fit, the oldest are only named.
+What stays comes first, so that a server has read it already: how to answer, what a search for the
+question's words finds, then each action with its result, in order. What changes stands behind: the
+actions that are allowed, unless only an answer is, and the question, last, as what is read last is
+answered. A prompt never has more tokens than its limit: where not all results fit, the oldest are
+only named.
 """
 
 import json
@@ -22,18 +23,19 @@ from backcast.engine.workflow.ask.actions import ACTIONS, ASKING
 from backcast.projections import questions
 from backcast.projections.questions import OpenQuestion, QuestionTurn
 
-VERSION = 2
+VERSION = 3
 "Grows when the same questions would give another prompt."
 LOOK = "look"
 REPEATED = "you have asked this already; its result stands above"
 "The tool of what is shown at the beginning."
 SYSTEM = (
-    "Answer the question about the project below in one short sentence, as JSON with an action,"
-    " which is answer, a text, and quotes: lines that show it, word for word, each with its node."
+    "Answer the question about the project below. Reply with one JSON object. As an answer it has"
+    " quotes: lines that show it, word for word, each with the node that stands over it; then a"
+    " text: one short sentence."
 )
 FORMS: Mapping[str, str] = {
     "answer": (
-        '{"action": "answer", "text": ..., "quotes": [{"node": ..., "text": ...}]} as soon as what'
+        '{"action": "answer", "quotes": [{"text": ..., "node": ...}], "text": ...} as soon as what'
         " is shown answers the question."
     ),
     "search": '{"action": "search", "words": ...} finds functions, classes and modules.',
@@ -97,21 +99,21 @@ class StepBuilder:
     ) -> Context:
         limit = min(state.limits.get("prompt", self.profile.prompt), self.profile.prompt)
         turns, only = question.turns, allowed == ("answer",)
-        head = [] if only else [self._item("actions:", _forms(allowed))]
-        tail = self._item(f"question:{question.name}", _asked(question))
+        tail = [] if only else [self._item("actions:", _forms(allowed))]
+        tail.append(self._item(f"question:{question.name}", _asked(question)))
         if only:
             turns = tuple(turn for turn in turns if turn.message != REPEATED)
         shown = [self._turn(question, turn) for turn in turns]
-        context = self._of([*head, *shown, tail])
+        context = self._of([*shown, *tail])
         for place, turn in enumerate(turns):  # the oldest give way first
             if context.tokens <= limit:
                 break
             shown[place] = self._turn(question, turn, whole=False)
-            context = self._of([*head, *shown, tail])
+            context = self._of([*shown, *tail])
         first = 0
         while context.tokens > limit and first < len(shown):
             first += 1
-            context = self._of([*head, *shown[first:], tail])
+            context = self._of([*shown[first:], *tail])
         if context.tokens > limit:
             raise BudgetExceededError(context.tokens, limit, ("the words of the question",))
         return context
@@ -182,7 +184,8 @@ def _forms(allowed: tuple[str, ...]) -> str:
 def _asked(question: OpenQuestion) -> str:
     lines = list[str]()
     if question.refused:
-        lines.append(f"Your last reply was not used: {question.refusal}.")
+        end = "" if "\n" in question.refusal else "."
+        lines.append(f"Your last reply was not used: {question.refusal}{end}")
     about = f" (It is about {question.about}.)" if question.about else ""
     lines.append(f"Question: {question.text}{about}")
     return "\n\n".join(lines)
