@@ -10,6 +10,7 @@ from backcast.domain.context_events import ContextBuilt
 from backcast.domain.events import (
     AnswerRefused,
     ChecksRan,
+    Committed,
     GenerationComplete,
     MessageReceived,
     ModelFailed,
@@ -37,9 +38,11 @@ from backcast.domain.question_events import ANSWER, AnswerGiven, QuestionAsked, 
 from backcast.domain.score_events import Scored
 
 NAME = "progress"
-VERSION = 6
+VERSION = 7
 SCOPE: Literal["task", "store"] = "task"
 
+HISTORY = "history"
+"The status of a repository's history, which no run has made."
 SHOW = "show"
 "The tool by which a model asks to see nodes in full, and the word for it in an answer."
 
@@ -120,7 +123,7 @@ class ProgressState(NamedTuple):
     """The progress of a task."""
 
     status: str = "unknown"
-    "unknown, started, planning, generating, generated, complete or failed."
+    "unknown, history, started, planning, generating, generated, complete or failed."
     goal: str | None = None
     reason: str | None = None
     "Why it failed."
@@ -153,6 +156,8 @@ class ProgressState(NamedTuple):
     "The requests of a wave that are not done with, by the key of their tries."
     wave: int = 0
     "The version as of which the prompts of the last wave were built; 0 before the first."
+    commits: int = 0
+    "Commits of a repository's history."
 
 
 State = ProgressState
@@ -180,7 +185,8 @@ def _worked(state: State, event: WorkflowEvent) -> State:
         case ModuleIteration(module_name=name, iteration=number, score=score):
             modules = modules.set(name, ModuleProgress(number, score))
             state = state._replace(tries=_summable(state.tries, name))
-            return state._replace(status="generating", modules=modules, whole=None)
+            status = HISTORY if state.status == HISTORY else "generating"
+            return state._replace(status=status, modules=modules, whole=None)
         case ModuleStarted(module_name=name):
             return state._replace(
                 status="generating", modules=modules.set(name, ModuleProgress()), whole=None
@@ -194,6 +200,9 @@ def _worked(state: State, event: WorkflowEvent) -> State:
             return state._replace(modules=modules, whole=None)
         case ChecksRan() as fact:
             return _checked(state, fact)
+        case Committed():
+            status = HISTORY if state.status == "unknown" else state.status
+            return state._replace(status=status, commits=state.commits + 1)
         case TaskStarted(goal=goal):
             return state._replace(status="started", goal=goal)
         case RequirementsComplete() | PlanningStarted():
@@ -409,7 +418,7 @@ def _checked(state: State, fact: ChecksRan) -> State:
 
 def waiting_for(state: State) -> str:
     """Return what has to come next, in words; empty if the task has ended."""
-    if state.status in ("complete", "failed"):
+    if state.status in ("complete", "failed", HISTORY):
         return ""
     if len(state.calls):
         call = min(state.calls.values(), key=lambda call: call.version)
@@ -423,6 +432,13 @@ def waiting_for(state: State) -> str:
     if state.asked:
         return f"the model, asked by event {state.asked} of the task"
     return "the next step"
+
+
+def history_words(commits: int, first: datetime | None, last: datetime | None) -> str:
+    """Return what a repository's history is, in words: how many commits, and of which days."""
+    days = list(dict.fromkeys(f"{time:%Y-%m-%d}" for time in (first, last) if time))
+    count = f"{commits:,} commit{'s' if commits != 1 else ''}"
+    return f"a history of {count}, {' to '.join(days)}; no run"
 
 
 def _marked(modules: Map[str, ModuleProgress], name: str, status: str) -> Map[str, ModuleProgress]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import click
 
 from backcast.domain.errors import InputError
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, size_text
 
 
 class AgentFolder(NamedTuple):
@@ -93,7 +93,7 @@ def chosen_log(format: str, count: int) -> str:
     for number, log in enumerate(logs[:count], 1):
         counted = f"{number}. " if count > 1 else ""
         age = _age(time.time() - log.changed)
-        message(f"{counted}{agent}  {escaped(str(log.path))}  {age} ago  {_size(log.size)}")
+        message(f"{counted}{agent}  {escaped(str(log.path))}  {age} ago  {size_text(log.size)}")
     if len(logs) > count:
         message(f"and {len(logs) - count:,} older")
     if count == 1 or len(logs) == 1:
@@ -112,7 +112,3 @@ def _age(seconds: float) -> str:
             count = int(seconds // size)
             return f"{count} {unit}{'s' * (count != 1)}"
     return "0 seconds"
-
-
-def _size(size: int) -> str:
-    return f"{size / 2**20:.1f} MB" if size >= 2**20 else f"{size / 2**10:.1f} KB"

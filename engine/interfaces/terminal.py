@@ -47,6 +47,15 @@ def in_a_line(text: object) -> str:
     return escaped(" ".join(str(text).split()))
 
 
+def size_text(size: int) -> str:
+    """Return a number of bytes in words.
+
+    >>> size_text(50_000), size_text(3_565_158)
+    ('48.8 KB', '3.4 MB')
+    """
+    return f"{size / 2**20:.1f} MB" if size >= 2**20 else f"{size / 2**10:.1f} KB"
+
+
 def message(text: object) -> None:
     """Print a message on stderr, in one line."""
     click.echo(f"backcast: {in_a_line(text)}", err=True)

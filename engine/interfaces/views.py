@@ -154,9 +154,11 @@ def show(name: str, state: Any, console: Console) -> None:
 
 
 def _show_progress(state: progress.State, console: Console) -> None:
+    is_history = state.status == progress.HISTORY
+    words = progress.history_words(state.commits, state.started_at, state.last_at)
     facts = {
         "goal": state.goal,
-        "status": state.status,
+        "status": words if is_history else state.status,
         "reason": state.reason,
         "waiting for": progress.waiting_for(state),
         "events": state.events,
@@ -170,9 +172,10 @@ def _show_progress(state: progress.State, console: Console) -> None:
             stated.add_row(name, Text(one_line(str(value), 200)))
     console.print(stated)
     rows = [
-        (name, module.iteration, "" if module.score is None else f"{module.score:g}", module.status)
+        (name, module.iteration, "" if module.score is None else f"{module.score:g}",
+         "" if is_history and module.status == "started" else module.status)
         for name, module in sorted(state.modules.items())
-    ]
+    ]  # fmt: skip
     table(console, ("module", "iteration", "score", "status"), rows)
 
 

@@ -1,6 +1,8 @@
 """`backcast view`: a page that shows a run, on this machine or as one file."""
 
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import click
@@ -9,7 +11,7 @@ from backcast.domain.errors import InputError
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import Place, address_argument, task_at
 from backcast.engine.interfaces.options import opened, store_option
-from backcast.engine.interfaces.terminal import message
+from backcast.engine.interfaces.terminal import message, size_text
 
 if TYPE_CHECKING:
     from backcast.engine.log.store import EventStore
@@ -26,36 +28,41 @@ PORT = 8098
               help="Write one file with everything in it, and serve nothing.")  # fmt: skip
 @click.option("--what-if", "what_if", multiple=True, metavar="POLICY",
               help="With --html: what this policy would have shown, at each prompt.")  # fmt: skip
+@click.option("--browser", is_flag=True, help="Also open the page in this machine's browser.")
 @click.option("--redact", is_flag=True, help="With --html: mask secrets, and names of homes.")
 def command(
     address: Address | None, url: str, port: int, file: Path | None, what_if: tuple[str, ...],
-    redact: bool,
+    redact: bool, browser: bool,
 ) -> None:  # fmt: skip
     """Show a run as a page: its steps, each prompt, and what was known at any moment.
 
     \b
-    backcast view till                                     # opens on its last trouble
+    backcast view till                                     # begins at its last trouble
     backcast view fixtures/logs/till.jsonl@164
     backcast view till --html till.html --redact           # one file, for others
     backcast view till --html till.html --what-if no-cache --what-if mine.toml
 
+    The command prints the page's address, for a browser on this machine; --browser opens it there.
     The page is served on this machine alone and writes nothing; Ctrl-C ends it. It follows a run
     that goes on. The file opens without a server: 'backcast help view'.
     """
     if redact and not file:
         raise click.UsageError("--redact goes with --html: the page shows what the store holds")
+    if browser and file:
+        raise click.UsageError("--browser goes without --html: open the file itself")
     if what_if and not file:
         raise click.UsageError("--what-if goes with --html: the page itself asks for policies")
+    tell = _tell_and_open if browser else _tell
     if address is None or not (address.task or address.log):
         if file:
             raise click.UsageError("--html needs a task: TASK --html FILE")
-        _serve_all(url, port)
+        _serve_all(url, port, tell)
         return
     with task_at(address, url) as place:
         if file:
             _write(place, file, url, what_if, redact=redact)
         else:
-            _serve(place, port, url)
+            _serve(place, port, url, tell)
 
 
 def _version(place: Place) -> int:
@@ -63,15 +70,15 @@ def _version(place: Place) -> int:
     return place.store.version_at(place.task, place.moment) if place.when else 0
 
 
-def _serve(place: Place, port: int, url: str) -> None:
+def _serve(place: Place, port: int, url: str, tell: Callable[[str], None]) -> None:
     from backcast.engine.interfaces.view.serving import serve
 
     version = _version(place)
     notes = noting_damage(place.store)
-    serve(place.store, place.task, version, port, notes, _tell, place.log, "" if place.log else url)
+    serve(place.store, place.task, version, port, notes, tell, place.log, "" if place.log else url)
 
 
-def _serve_all(url: str, port: int) -> None:
+def _serve_all(url: str, port: int, tell: Callable[[str], None]) -> None:
     from backcast.engine.interfaces.view.serving import serve
 
     with opened(url) as store:
@@ -79,7 +86,7 @@ def _serve_all(url: str, port: int) -> None:
             raise InputError(
                 f"{url}: needed a store with tasks, found none: 'backcast help' begins"
             )
-        serve(store, None, 0, port, noting_damage(store), _tell, url=url)
+        serve(store, None, 0, port, noting_damage(store), tell, url=url)
 
 
 def noting_damage(store: "EventStore") -> list[str]:
@@ -117,9 +124,16 @@ def _write(
             policies=policies, names=names,
         )  # fmt: skip
     write(file, [text])
-    size = f"{len(text.encode()) / 1e6:.1f} MB"
+    size = size_text(len(text.encode()))
     message(f"{file}: {size}, opens without a server" + (f"; masked {masked}" * bool(masked)))
 
 
 def _tell(address: str) -> None:
-    message(f"{address} shows it, on this machine alone; Ctrl-C ends it")
+    message(f"{address} is the page: open it in a browser on this machine; Ctrl-C ends it")
+
+
+def _tell_and_open(address: str) -> None:
+    import webbrowser
+
+    _tell(address)
+    Thread(target=webbrowser.open, args=(address,), daemon=True).start()

@@ -13,7 +13,7 @@ from backcast.engine.interfaces.map_text import MapMoment
 from backcast.engine.interfaces.mcp.answers import ToolAnswer
 from backcast.engine.interfaces.mcp.runs import AskedRun, RunShelf
 from backcast.engine.interfaces.terminal import escaped
-from backcast.engine.interfaces.view.sequence import RunStep
+from backcast.engine.interfaces.view.run_step import RunStep
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.projections import progress

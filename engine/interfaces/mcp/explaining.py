@@ -22,7 +22,7 @@ from backcast.engine.interfaces.mcp.answers import ToolAnswer
 from backcast.engine.interfaces.mcp.comparing import against_before
 from backcast.engine.interfaces.mcp.runs import BOUND, AskedRun, RunShelf
 from backcast.engine.interfaces.terminal import escaped
-from backcast.engine.interfaces.view.sequence import RunStep
+from backcast.engine.interfaces.view.run_step import RunStep
 from backcast.engine.interfaces.views import event_title, one_line
 from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.replay.foreign_prompts import anatomy, request_at

@@ -22,7 +22,7 @@ from backcast.engine.interfaces.profiles import counter_by
 from backcast.engine.interfaces.summaries import SummaryView, documents, summary_view
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.view.reading import RunReader
-from backcast.engine.interfaces.view.sequence import RunStep
+from backcast.engine.interfaces.view.run_step import RunStep
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlines import Outlining
 from backcast.engine.memory.outlines_made import all_made, note_all_made

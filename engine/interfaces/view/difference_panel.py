@@ -1,10 +1,9 @@
 """The panel of two prompts: what came, went and changed, and what must be read again."""
 
 from collections.abc import Iterator
-from difflib import unified_diff
-from itertools import islice
 
 from backcast.domain.errors import BackcastError, InputError
+from backcast.engine.interfaces.view.changed_text import line_difference
 from backcast.engine.interfaces.view.foreign_panel import foreign_difference
 from backcast.engine.interfaces.view.formed_panel import formed_difference
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, table, tag
@@ -14,8 +13,6 @@ from backcast.engine.replay.diff import Diff, ItemChange
 from backcast.engine.replay.pairs import Pair, between
 from backcast.engine.replay.steps import RecordedPrompt
 
-LINES = 400
-"Lines of the difference between two texts of one item."
 SIGNS = {"in": "+ came", "out": "- went", "level": "~ level", "text": "~ text", "moved": "~ moved"}
 
 
@@ -87,14 +84,8 @@ def _change(maker: PanelMaker, change: ItemChange, pair: Pair | None) -> tuple[o
 
 def _texts(maker: PanelMaker, node: str, pair: Pair) -> Markup:
     """Return how the two texts of an item differ, by lines."""
-    both = [maker.mask(_text(maker.reader, prompt, node)).splitlines() for prompt in pair]
-    lines = islice(unified_diff(both[0], both[1], lineterm="", n=3), 2, LINES)
-    kinds = {"+": "came", "-": "went", "@": "place"}
-    return tag(
-        "pre",
-        *(tag("span", f"{line}\n", class_=kinds.get(line[:1])) for line in lines),
-        class_="text lines",
-    )
+    before, after = (maker.mask(_text(maker.reader, prompt, node)) for prompt in pair)
+    return line_difference(before, after)
 
 
 def _text(reader: RunReader, prompt: object, node: str) -> str:

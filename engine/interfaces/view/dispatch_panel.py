@@ -8,7 +8,7 @@ from backcast.domain.dispatch_events import ClaimChecked, DispatchStarted, Resul
 from backcast.engine.interfaces.view.formed_panel import message_counter
 from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
 from backcast.engine.interfaces.view.panels import PanelMaker, bar, in_chunks, legend
-from backcast.engine.interfaces.view.sequence import RunStep
+from backcast.engine.interfaces.view.run_step import RunStep
 
 _HEADING = re.compile(r"^(?=#{1,3} )", re.MULTILINE)
 "Where a section of a prompt begins that was recorded as one text."

@@ -156,7 +156,7 @@ def _page(
         said += f"; masked in it: {copy.masked}"
     plain_maker = PanelMaker(reader, shown, mask=mask, live=False, policies=names)
     at = asked.version or maker.shown.sequence.worst().event
-    return page(plain_maker, at, None, head, foot, [*notes, f"{said}."])
+    return page(plain_maker, at, None, head, foot, notes, f"{said}.")
 
 
 def _hash(text: str) -> str:

@@ -81,14 +81,18 @@ def moment_parts(maker: PanelMaker, states: MomentStates) -> Markup:
         maker.unless_same("stale", outdated, lambda: _stale(maker, states)),
         maker.unless_same("map", (states.map,), lambda: _map(states)),
         maker.keep(_in_hand(maker, states)),
+        _absent(states),
     )
     return joined(parts)
 
 
 def _progress(states: MomentStates) -> Markup:
     state = states.progress
+    words = state.status
+    if state.status == progress.HISTORY:
+        words = progress.history_words(state.commits, state.started_at, state.last_at)
     rows = [
-        ("goal", tag("span", (state.goal or "")[:400])), ("status", state.status),
+        ("goal", (state.goal or "")[:400]), ("status", words),
         ("reason", state.reason or ""), ("waiting for", progress.waiting_for(state)),
         ("answers", str(state.replies or "")),
     ]  # fmt: skip
@@ -99,12 +103,15 @@ def _progress(states: MomentStates) -> Markup:
 def _modules(maker: PanelMaker, states: MomentStates) -> Markup:
     heads = versions.latest(states.versions)
     conflicts = versions.conflicts(states.versions)
+    if not heads:
+        return Markup("")
     rows = []
     for path, head in list(heads.items())[:MOST]:
         module = states.progress.modules.get(path, progress.ModuleProgress())
         failing = f"{module.failed} failing" if module.failed else ""
         failing = "checks pass" if module.failed == 0 else failing
-        said = ("deleted" if head.deleted else module.status, failing,
+        status = "" if states.progress.status == progress.HISTORY else module.status
+        said = ("deleted" if head.deleted else status, failing,
                 "conflict" if path in conflicts else "")  # fmt: skip
         line = joined([
             tag("code", path), " ", tag("span", f"#{head.iteration}", title=f"by {head.writer}"),
@@ -125,21 +132,36 @@ def _stale(maker: PanelMaker, states: MomentStates) -> Markup:
     modules = Modules(dependency_graph.present(states.graph))
     rows += [(tag("code", f"map item {item}"), "digest", "what it was made of has changed")
              for item in (stale_in(states.map, modules) if states.map.items else ())]  # fmt: skip
+    count = len(states.summaries.nodes)
+    if not rows and not count:
+        return Markup("")
     body = table(("summary", "by", "why"), rows[:MOST])
-    none = tag("p", f"None of {len(states.summaries.nodes)} summaries.", class_="note")
+    none = tag("p", f"None of {count} summaries.", class_="note")
     return tag("section", tag("h3", f"Stale: {len(rows)}"), body or none)
 
 
 def _map(states: MomentStates) -> Markup:
     items = [states.map.items[name] for name in sorted(states.map.items)]
+    if not items:
+        return Markup("")
     rows = [(item.id, item.section, item.text) for item in items]
     body = table(("item", "section", "text"), rows[:MOST])
-    none = tag("p", "No map was kept for this task by then.", class_="note")
-    return tag("section", tag("h3", f"Map: {len(rows)} items"), body or none)
+    return tag("section", tag("h3", f"Map: {len(rows)} items"), body)
+
+
+def _absent(states: MomentStates) -> Markup:
+    """Return which parts of the panel are left out, as nothing is in them."""
+    parts = (("modules", states.versions.modules), ("summaries", states.summaries.nodes),
+             ("map", states.map.items),
+             ("working set", online_cache.working_set(states.online)))  # fmt: skip
+    words = [name for name, part in parts if not len(part)]
+    return tag("p", f"None by then: {', '.join(words)}.", class_="note") if words else Markup("")
 
 
 def _in_hand(maker: PanelMaker, states: MomentStates) -> Markup:
     entries = online_cache.working_set(states.online)
+    if not entries:
+        return Markup("")
     held = online_cache.tokens_held(states.online)
     rows = [maker.made(("in hand", entry), partial(_held_row, maker, entry))
             for entry in entries[:MOST]]  # fmt: skip

@@ -9,11 +9,17 @@ from backcast.engine.interfaces.view.markup import Markup, joined, plain, tag
 from backcast.engine.interfaces.view.moment_panel import moment_panel
 from backcast.engine.interfaces.view.page_words import KEYS, WORDS
 from backcast.engine.interfaces.view.panels import PanelMaker
-from backcast.engine.interfaces.view.sequence import GLYPHS, RunStep
+from backcast.engine.interfaces.view.run_step import GLYPHS, NAMES, RunStep
 from backcast.engine.interfaces.view.step_panel import step_panel
 
 HEIGHTS = {"failed": 20, "checks": 20, "refused": 15, "begin": 4}
 "How high an outcome stands on the strip, for those who cannot tell its colour; others 10."
+
+
+PLURALS = {"plan": "plans", "commit": "commits", "summary": "summaries", "tool": "tool calls",
+           "reply": "answers"}  # fmt: skip
+SHORTER = {"checks": "failed"}
+"Words on outcomes for which a narrow list has no room."
 
 
 def asset(name: str) -> str:
@@ -33,10 +39,10 @@ def step_row(maker: PanelMaker, step: RunStep) -> Markup:
         tag(
             "a", tag("b", GLYPHS[step.outcome], class_=f"mark of-{step.outcome}"),
             tag("span", step.number or "", class_="number"), tag("time", when, class_="clock"),
-            tag("span", _KIND.sub("", step.name), class_="name"),
-            tag("small", step.label, class_="label"),
+            tag("span", _KIND.sub("", step.title), class_="name"),
+            tag("small", SHORTER.get(step.outcome, step.label), class_="label"),
             href=maker.href(step.event), data_e=step.event,
-            title=f"{step.name}: {step.label}" + (f"\n{step.why}" if step.why else ""),
+            title=f"{step.title}: {step.label}" + (f"\n{step.why}" if step.why else ""),
         ),
         data_first=step.first, data_last=step.last, data_o=step.outcome,
     )  # fmt: skip
@@ -61,10 +67,15 @@ def counts(steps: Sequence[RunStep]) -> Markup:
         found.setdefault(step.outcome, []).append(step)
     return joined(
         tag("span", tag("b", GLYPHS[name], class_=f"mark of-{name}"),
-            f" {len(found[name])} {found[name][0].label} ")
+            f" {len(found[name])} {_plural(name, len(found[name]))} ")
         for name in GLYPHS
         if name in found and found[name][0].label
     )  # fmt: skip
+
+
+def _plural(outcome: str, count: int) -> str:
+    """Return the word on several steps of an outcome."""
+    return PLURALS.get(outcome, NAMES[outcome]) if count > 1 else NAMES[outcome]
 
 
 def main_parts(maker: PanelMaker, version: int) -> tuple[Markup, Markup]:
@@ -79,9 +90,10 @@ def _listed(pairs: Sequence[tuple[str, str]]) -> Markup:
 
 def page(
     maker: PanelMaker, version: int, middle: Markup | None, head: Sequence[object],
-    foot: Sequence[object] = (), notes: Sequence[str] = (),
+    foot: Sequence[object] = (), notes: Sequence[str] = (), said: str = "",
 ) -> str:  # fmt: skip
-    """Return the whole page, as it stands at an event; `middle` instead of the event's step."""
+    """Return the whole page, as it stands at an event; `middle` instead of the event's step.
+    `notes` stand above it, what is `said` of it below."""
     sequence = maker.shown.sequence
     steps, last = sequence.steps, sequence.version
     step, moment = main_parts(maker, version)
@@ -90,7 +102,7 @@ def page(
         "body",
         tag(
             "header", tag("h1", tag("a", task, href="." if maker.live else "#")),
-            tag("p", sequence.goal[:200], class_="goal", title=sequence.goal[:2000]),
+            tag("p", sequence.subject[:200], class_="goal", title=sequence.subject[:2000]),
             tag("p", counts(steps), class_="counts"),
             tag("form", tag("input", type="search", id="q", name="q", autocomplete="off",
                 placeholder="search prompts, answers, code", aria_label="search"),
@@ -118,6 +130,7 @@ def page(
             id="keys"),
         tag("noscript", tag("p", "Without JavaScript the panels stay as they are; links lead to"
             " other steps where the page is served.", class_="banner")),
+        tag("footer", said) if said else None,
         *foot,
         data_task=task, data_last=last, data_e=version, data_live="1" if maker.live else "",
     )  # fmt: skip

@@ -1,8 +1,7 @@
 """The events of a task as steps: what was asked of a model, and what came of it."""
 
+from bisect import bisect_left
 from contextlib import suppress
-from datetime import datetime
-from typing import NamedTuple
 
 from backcast.domain.context_events import ContextBuilt
 from backcast.domain.dispatch_events import DispatchStarted
@@ -23,60 +22,13 @@ from backcast.domain.events import (
 )
 from backcast.domain.question_events import AnswerGiven
 from backcast.engine.interfaces.view import dispatch_steps
+from backcast.engine.interfaces.view.run_step import RANKS, RunStep
 from backcast.engine.interfaces.view.step_words import name_of, outcomes_of
 from backcast.engine.interfaces.views import called
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.store import EventStore
 from backcast.projections import versions
-
-GLYPHS = {
-    "failed": "✗", "refused": "!", "checks": "✗", "passed": "✓", "plan": "P", "code": "C",
-    "summary": "S", "tool": "T", "reply": "A", "begin": "·",
-}  # fmt: skip
-"The sign of each outcome, for those who cannot tell its colour."
-NAMES = {
-    "failed": "failed", "refused": "refused", "checks": "checks failed", "passed": "checks passed",
-    "plan": "plan", "code": "code", "summary": "summary", "tool": "tool", "reply": "answer",
-    "begin": "",
-}  # fmt: skip
-RANKS = {name: rank for rank, name in enumerate(reversed(GLYPHS))}
-"Of several outcomes in a step the highest counts."
-
-
-class RunStep(NamedTuple):
-    """Some events that follow each other: a request, its answer, and what came of it."""
-
-    number: int
-    "From 1; 0 for what stands before the first step."
-    first: int
-    last: int
-    name: str
-    outcome: str = "begin"
-    why: str = ""
-    "The reason of a failure or refusal."
-    prompt: int = 0
-    "The version of its prompt; 0 for none."
-    foreign: bool = False
-    "Whether another program built the prompt, or its messages alone are known."
-    answered: bool = False
-    replied: int = 0
-    "The version of its first answer; 0 for none."
-    at: datetime | None = None
-
-    @property
-    def event(self) -> int:
-        """The event by which the step is linked."""
-        return self.asked or self.first
-
-    @property
-    def asked(self) -> int:
-        """The event that names its prompt: of one that is formed the answer's; 0 for none."""
-        return self.prompt or (self.replied if self.foreign else 0)
-
-    @property
-    def label(self) -> str:
-        """What came of it, in a word or two."""
-        return NAMES[self.outcome]
+from backcast.projections.progress import history_words
 
 
 class RunSequence:
@@ -92,6 +44,9 @@ class RunSequence:
         "The events that wrote each module."
         self.dispatched: dict[int, str] = {}
         "The names of the steps in which agents were started, by the events of that."
+        self.raised: dict[int, tuple[str, ...]] = {}
+        "The paths in which checks of the whole task failed, by the events of those checks."
+        self.commits = 0
         self._dispatch = 0
         "The dispatch of the last step."
         self.versions = versions.initial
@@ -124,10 +79,49 @@ class RunSequence:
         return max((at for at in self.written.get(path, ()) if at < version), default=0)
 
     def worst(self) -> RunStep:
-        """Return the step to show first: the last that failed, else the last with a prompt."""
+        """Return the step to show first: the last that failed, if it has a prompt or one is behind
+        its failure; else the last with a prompt."""
         failed = [step for step in self.steps if step.outcome in ("failed", "checks")]
         prompts = [step for step in self.steps if step.prompt]
-        return (failed or prompts or self.steps)[-1]
+        if failed and (failed[-1].asked or failed[-1].first in self.dispatched
+                       or self.behind(failed[-1])):  # fmt: skip
+            return failed[-1]
+        return (prompts or failed or self.steps)[-1]
+
+    def behind(self, step: RunStep) -> RunStep | None:
+        """Return the step whose prompt is behind a failure of all checks: that of the answer at
+        fault, else that which mended it; None where the log tells neither."""
+        if fault := self.fault_of(step):
+            return fault[1]
+        writers, _ = self.mended(step)
+        return writers[-1] if writers else None
+
+    def fault_of(self, step: RunStep) -> tuple[str, RunStep] | None:
+        """Return where all checks first failed in a module, and the step whose answer wrote it."""
+        for version, paths in self.raised.items():
+            if not step.first <= version <= step.last:
+                continue
+            for path in paths:
+                at = self.writer_of(path, version)
+                if at and self.at(at).asked:
+                    return path, self.at(at)
+        return None
+
+    def mended(self, step: RunStep) -> tuple[list[RunStep], RunStep | None]:
+        """Return the steps that wrote code after all checks failed, and the checks that then
+        passed; none where they did not."""
+        if not any(step.first <= version <= step.last for version in self.raised):
+            return [], None
+        places = sorted(at for versions in self.written.values() for at in versions)
+        writers = list[RunStep]()
+        for later in self.steps[self.steps.index(step) + 1 :]:
+            if later.whole:
+                passed = later.outcome == "passed"
+                return (writers, later) if passed else ([], None)
+            place = bisect_left(places, later.first)
+            if later.asked and place < len(places) and places[place] <= later.last:
+                writers.append(later)
+        return [], None
 
     def _take(self, event: WorkflowEvent) -> None:
         fact = event.fact
@@ -147,10 +141,14 @@ class RunSequence:
             step = step._replace(prompt=event.version, foreign=foreign, name=name)
         if isinstance(fact, ModelReplied | ModelFailed):
             foreign = step.foreign or (not step.prompt and step.name in ("answer", ""))
-            said = self._said(fact) if foreign and isinstance(fact, ModelReplied) else ""
+            said = self._beginning(fact.text) if foreign and isinstance(fact, ModelReplied) else ""
             replied = step.replied or event.version * isinstance(fact, ModelReplied)
             step = step._replace(answered=True, name=said or step.name or name_of(fact),
                                  foreign=foreign, replied=replied)  # fmt: skip
+        if isinstance(fact, MessageReceived) and not step.message:
+            step = step._replace(message=self._beginning(fact.text))
+        if _is_whole(fact):
+            step = step._replace(whole=True)
         # Of another program's step the calls tell most; the first names it.
         unnamed = step.name in ("answer", "") or (step.foreign and step.outcome != "tool")
         if isinstance(fact, ToolCalled) and unnamed:
@@ -161,6 +159,10 @@ class RunSequence:
             if RANKS[outcome] >= RANKS[step.outcome]:
                 step = step._replace(outcome=outcome, why=why or step.why)
         self.steps[-1] = step
+        self.commits += isinstance(fact, Committed)
+        if isinstance(fact, ChecksRan) and _is_whole(fact) and fact.unmet:
+            places = (failure.at.rpartition(":") for failure in fact.failures)
+            self.raised[event.version] = tuple(path or rest for path, _, rest in places)
         self.goal = self.goal or str(getattr(fact, "goal", None) or "")
         if isinstance(fact, ModuleIteration | ModuleRenamed):
             self.written.setdefault(fact.module_name, []).append(event.version)
@@ -205,12 +207,19 @@ class RunSequence:
                     return " ".join(words)[:80]
         return ""
 
-    def _said(self, fact: ModelReplied) -> str:
-        """Return the beginning of an answer."""
+    def _beginning(self, ref: str | None) -> str:
+        """Return the beginning of an answer or a message."""
         with suppress(DamagedError, ValueError):
-            words = self.store.get(fact.text).decode(errors="replace") if fact.text else ""
+            words = self.store.get(ref).decode(errors="replace") if ref else ""
             return " ".join(words[:200].split())[:80]
         return ""
+
+    @property
+    def subject(self) -> str:
+        """What the run is about: its goal; of a repository's history what that is."""
+        if self.goal or not self.commits:
+            return self.goal
+        return history_words(self.commits, self.steps[0].at, self.steps[-1].at)
 
     @staticmethod
     def _opens(event: WorkflowEvent) -> bool:

@@ -1,11 +1,13 @@
 """The panel of a step: its events, what was answered, and what came of it."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from backcast.domain.context_events import ContextBuilt
 from backcast.domain.dispatch_events import ClaimChecked, ResultClaimed
 from backcast.domain.events import (
     ChecksRan,
+    Committed,
     MessageReceived,
     ModelFailed,
     ModelReplied,
@@ -22,6 +24,7 @@ from backcast.domain.json_text import json_text
 from backcast.domain.memory_events import MapEdited, SummaryWritten
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.view import dispatch_steps
+from backcast.engine.interfaces.view.changed_text import changed
 from backcast.engine.interfaces.view.dispatch_panel import dispatch_panel
 from backcast.engine.interfaces.view.foreign_panel import foreign_panel
 from backcast.engine.interfaces.view.formed_panel import formed_panel
@@ -37,9 +40,12 @@ from backcast.engine.interfaces.view.markup import (
 )
 from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.prompt_panel import prompt_panel
-from backcast.engine.interfaces.view.sequence import GLYPHS, RunStep
+from backcast.engine.interfaces.view.run_step import GLYPHS, RunStep
+from backcast.engine.interfaces.view.unasked_panel import behind, unasked_panel
 from backcast.engine.interfaces.views import event_title
 
+SHORT = 600
+"Letters up to which an answer or a message stands open."
 FEW = 60
 "Events of one step that are shown; a commit may have thousands."
 SAID = (StepStarted, ModuleOutlined, ContextBuilt, ResultClaimed)
@@ -50,28 +56,32 @@ def step_panel(maker: PanelMaker, step: RunStep) -> Markup:
     """Return the panel of a step, with its prompt."""
     steps = maker.shown.sequence.steps
     place = steps.index(step)
-    prompt: Markup | None = None
-    if step.replied and not step.prompt:
-        prompt = formed_panel(maker, step.replied)
-    if step.prompt:
-        prompt = (foreign_panel if step.foreign else prompt_panel)(maker, step.prompt)
+    prompt = _prompt(maker, step)
     return joined(
         [
             tag(
                 "section", _title(maker, step, steps[-1].number), _why(step), _lacked(maker, step),
-                _links(maker, step, place), _events(maker, step), id="step",
+                None if step.asked else behind(maker, step), _links(maker, step, place),
+                _events(maker, step), id="step",
                 class_=f"of-{step.outcome}", data_first=step.first, data_last=step.last,
             ),
             prompt or dispatch_panel(maker, step)
-            or tag("p", "No prompt was recorded in this step.", class_="note"),
+            or unasked_panel(maker, step, partial(_prompt, maker)),
         ]
     )  # fmt: skip
+
+
+def _prompt(maker: PanelMaker, step: RunStep) -> Markup | None:
+    """Return the panel of the prompt of a step; None where it has none."""
+    if step.prompt:
+        return (foreign_panel if step.foreign else prompt_panel)(maker, step.prompt)
+    return formed_panel(maker, step.replied) if step.replied else None
 
 
 def _title(maker: PanelMaker, step: RunStep, last: int) -> Markup:
     place = f"Step {step.number} of {last}: " if step.number else ""
     mark = tag("b", f"{GLYPHS[step.outcome]} {step.label}", class_=f"mark of-{step.outcome}")
-    return tag("h2", place, step.name, " ", mark if step.label else None)
+    return tag("h2", place, step.title, " ", mark if step.label else None)
 
 
 def _why(step: RunStep) -> Markup | None:
@@ -129,7 +139,7 @@ def _events(maker: PanelMaker, step: RunStep) -> Markup:
 
 
 def _row(maker: PanelMaker, event: WorkflowEvent) -> Iterator[object]:
-    title = event_title(event)
+    title = event.fact.sha[:12] if isinstance(event.fact, Committed) else event_title(event)
     yield tag(
         "p", maker.link(event.version), " ",
         tag("time", event.timestamp.strftime("%Y-%m-%d %H:%M:%S"), class_="clock"), " ",
@@ -142,23 +152,28 @@ def _row(maker: PanelMaker, event: WorkflowEvent) -> Iterator[object]:
 
 def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
     """Yield what an event tells beside its title."""
-    fact, text = event.fact, maker.shown.text
+    fact, text, more = event.fact, maker.shown.text, Markup("")
 
     def body(title: str, ref: str | None, *, is_open: bool = False) -> Iterator[Markup]:
         if ref:
-            kept = maker.keep(joined(cut(text(ref))))
-            yield folded(title, tag("pre", kept, class_="text"), is_open=is_open)
+            whole = text(ref)
+            kept = maker.keep(joined(cut(whole)))
+            is_short = is_open and len(whole) <= SHORT
+            yield folded(title, tag("pre", kept, class_="text"), is_open=is_short)
 
     match fact:
         case ModelReplied():
             yield from body("thoughts", fact.thinking)
-            yield from body("the model's answer", fact.text)
+            yield from body("the model's answer", fact.text, is_open=True)
         case MessageReceived():
-            yield from body("message", fact.text)
+            yield from body("message", fact.text, is_open=True)
         case ModelFailed():
             yield tag("p", fact.reason or "", class_="why")
         case ModuleIteration() | ModuleRenamed() | SourceRead():
+            yield from changed(maker, event)
             yield from body("the text", fact.source)
+        case Committed(message=words) if "\n" in words.strip():
+            yield folded("the message", long_text(words.strip()), is_open=len(words) <= SHORT)
         case ChecksRan():
             rows = [
                 (tag("code", failure.name), failure.message, _raised(maker, failure.at, event),
@@ -184,9 +199,11 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
                      for edit in fact.edits]  # fmt: skip
             yield folded("edits", table(("edit", "item", "section", "text", "refused"), edits))
         case _ if not isinstance(fact, SAID) and (data := fact.data):
-            yield folded("more", long_text(_json(plain(data))))
+            more = folded("more", long_text(_json(plain(data))))
     for title, ref in dispatch_steps.texts(fact):
-        yield from body(title, ref)
+        yield from body(title, ref, is_open=title == "the agent's answer")
+    if more:
+        yield more
 
 
 def _raised(maker: PanelMaker, place: str, event: WorkflowEvent) -> Markup:

@@ -63,6 +63,8 @@ def outcomes_of(fact: object) -> Iterator[tuple[str, str]]:
             yield "plan", ""
         case ModuleIteration() | ModuleDeleted() | ModuleRenamed():
             yield "code", ""
+        case Committed():
+            yield "commit", ""
         case SummaryWritten():
             yield "summary", ""
         case ToolCalled():

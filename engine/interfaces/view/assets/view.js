@@ -7,6 +7,7 @@
   const middle = $("middle"), moment = $("moment"), slider = $("slider"), list = $("steps");
   let last = +body.dataset.last, at = +body.dataset.e, shown = "", marked = 0, asked = 0;
   let chosen = null;
+  const troubles = ["failed", "checks", "refused"];
 
   // Where panels come from: the server, or the parts that stand in the file.
   let parts = null;
@@ -59,10 +60,15 @@
   }
   const eventOf = (row) => +row.firstElementChild.dataset.e;
   function trouble(way) {
-    const all = rows(), bad = ["failed", "checks", "refused"];
+    const all = rows();
     for (let n = all.indexOf(rowAt(at)) + way; n >= 0 && n < all.length; n += way) {
-      if (bad.includes(all[n].dataset.o)) return go(eventOf(all[n]));
+      if (troubles.includes(all[n].dataset.o)) return go(eventOf(all[n]));
     }
+  }
+  function countTroubles() {
+    const some = rows().some((row) => troubles.includes(row.dataset.o));
+    $("trouble").disabled = !some;
+    $("trouble").textContent = some ? "next trouble ↦" : "no trouble";
   }
   function nextStep(way) {
     const all = rows(), row = all[all.indexOf(rowAt(at)) + way];
@@ -249,6 +255,7 @@
         }
         else list.append(row);
       }
+      countTroubles();
       const more = newest - last;
       last = newest;
       slider.max = last;
@@ -381,6 +388,7 @@
 
   shown = middle.querySelector("#step") ? `s${rowAt(at).dataset.first}` : "other";
   choose(rowAt(at));
+  countTroubles();
   if (location.hash.length > 1) follow();
   ready.then(() => { body.dataset.ready = "1"; },
     (error) => { $("live").textContent = `the parts of this file cannot be read: ${error.message}`; });

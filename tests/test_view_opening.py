@@ -1,0 +1,146 @@
+"""What the page of `backcast view` shows first: a prompt, what a log is, and what to open."""
+
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from backcast.domain.events import (
+    CheckFailure,
+    ChecksRan,
+    Claim,
+    Committed,
+    Fact,
+    MessageReceived,
+    ModelReplied,
+    ModuleIteration,
+    StepStarted,
+    TaskStarted,
+)
+from backcast.engine.interfaces.terminal import size_text
+from backcast.engine.interfaces.view.file import whole_page
+from backcast.engine.interfaces.view.panels import PanelMaker
+from backcast.engine.interfaces.view.reading import RunReader
+from backcast.engine.interfaces.view.step_panel import step_panel
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.open_logs import opened
+from backcast.engine.log.store import EventStore
+from backcast.projections import progress
+from tests.browsers import ROOT, viewed
+
+DAYS = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 3, 4, tzinfo=UTC)
+
+
+def commit(name: str) -> Committed:
+    return Committed(sha=name * 40, message=f"{name}\n\nwhy", authored_at="", committed_at="")
+
+
+def filled(store: EventStore, *facts: Fact, text: str = "") -> RunReader:
+    """Append facts to task t, the last of them on another day, and return its reader."""
+    claims = [Claim(fact, DAYS[fact is facts[-1]], "somebody", ()) for fact in facts]
+    store.append("t", claims, after=0, blobs=[Blob(text.encode())] if text else [])
+    reader = RunReader(store, "t")
+    reader.sequence.read_on()
+    return reader
+
+
+def test_checks_that_failed_without_a_prompt_show_that_of_the_answer_at_fault() -> None:
+    with opened("fixtures/logs/till.jsonl") as log:
+        reader = RunReader(log.store, "till")
+        reader.sequence.read_on()
+        step = reader.sequence.worst()
+        assert (step.number, step.asked) == (31, 0)
+        writers, checks = reader.sequence.mended(step)
+        assert checks
+        assert ([one.number for one in writers], checks.number) == ([32], 36)
+        panel = step_panel(PanelMaker(reader), step)
+        assert "It was raised in <code>money.py</code>" in panel
+        assert "What the model saw" in panel
+        assert panel.count('id="prompt"') == 1
+        behind = reader.sequence.behind(step)
+        assert behind
+        assert behind.number == 3
+        assert f'data-w="{behind.prompt}"' in panel
+
+
+def test_a_failure_of_which_the_log_tells_no_step_gives_way_to_the_last_prompt() -> None:
+    failure = CheckFailure(name="test_a", message="no", at="tests/test_a.py:3")
+    with EventStore.open("sqlite://") as store:
+        sequence = filled(
+            store, TaskStarted(goal="g"),
+            StepStarted(kind="code", module_name="a.py"), ModelReplied(),
+            ModuleIteration(module_name="a.py", iteration=1),
+            ChecksRan(passed=0, failed=1, failures=(failure,)),
+        ).sequence  # fmt: skip
+        assert sequence.steps[-1].outcome == "checks"
+        assert sequence.behind(sequence.steps[-1]) is None
+
+
+def test_a_message_that_nothing_answered_names_its_step() -> None:
+    text = "Now   round it up, please"
+    with EventStore.open("sqlite://") as store:
+        sequence = filled(
+            store, ModelReplied(), MessageReceived(role="user", text=Blob(text.encode()).ref),
+            text=text,
+        ).sequence  # fmt: skip
+        assert [step.title for step in sequence.steps] == ["answer", "Now round it up, please"]
+
+
+def test_a_history_says_what_it_is_and_no_more() -> None:
+    with EventStore.open("sqlite://") as store:
+        first, second = ModuleIteration(module_name="a.py", iteration=1), commit("b")
+        reader = filled(store, commit("a"), first, second)
+        sequence = reader.sequence
+        words = "a history of 2 commits, 2026-01-02 to 2026-03-04; no run"
+        assert sequence.subject == words
+        assert [step.outcome for step in sequence.steps] == ["commit", "commit"]
+        state = progress.initial
+        for event in store.read("t"):
+            state = progress.evolve(state, event)
+        assert (state.status, state.commits, progress.waiting_for(state)) == ("history", 2, "")
+        assert progress.history_words(2, state.started_at, state.last_at) == words
+        panel = step_panel(PanelMaker(reader), sequence.steps[-1])
+        assert "A commit: no model was asked." in panel
+        page, _ = whole_page(store, "t", 0, [], redact=False)
+        assert words in page
+        assert "generating" not in page
+
+
+def test_a_run_over_a_history_is_a_run() -> None:
+    with EventStore.open("sqlite://") as store:
+        filled(store, commit("a"), TaskStarted(goal="more"), ModuleIteration(
+            module_name="a.py", iteration=1))  # fmt: skip
+        state = progress.initial
+        for event in store.read("t"):
+            state = progress.evolve(state, event)
+        assert (state.status, state.commits) == ("generating", 1)
+
+
+def test_a_browser_is_opened_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    """The browser is a program of ours that writes down the address that it gets."""
+    found, program = tmp_path / "address", tmp_path / "browser"
+    program.write_text(f'#!/bin/sh\necho "$1" > {found}.new && mv {found}.new {found}\n')
+    program.chmod(0o755)
+    command = [str(Path(sys.executable).with_name("backcast")), "view", "--port", "0"]
+    log = "fixtures/logs/validators.jsonl"
+    with subprocess.Popen(
+        [*command, "--browser", log], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "BROWSER": f"{program} %s"},
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        deadline = time.monotonic() + 20
+        while not found.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.terminate()
+    assert found.read_text().strip() == said.split()[1]
+    found.unlink()
+    with viewed(log) as address:
+        assert address.startswith("http://127.0.0.1:")
+    assert not found.exists()
+
+
+def test_a_small_file_is_not_nothing() -> None:
+    assert (size_text(50_000), size_text(7_654_321)) == ("48.8 KB", "7.3 MB")
