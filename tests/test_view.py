@@ -134,7 +134,7 @@ def test_steps_of_questions_and_of_dispatched_agents_say_what_came_of_them() -> 
         found = [(step.name, step.outcome) for step in sequence.read_on()]
     assert found == [
         ("before the first step", "tool"), ("ask q #1", "tool"), ("ask q #2", "tool"),
-        ("ask q.2a #1", "begin"), ("ask q.2b #1", "reply"), ("answer to q.2a", "reply"),
+        ("ask q.2a #1", "begin"), ("ask q.2b #1", "reply"), ("answer to q.2b", "reply"),
         ("ask q #3", "reply"),
     ]  # fmt: skip
     with opened("fixtures/recorded/dispatch.jsonl") as log:
