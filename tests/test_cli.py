@@ -18,8 +18,10 @@ from backcast.domain.node import Reference, parse_reference
 from backcast.engine.interfaces import terminal
 from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.commands.show import command as show_command
+from backcast.engine.interfaces.commands.verify import print_verdict
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob
+from backcast.engine.replay.verify import Answer, Verdict
 from backcast.projections import BY_NAME
 
 LOG = Path(__file__).parents[1] / "fixtures/logs/addresses.jsonl"
@@ -71,12 +73,24 @@ def test_an_import_tells_what_it_added_and_a_second_one_adds_nothing(
     assert (first.code, second.code, first.err) == (0, 0, "")
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", '{"note": "for people"}\n'])
-def test_an_import_that_finds_nothing_says_so_and_fails(
-    imported: Callable[..., Ran], tmp_path: Path, text: str
+@pytest.mark.parametrize("text", ["", "\n\n"])
+@pytest.mark.parametrize("format", ["events", "claude-code"])
+def test_an_empty_file_is_no_log_of_any_format(
+    imported: Callable[..., Ran], tmp_path: Path, format: str, text: str
 ) -> None:
     file = tmp_path / "empty.jsonl"
     file.write_text(text)
+    out, err, code = imported("import", format, str(file))
+    assert (out, code) == ("", 2)
+    assert "needed " in err
+    assert err.endswith(f"found {'a file of white space' if text else 'an empty file'}\n")
+
+
+def test_an_import_that_finds_nothing_says_so_and_fails(
+    imported: Callable[..., Ran], tmp_path: Path
+) -> None:
+    file = tmp_path / "empty.jsonl"
+    file.write_text('{"note": "for people"}\n')
     out, err, code = imported("import", "events", str(file))
     assert out == "added 0 events, 0 known already, 0 skipped\n"
     assert (err, code) == (f"backcast: nothing was found in {file}\n", 1)
@@ -382,3 +396,36 @@ def test_a_path_with_a_hash_in_it_can_be_named(
 def test_every_reference_can_be_written_and_read(path: str, name: str | None) -> None:
     reference = Reference("t", path, name=name)
     assert parse_reference(str(reference)) == reference
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "nope.toml"), "nope.toml: needed a specification: No such file or directory"),
+        (("run", "FOLDER"), "needed a specification, a TOML file, found a folder"),
+        (("view", "FOLDER"), "needed a task, or a log whose name ends in .jsonl, found a folder"),
+        (("context", str(LOG), "--query", "x", "--policy", "POLICY"), "; did you mean errors?"),
+        (("help", "modnts"), "no topic 'modnts'; near it: moments, "),
+    ],
+)
+def test_a_slip_is_told_by_what_is_wrong_first(
+    backcast: Callable[..., Ran], tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    (tmp_path / "slip.toml").write_text("erors = 0\n")
+    named = {"FOLDER": str(tmp_path), "POLICY": str(tmp_path / "slip.toml")}
+    out, err, code = backcast(*(named.get(argument, argument) for argument in arguments))
+    assert (out, code) == ("", 2)
+    assert words in err
+    assert err.startswith("backcast: ")
+
+
+def test_a_reason_why_nothing_can_be_told_is_printed_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer, reasons = Answer("cannot be told", f"it was counted by {'another ' * 10}"), set[str]()
+    verdict = Verdict("till", 8, "plan", Answer("same"), answer)
+    for each in (verdict, verdict._replace(version=13)):
+        print_verdict(each, None, reasons, as_json=False)
+    first, second = capsys.readouterr().out.splitlines()
+    assert "derived: cannot be told: it was counted by another" in first
+    assert second.endswith("plan  rebuilt: same; derived: cannot be told: as above")

@@ -4,6 +4,7 @@ import json
 import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -160,6 +161,8 @@ def _first(error: ValidationError) -> str:
         }
         known = inner[".".join(outer)].model_fields
         needed, found = f"one of {', '.join(known)}", repr(name)
+        if near := get_close_matches(name, known, 1):
+            found += f"; did you mean {near[0]}?"
     elif wrong["type"] == "value_error":
         return wrong["msg"].removeprefix("Value error, ")
     else:

@@ -135,14 +135,16 @@ def require(store: "EventStore", address: Address) -> None:
 
 @contextmanager
 def _as_file(address: Address) -> Iterator[None]:
-    """Where what is named as a task cannot be had, and is a file, say how logs are named."""
+    """Where what is named as a task cannot be had, and is a path, say how logs are named."""
     try:
         yield
     except (InputError, UnavailableError):
-        if address.log or not Path(address.task or "").is_file():
+        path = Path(address.task or "")
+        if address.log or not address.task or not (path.is_file() or path.is_dir()):
             raise
+        found = "a file" if path.is_file() else "a folder"
         raise InputError(
-            f"{address.task}: needed a task, or a log whose name ends in .jsonl, found a file"
+            f"{address.task}: needed a task, or a log whose name ends in .jsonl, found {found}"
         ) from None
 
 

@@ -8,6 +8,7 @@ Each command is a file under `commands`, imported when it is named, and imports 
 """
 
 import errno
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -53,7 +54,9 @@ _MEANWHILE = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; an error of ours is one line."""
+    """Run a command; an error of ours is one line, and so is a warning."""
+    if logging.lastResort:  # prints what no handler of the program that holds us takes
+        logging.lastResort.setFormatter(logging.Formatter("backcast: %(message)s"))
     try:
         try:
             check_installation()

@@ -18,7 +18,12 @@ from backcast.engine.interfaces.history_text import (
     told_losses,
 )
 from backcast.engine.interfaces.many_logs import LogTimes
-from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, policy_by, profile_by
+from backcast.engine.interfaces.profiles import (
+    DEFAULT_PROFILE,
+    fell_back,
+    policy_by,
+    profile_by,
+)
 from backcast.engine.interfaces.terminal import escaped, hand_on, message
 from backcast.engine.log.remote import shown
 
@@ -58,8 +63,9 @@ def counter_of(profile: str | None, tokenizer: str | None = None) -> "Tokenizer"
     """Return what counts tokens: a profile's tokenizer, which is noted where it is a bound."""
     from backcast.engine.models.tokenizers import tokenizer_of
 
-    counter = tokenizer_of(profile_by(profile or DEFAULT_PROFILE, tokenizer, None).tokenizer)
-    if not counter.exact:
+    found = profile_by(profile or DEFAULT_PROFILE, tokenizer, None)
+    counter = tokenizer_of(found.tokenizer)
+    if not counter.exact and not fell_back(tokenizer, found):
         message(f"note: tokens are counted by an {counter.id}; --profile names another counter")
     return counter
 

@@ -33,6 +33,11 @@ def profile_by(name: str, tokenizer: str | None, context_tokens: int | None) -> 
     return profile._replace(tokenizer=tokenizer or counted_by(profile.tokenizer))
 
 
+def fell_back(tokenizer: str | None, profile: "ModelProfile") -> bool:
+    """Return whether a bound counts in the place of a profile's tokenizer, which was told."""
+    return tokenizer is None and profile.tokenizer == "upper-bound"
+
+
 def counter_by(
     name: str | None, tokenizer: str | None, store: "EventStore", task_id: str, window: str = ""
 ) -> "Tokenizer":
@@ -44,15 +49,17 @@ def counter_by(
     from backcast.engine.models.tokenizers import counted_by, tokenizer_of
     from backcast.engine.workflow.runtime import used_before
 
+    noted = False  # that a bound counts in the place of what was meant
     if tokenizer is None and name is None and not window:
         used = used_before(store, task_id).profile
         # A server that a run once asked may be gone.
         if used and not used.tokenizer.startswith("server:"):
             tokenizer = counted_by(used.tokenizer)
+            noted = tokenizer != used.tokenizer
     by_window = {"32k": "qwen3-8b-32k"}.get(window, DEFAULT_PROFILE)
     profile = profile_by(name or by_window, tokenizer, None)
     counter = tokenizer_of(profile.tokenizer)
-    if not counter.exact:
+    if not counter.exact and not (noted or fell_back(tokenizer, profile)):
         message(f"note: tokens are counted by an {counter.id}")
     return counter
 

@@ -5,6 +5,7 @@ Everything here is about prompts. What a model would have answered to them, nobo
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from statistics import median
 from typing import Annotated, NamedTuple
@@ -73,6 +74,8 @@ def rules_in(policy: str, tables: Mapping[str, object], limits: Sequence[str] = 
         name = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             needed, given = f"a rule of {', '.join(NAMES)}", repr(name)
+            if near := get_close_matches(name, NAMES, 1):
+                given += f"; did you mean {near[0]}?"
         else:
             needed, given = f"{name}: {first['msg']}", f"{first['input']!r:.40}"
         raise InputError(f"{policy}: needed {needed}, found {given}") from None

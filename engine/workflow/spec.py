@@ -192,6 +192,10 @@ def spec_at(path: Path) -> Spec:
             raise InputError(f"{path}: needed a specification of at most {MOST:,} bytes")
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
+        if isinstance(error, IsADirectoryError):
+            raise InputError(
+                f"{path}: needed a specification, a TOML file, found a folder: name a file in it"
+            ) from None
         raise InputError(f"{path}: needed a specification: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: needed TOML: {error}") from None

@@ -32,9 +32,9 @@ def command(topic: str | None) -> None:
     elif topic in known:
         click.echo((FOLDER / f"{topic}.md").read_text(encoding="utf-8"), nl=False)
     else:
-        near = get_close_matches(topic, known, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        near = get_close_matches(topic, known, 3, 0.5)
+        hint = f"; near it: {', '.join(near)}" if near else ""
         raise InputError(
-            f"needed a topic of {', '.join(known)}, found {topic!r}{hint}"
-            " ('backcast COMMAND --help' explains a command)"
+            f"no topic {topic!r}{hint} ('backcast help' lists them, 'backcast COMMAND --help'"
+            " explains a command)"
         )

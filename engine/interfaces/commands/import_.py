@@ -165,10 +165,10 @@ def _imported(
             report = run(store, name, path, request.task, processes=os.cpu_count() or 1,
                          progress=progress, **request.options)  # fmt: skip
         report.skipped += cut.skipped
-        if name == "events" and report.skipped and not (report.added or report.known):
+        if name == "events" and not (report.added or report.known):
             from backcast.engine.log.importers.events import require
 
-            require(path)  # what is no log at all has one reason, not one a line
+            require(path)  # what is no log at all has one reason, as for every format
     where = shown(log) if several else ""
     _print(report, request.as_json, where)
     # A foreign log is what it is; one of our own should not hold what cannot be taken.

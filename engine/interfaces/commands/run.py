@@ -12,9 +12,10 @@ from backcast.engine.interfaces.running import go_on, run_options, runtime_of
 
 @click.command(name="run")
 @click.argument("spec", type=Path)
-@click.option("--model", required=True, metavar="MODEL", help="answers:FILE, llama:FILE or a URL.")
+@click.option("--model", metavar="MODEL", help="answers:FILE, llama:FILE or a URL.")
 @run_options
-def command(spec: Path, url: str, **options: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, spec: Path, url: str, **options: Any) -> None:
     """Run a task until all its tests pass: plan, write, test, mend.
 
     \b
@@ -30,6 +31,8 @@ def command(spec: Path, url: str, **options: Any) -> None:
     from backcast.engine.workflow.spec import spec_at
 
     task = spec_at(spec)
+    if options["model"] is None:  # the specification is looked at first: it may not be there
+        raise click.MissingParameter(ctx=ctx, param_hint="'--model'", param_type="option")
     if options["out"] and options["out"].exists() and not options["out"].is_dir():
         raise InputError(f"{options['out']}: needed a folder for the code, found a file")
     with opened(url, create=True) as store:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from backcast.engine.log.open_logs import Log
     from backcast.engine.replay.verify import Answer, Verdict
 
+LONG = 60
+"Characters of a reason from which on it is not repeated."
+
 
 @click.command(name="verify")
 @address_argument("addresses", several=True, metavar=LOGS)
@@ -44,6 +47,7 @@ def command(
     with a known fault are noted, on stderr or as lines with "note", and are no failure.
     """
     count, failed, unknown, unreadable, torn = 0, 0, 0, 0, 0
+    reasons: set[str] = set()
     found = _elsewhere(on, addresses, url, bisect) if on else _here(addresses, url, bisect)
     for log in found:
         if log is None:
@@ -52,7 +56,7 @@ def command(
         for verdict in log.verdicts:
             count, failed = count + 1, failed + (not _holds(verdict, only))
             unknown += not _differs(verdict, only) and not _holds(verdict, only)
-            _print(verdict, only, as_json)
+            print_verdict(verdict, only, reasons, as_json=as_json)
         for part in log.faults:
             note_fault(part, as_json)
         for reason in log.failed:
@@ -141,7 +145,10 @@ def _differs(verdict: "Verdict", only: str | None) -> bool:
     return any(getattr(verdict, name).verdict == "different" for name in questions)
 
 
-def _print(verdict: "Verdict", only: str | None, as_json: bool) -> None:
+def print_verdict(
+    verdict: "Verdict", only: str | None, reasons: set[str], *, as_json: bool
+) -> None:
+    """Print a verdict; a long reason why nothing can be told is printed once, in `reasons`."""
     if as_json:
         from backcast.engine.history.state_json import plain
 
@@ -150,6 +157,14 @@ def _print(verdict: "Verdict", only: str | None, as_json: bool) -> None:
     from backcast.engine.interfaces.views import one_line
 
     questions = [only] if only else ["rebuilt", "derived"]
-    answers = "; ".join(f"{name}: {getattr(verdict, name)}" for name in questions)
+    found: list[tuple[str, Answer]] = [(name, getattr(verdict, name)) for name in questions]
+    answers = "; ".join(
+        f"{name}: {answer._replace(why='as above') if answer.why in reasons else answer}"
+        for name, answer in found
+    )
+    reasons |= {
+        answer.why for _, answer in found if answer.verdict == "cannot be told"
+        and len(answer.why) > LONG
+    }  # fmt: skip
     where = f"{verdict.task_id}@{verdict.version}"
     click.echo(one_line(f"{where:<20} {verdict.name}  {answers}", 1_000))
