@@ -426,8 +426,8 @@ def test_a_node_that_is_there_is_asked_for_by_its_bare_name(
     def asked(node: str) -> tuple[str, str]:
         with pytest.raises(SystemExit):
             main(["context", till, "--for", node])
-        out, err = capsys.readouterr()
-        return out, err
+        printed = capsys.readouterr()
+        return printed.out, printed.err
 
     for bare, kind in (("money.py", "module"), ("money.py::to_cents", "function")):
         assert asked(bare) == asked(f"{kind}:{bare}") != ("", "")
