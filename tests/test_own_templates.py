@@ -106,7 +106,11 @@ def test_a_template_is_recorded_whole_and_prompts_are_rebuilt_by_it(
     for kept in (jinja._compiled, chat._chat):
         kept.cache_clear()
     code, out, _ = backcast("verify", "run.jsonl", "--only", "rebuilt")
-    assert out.count("needs the extra 'llama': pip install 'backcast[llama]'") == 4
+    lacking = "rebuilt: cannot be told: "
+    assert out.count(lacking) == 4
+    first, *others = [line for line in out.splitlines() if lacking in line]
+    assert "needs the extra 'llama': pip install 'backcast[llama]'" in first
+    assert all("as above" in line for line in others)
 
 
 def test_a_run_goes_on_by_the_template_that_was_named(make: Make, backcast: Command) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits, run_checks
 
-LIMITS = SandboxLimits(seconds=60)
+LIMITS = SandboxLimits(seconds=20)
 TESTS = """import math
 import unittest
 
