@@ -125,8 +125,9 @@ def _over(before: dict[str, object], settings: dict[str, object]) -> dict[str, o
     merged = dict(before)
     for name, value in settings.items():
         under = merged.get(name)
-        both = isinstance(value, dict) and isinstance(under, dict)
-        merged[name] = _over(under, value) if both else value  # type: ignore[arg-type]
+        if isinstance(value, dict) and isinstance(under, dict):
+            value = _over(under, value)
+        merged[name] = value
     return merged
 
 
