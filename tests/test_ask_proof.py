@@ -176,13 +176,13 @@ def test_an_answer_that_was_stored_before_tells_what_its_quotes_tell() -> None:
     assert wrong.unproven == NONE_PROVEN
 
 
-def test_equal_quotes_count_once_and_the_form_has_them_before_the_text(shop: Subject) -> None:
+def test_equal_quotes_count_once_and_the_form_has_them_behind_the_text(shop: Subject) -> None:
     model = Planner(lambda call: answer("19", (TOTAL, "rate: int = 19"), (TOTAL, "rate: int = 19")))
     found = asking(shop, model, text="Which rate?").work().questions["q"].answer
     assert found
     assert len(found.quotes) == 1
     form = schema_of(("answer",))["properties"]
-    assert list(form) == ["action", "quotes", "text"]
+    assert list(form) == ["action", "text", "quotes"]
     assert form["quotes"]["maxItems"] == 2
     assert form["quotes"]["items"]["properties"]["text"]["maxLength"] <= 160
 

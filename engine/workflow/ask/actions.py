@@ -124,8 +124,8 @@ def _form(name: str, nodes: Sequence[str]) -> dict[str, Any]:
         "read": {"node": text, "first": line, "last": line},
         "ask": asked["properties"],
         "ask_many": {"questions": _list(asked, 1)},
-        # What is quoted first is what the text can say.
-        "answer": {"quotes": _list(quote, 0, QUOTES), "text": short},
+        # The text comes first: small models spend their tokens on what comes first.
+        "answer": {"text": short, "quotes": _list(quote, 0, QUOTES)},
     }
     form = _object({"action": {"const": name}, **properties[name]})
     if name == "read":

@@ -23,19 +23,19 @@ from backcast.engine.workflow.ask.actions import ACTIONS, ASKING
 from backcast.projections import questions
 from backcast.projections.questions import OpenQuestion, QuestionTurn
 
-VERSION = 3
+VERSION = 4
 "Grows when the same questions would give another prompt."
 LOOK = "look"
 REPEATED = "you have asked this already; its result stands above"
 "The tool of what is shown at the beginning."
 SYSTEM = (
     "Answer the question about the project below. Reply with one JSON object. As an answer it has"
-    " quotes: lines that show it, word for word, each with the node that stands over it; then a"
-    " text: one short sentence."
+    " a text: one short sentence; then quotes: lines that show it, word for word, each with the"
+    " node that stands over it."
 )
 FORMS: Mapping[str, str] = {
     "answer": (
-        '{"action": "answer", "quotes": [{"text": ..., "node": ...}], "text": ...} as soon as what'
+        '{"action": "answer", "text": ..., "quotes": [{"text": ..., "node": ...}]} as soon as what'
         " is shown answers the question."
     ),
     "search": '{"action": "search", "words": ...} finds functions, classes and modules.',
