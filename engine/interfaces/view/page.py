@@ -67,15 +67,21 @@ def counts(steps: Sequence[RunStep]) -> Markup:
         found.setdefault(step.outcome, []).append(step)
     return joined(
         tag("span", tag("b", GLYPHS[name], class_=f"mark of-{name}"),
-            f" {len(found[name])} {_plural(name, len(found[name]))} ")
+            f" {_counted(name, len(found[name]))} ")
         for name in GLYPHS
         if name in found and found[name][0].label
     )  # fmt: skip
 
 
-def _plural(outcome: str, count: int) -> str:
-    """Return the word on several steps of an outcome."""
-    return PLURALS.get(outcome, NAMES[outcome]) if count > 1 else NAMES[outcome]
+def _counted(outcome: str, count: int) -> str:
+    """Return how many steps have an outcome, in words.
+
+    >>> _counted("checks", 1), _counted("reply", 1), _counted("reply", 2)
+    ('1 x checks failed', '1 answer', '2 answers')
+    """
+    if outcome in ("checks", "passed"):  # one step may have many checks
+        return f"{count} x {NAMES[outcome]}"
+    return f"{count} {PLURALS.get(outcome, NAMES[outcome]) if count > 1 else NAMES[outcome]}"
 
 
 def main_parts(maker: PanelMaker, version: int) -> tuple[Markup, Markup]:

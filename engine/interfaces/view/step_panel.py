@@ -144,7 +144,7 @@ def _row(maker: PanelMaker, event: WorkflowEvent) -> Iterator[object]:
         "p", maker.link(event.version), " ",
         tag("time", event.timestamp.strftime("%Y-%m-%d %H:%M:%S"), class_="clock"), " ",
         tag("span", event.type, class_="type"), " ",
-        tag("span", title if len(title) <= 300 else f"{title[:300]} …"), " ",
+        tag("span", title if len(title) <= 300 else f"{title[:300]} …", class_="told"), " ",
         tag("span", event.writer, class_="writer"),
     )  # fmt: skip
     yield from _detail(maker, event)
