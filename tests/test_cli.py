@@ -324,6 +324,20 @@ def test_a_bad_line_fails_an_import_of_our_own_lines_but_not_of_a_foreign_log(
         assert "not JSON" in ran.err
 
 
+def test_a_log_that_is_cut_is_told_by_log_and_is_no_pass_of_regress(
+    backcast: Callable[..., Ran], tmp_path: Path
+) -> None:
+    whole = (HERE / "fixtures/logs/validators.jsonl").read_text()
+    cut = tmp_path / "cut.jsonl"
+    cut.write_text(whole[: len(whole) // 2])
+    shown = backcast("log", str(cut))
+    tried = backcast("regress", str(cut), "--policy", "no-cache")
+    assert (shown.code, tried.code) == (0, 1)
+    assert all("skipped" in ran.err and "not JSON" in ran.err for ran in (shown, tried))
+    assert "no regression under no-cache" in tried.out
+    assert "logs that are not whole, whose missing events were not tried: 1" in tried.err
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -161,7 +161,7 @@ def test_what_cannot_be_read_is_one_error_and_the_others_go_on(
     told = str(result.stdout)
     needed = "needed a log, or a folder or pattern of logs, found"
     for why in (f"empty: {needed} no .jsonl file in it", f"nowhere: {needed} nothing of that name"):
-        assert told.count(f"\n{why}\n") == 1
+        assert told.count(f"\n{why} below {pytester.path}\n") == 1
     result = ran(tests + "def test_it(recorded_log): pass")
     result.assert_outcomes(passed=1, errors=3)
 
@@ -254,6 +254,39 @@ def test_own(context_at):
     told = failures(ran(tests))
     assert told[0].endswith("needed failure:30.2, which is not shown")
     assert told[1] == "out: masked"
+
+
+def test_a_fixture_of_another_kind_that_is_named_policy_is_told(ran: Ran) -> None:
+    tests = """
+@pytest.fixture
+def policy():
+    return "mine"
+def test_own(context_at):
+    context_at("logs/validators.jsonl", "last")
+"""
+    result = ran(tests)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*needed a backcast.Policy or None of the fixture 'policy'*"])
+
+
+def test_a_log_that_is_not_there_is_told_without_our_own_frames(ran: Ran) -> None:
+    told = str(ran('def test_it(context_at):\n    context_at("none.jsonl", "last")\n').stdout)
+    assert "none.jsonl: needed a log that 'backcast export' wrote, found no such file" in told
+    assert "engine/log" not in told
+
+
+def test_what_stands_in_a_whole_class_is_shown(ran: Ran) -> None:
+    tests = """
+def test_it(context_at):
+    context = context_at("logs/till.jsonl", "last")
+    assert [item.level for item in context.items if item.node == "class:items.py::Item"] == ["full"]
+    assert_contains(context, "method:items.py::Item.amount", level="full")
+    with pytest.raises(AssertionError, match="which is not shown"):
+        assert_contains(context, "method:items.py::Item.count")
+    with pytest.raises(AssertionError, match="which is not shown"):
+        assert_contains(context, "function:money.py::amount")
+"""
+    ran(tests, logs="till").assert_outcomes(passed=1)
 
 
 def test_a_prompt_that_cannot_be_built_fails_alone(ran: Ran) -> None:

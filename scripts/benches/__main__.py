@@ -83,13 +83,14 @@ BENCHES = {
     ),
     "spec08": Entry(
         "the latency of calls side by side, beside one after the other, and how soon a cancelled"
-        " call has ended; what is read of prompts that begin alike; what is left of long outputs,"
-        " beside head and tail of the same size, and how likely it makes what came next to a model"
-        " that reads; and what a small model answers by 'ask'",
+        " call has ended; what is read of prompts that begin alike; all at once; what is left of"
+        " long outputs, beside head and tail of the same size, and how likely it makes what came"
+        " next to a model that reads; and what a small model answers by 'ask'",
         {
             "latency": "spec08_latency",
             "prefixes": "spec08_prefixes",
             "ahead": "spec08_ahead",
+            "combined": "spec08_combined",
             "compression": "spec08_compression",
             "nats": "spec08_nats",
             "ask": "spec08_ask",

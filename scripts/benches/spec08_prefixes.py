@@ -105,7 +105,9 @@ def _served(
         for kind in taken:
             bench.say(f"{group}: {kind}, round {number + 1} of {rounds}")
             with server(bench.folder, file, slots, saves=kind == "copied slots") as (url, pid):
-                taken[kind].append(_asked(ServerModel(url), pid, slots, placed=kind != "control"))
+                taken[kind].append(
+                    ask_waves(ServerModel(url), pid, waves(slots), slots, placed=kind != "control")
+                )
     control = taken["control"]
     for kind in kinds:
         ours = taken[kind]
@@ -122,12 +124,19 @@ def _served(
                          must if slots > 1 else None)  # fmt: skip
 
 
-def _asked(model: ServerModel, pid: int, slots: int, *, placed: bool) -> AskedWaves:
-    """Ask all waves, one after the other."""
+def ask_waves(
+    model: ServerModel,
+    pid: int,
+    prompts: Sequence[Sequence[list[Message]]],
+    slots: int,
+    *,
+    placed: bool,
+) -> AskedWaves:
+    """Ask waves of prompts one after the other, those of a wave at once, one a slot."""
     scheduler = PrefixScheduler(model)
     answers: dict[int, Completion] = {}
     began, before, warmed, number = time.monotonic(), processor(pid), 0, 0
-    for wave in waves(slots):
+    for wave in prompts:
         ready = [
             AskedPrompt(number + n, messages, Limits(ANSWER), 500)
             for n, messages in enumerate(wave)

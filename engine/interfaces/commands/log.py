@@ -65,7 +65,10 @@ def command(
     kinds = [kind.upper() for kind in types]
     with ExitStack() as stack:
         if address.log:
-            store = stack.enter_context(log_at(address, url)).store
+            log = stack.enter_context(log_at(address, url))
+            store = log.store
+            for problem in log.problems:
+                message(f"skipped {problem}")
         else:
             if follow:
                 _wait_for(url)

@@ -152,7 +152,7 @@ def command(
         if any(is_remote(named.log) for named in addresses):
             stack.enter_context(copies_kept())
         trial = Trial(stack, plan.settings, plan.profile, growing, engine_on(on, processes))
-        runs, unreadable = _runs(addresses, url, window, times)
+        runs, unreadable, torn = _runs(addresses, url, window, times)
         if not runs:
             if unreadable:
                 raise SystemExit(UNREADABLE)  # the reason is on stderr
@@ -168,8 +168,12 @@ def command(
 
         write_plot(plot, recall_plot(marks_of(columns)))
     _print(columns, found, [path for path in reports if path != growing], costs, as_json)
-    broken = trial.failed or (
-        not strategies and any(column.beside and column.beside.broken for column in columns)
+    if torn:
+        message(f"logs that are not whole, whose missing events were not tried: {torn}")
+    broken = (
+        trial.failed
+        or torn
+        or (not strategies and any(column.beside and column.beside.broken for column in columns))
     )
     raise SystemExit(1 if broken else UNREADABLE if unreadable else 0)
 
@@ -239,17 +243,18 @@ def _planned(
 
 def _runs(
     addresses: "Sequence[Address]", url: str, window: int, times: LogTimes
-) -> "tuple[list[ReplayRun], int]":
-    """The runs of some logs, and how many of the logs cannot be read."""
+) -> "tuple[list[ReplayRun], int, int]":
+    """The runs of some logs, how many of the logs cannot be read, and how many are not whole."""
     from backcast.engine.replay.agent_prompts import has_messages
     from backcast.engine.replay.corpus import runs_in
 
     runs: list[ReplayRun] = []
-    unreadable = 0
+    unreadable = torn = 0
     for log in each_log(addresses, url, times):
         if log is None:
             unreadable += 1
             continue
+        torn += bool(log.problems)
         found = list(runs_in(log, window))
         if not found:
             agents = any(has_messages(log.store, task) for task in log.tasks)
@@ -259,7 +264,7 @@ def _runs(
             )  # fmt: skip
             message(f"note: {shown(log.name)} holds {found_instead}")
         runs += found
-    return runs, unreadable
+    return runs, unreadable, torn
 
 
 def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tried]]":

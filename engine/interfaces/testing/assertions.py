@@ -11,6 +11,7 @@ A step comes from the fixtures `replay` and `recorded_step`. Most assertions als
 `context_at` returns it.
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -43,7 +44,8 @@ def assert_contains(shown: Context | Replayed, node: str, level: str | None = No
     """Assert that a node is shown, at `level` or more: name, signature, summary, part, full.
 
     A bare path such as `money.py` means the module or anything in it, and `money.py::share` any
-    kind of node with that name.
+    kind of node with that name. What stands in the text of a module or class that is shown whole is
+    shown, too.
 
     >>> import backcast
     >>> with backcast.open_log("fixtures/logs/till.jsonl") as store:
@@ -55,6 +57,7 @@ def assert_contains(shown: Context | Replayed, node: str, level: str | None = No
         raise InputError(f"needed a level of {', '.join(reversed(LEVELS))}, found {level!r}")
     context = _context(shown)
     levels = [item.level for item in context.items if _matches(item, node)]
+    levels += ["full" for item in context.items if _holds(item, node)]
     wanted = LEVELS[: LEVELS.index(level or "name") + 1]
     if not any(shown_level in wanted for shown_level in levels):
         _fail(shown, _absent(context, node, level, levels), _since_recorded(shown))
@@ -226,6 +229,19 @@ def _matches(item: Item, node: str) -> bool:
     if item.node == node or kind_of(node) in KINDS or not file_of(item.node):
         return item.node == node
     return node in (path_of(item.node), item.node.partition(":")[2])
+
+
+def _holds(item: Item, node: str) -> bool:
+    """Whether the whole text of an item has the definition of a node of its module."""
+    kind = kind_of(node)
+    path, _, name = node[len(kind) + 1 if kind in KINDS else 0 :].partition("::")
+    if not name or item.level != "full" or path != path_of(item.node):
+        return False
+    outer = item.node.partition("::")[2]
+    if outer and not name.startswith(f"{outer}."):
+        return False
+    last = re.escape(name.rpartition(".")[2])
+    return bool(re.search(rf"^\s*(?:async\s+def|def|class)\s+{last}\b", item.text, re.MULTILINE))
 
 
 def _context(shown: Context | Replayed) -> Context:

@@ -137,6 +137,7 @@ def event_log(pytestconfig: pytest.Config) -> "Iterator[Callable[..., Log]]":
 
     A file is read once for all tests; events that one test appends are invisible to the others.
     """
+    from backcast.domain.errors import BackcastError
     from backcast.engine.log.open_logs import opened
 
     logs, base = _open_logs(pytestconfig), _base(pytestconfig)
@@ -144,9 +145,12 @@ def event_log(pytestconfig: pytest.Config) -> "Iterator[Callable[..., Log]]":
 
         def open_log(path: str | Path, task: str | None = None) -> "Log":
             __tracebackhide__ = True
-            if "://" in str(path):
-                return stores.enter_context(opened(str(path), task))
-            log = logs.log(base / path, task)
+            try:
+                if "://" in str(path):
+                    return stores.enter_context(opened(str(path), task))
+                log = logs.log(base / path, task)
+            except BackcastError as error:
+                raise error.with_traceback(None) from None  # ours tell a test's author nothing
             for problem in log.problems:
                 warnings.warn(pytest.PytestWarning(f"backcast: skipped {problem}"), stacklevel=2)
             return log
@@ -167,7 +171,7 @@ def replay(
     `recorded` form, and the `previous` prompt. The policy is the one under test, else each prompt's
     own, unless the call names one: replay(log, policy, profile).
     """
-    under_test, logs = policy, _open_logs(pytestconfig)
+    under_test, logs = _checked(policy), _open_logs(pytestconfig)
 
     def replay(
         log: "Log | str | Path",
@@ -241,6 +245,18 @@ def recorded_step(
     place = _place(request, STEP)
     prompts = replay(event_log(place.path, place.task))
     return next(prompt for prompt in prompts if prompt.step.version == place.version)
+
+
+def _checked(policy: "Policy | None") -> "Policy | None":
+    """Return what a fixture named `policy` gave; fail where it is another thing of that name."""
+    from backcast.domain.policy import Policy
+
+    if policy is not None and not isinstance(policy, Policy):
+        pytest.fail(
+            "needed a backcast.Policy or None of the fixture 'policy', which replaces Backcast's"
+            f" own, found a {type(policy).__name__}: give yours another name", pytrace=False,
+        )  # fmt: skip
+    return policy
 
 
 def _place(request: pytest.FixtureRequest, name: str) -> "RecordedPlace":

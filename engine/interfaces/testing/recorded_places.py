@@ -70,7 +70,9 @@ def _files(base: Path, pattern: str) -> list[Path]:
         paths = [path for path in paths if path.is_file()]
         what = "nothing of that name"
     if not paths:
-        raise InputError(f"{pattern}: needed a log, or a folder or pattern of logs, found {what}")
+        raise InputError(
+            f"{pattern}: needed a log, or a folder or pattern of logs, found {what} below {base}"
+        )
     return paths
 
 
