@@ -280,6 +280,44 @@ def test_a_log_needs_none_of_the_heavy_packages(tmp_path: Path) -> None:
     assert told.endswith("[]\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("--nope",), "No such option '--nope'"),
+        (("regress", "--nope"), "('backcast regress --help')"),
+        (("import", "nothing", "x"), "No such command 'nothing'. ('backcast import --help')"),
+        (("context",), "Missing argument"),
+        (("regress", str(LOG), "--policy", "no.toml"), "no.toml: needed a policy file, found no"),
+    ],
+)
+def test_what_cannot_be_begun_is_told_in_one_line(
+    backcast: Callable[..., Ran], command: tuple[str, ...], words: str
+) -> None:
+    ran = backcast(*command)
+    assert (ran.code, ran.out) == (2, "")
+    assert (words in ran.err, ran.err.count("\n")) == (True, 1)
+
+
+def test_a_command_of_several_without_one_shows_its_help(backcast: Callable[..., Ran]) -> None:
+    ran = backcast("import")
+    assert ran.code == 2
+    assert "Commands:\n  atif " in ran.err
+
+
+def test_ctrl_c_in_the_midst_of_the_imports_ends_in_a_line() -> None:
+    script = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from backcast.engine.interfaces.start import main\n"
+        "main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=HERE)
+    assert (ran.returncode, ran.stderr) == (130, "backcast: interrupted by Ctrl-C\n")
+
+
 def test_a_reader_that_stops_early_is_left_without_a_complaint(
     imported: Callable[..., Ran],
 ) -> None:

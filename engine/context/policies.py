@@ -84,6 +84,8 @@ def policy_named(name: str) -> Policy:
     if found := policy_known(name):
         return found
     if not Path(name).exists():
+        if name.endswith(".toml"):
+            raise InputError(f"{name}: needed a policy file, found no such file")
         raise InputError(f"needed a TOML file or one of {_NAMED}, found {name!r}")
     return policy_at(Path(name))
 
@@ -163,7 +165,7 @@ def _first(error: ValidationError) -> str:
         known = inner[".".join(outer)].model_fields
         needed, found = f"one of {', '.join(known)}", repr(name)
         if near := get_close_matches(name, known, 1):
-            found += f"; did you mean {near[0]}?"
+            needed, found = "a setting that there is", f"{name!r}; did you mean {near[0]}?"
     elif wrong["type"] == "value_error":
         return wrong["msg"].removeprefix("Value error, ")
     else:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -26,7 +26,7 @@ from backcast.domain.errors import (
     WorkerError,
 )
 from backcast.engine.interfaces.installed import check_installation
-from backcast.engine.interfaces.terminal import escaped_lines, in_a_line, message
+from backcast.engine.interfaces.terminal import in_a_line, message
 
 COMMANDS = {
     "run": "run", "resume": "resume", "dispatch": "dispatch", "record": "record",
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(_INTERRUPTED, INTERRUPTED)
 
 
-def _fail(error: Exception | str, code: int) -> None:
+def _fail(error: Exception | str, code: int) -> NoReturn:
     message(error)
     sys.exit(code)
 
@@ -92,8 +92,23 @@ def _give_up_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _misused(error: click.UsageError) -> NoReturn:
+    """End with what was wrong in a line; where a command of several is not named, with its help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        raise error
+    asked = error.ctx.command_path if error.ctx else "backcast"
+    _fail(f"{in_a_line(error.format_message())} ('{asked} --help')", error.exit_code)
+
+
 class _Commands(click.Group):
     """Commands that are imported when they are named, and end quietly where nobody reads on."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the options in front of a command."""
+        try:
+            return super().make_context(*args, **extra)
+        except click.UsageError as error:
+            _misused(error)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, in the order of a run's life."""
@@ -125,10 +140,7 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             interrupted = True  # outside of this block, for all that was under way to be closed
         except click.UsageError as error:
-            text = error.format_message()
-            if escaped_lines(text) == text:
-                raise
-            raise click.UsageError(in_a_line(text), error.ctx) from None
+            _misused(error)
         except SystemExit as end:
             # rich ends with 1 by itself.
             if not isinstance(end.__context__, BrokenPipeError):
