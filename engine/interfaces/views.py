@@ -150,7 +150,7 @@ def one_line(text: str, width: int = 70) -> str:
 
 def show(name: str, state: Any, console: Console) -> None:
     """Print a state as tables."""
-    _VIEWS[name](state, console)
+    VIEWS[name](state, console)
 
 
 def _show_progress(state: progress.State, console: Console) -> None:
@@ -323,7 +323,7 @@ def _show_spending(state: spending.State, console: Console) -> None:
         console.print(f"{what}: {', '.join(counts)}")
 
 
-_VIEWS: dict[str, Callable[[Any, Console], None]] = {
+VIEWS: dict[str, Callable[[Any, Console], None]] = {
     "progress": _show_progress,
     "versions": show_versions,
     "online": _show_online,
@@ -334,6 +334,7 @@ _VIEWS: dict[str, Callable[[Any, Console], None]] = {
     "prefixes": _show_prefixes,
     "spending": _show_spending,
 }
+"What prints the state of each projection that can be shown."
 
 
 def table(
