@@ -91,7 +91,8 @@ def policy_named(name: str) -> Policy:
 
 
 def changed(before: Policy, after: Policy) -> list[str]:
-    """Return the settings in which two policies differ, a line each, without their names.
+    """Return the settings in which two policies differ, a line each, without their names: single
+    settings first, then those of tables, last what only words them.
 
     >>> changed(DEFAULT, DEFAULT.model_copy(update={"errors": 0, "name": "other"}))
     ['errors 5 -> 0']
@@ -100,9 +101,13 @@ def changed(before: Policy, after: Policy) -> list[str]:
     names = [name for name in dict.fromkeys((*old, *new)) if name not in ("name", "version")]
     return [
         f"{name} {json.dumps(old.get(name))} -> {json.dumps(new.get(name))}"
-        for name in names
+        for name in sorted(names, key=_rank)
         if old.get(name) != new.get(name)
     ]
+
+
+def _rank(name: str) -> int:
+    return 2 if name in ("system", "order") or name.startswith("texts.") else "." in name
 
 
 def _flat(settings: Mapping[str, object], table: str = "") -> Iterator[tuple[str, object]]:
@@ -164,7 +169,7 @@ def _first(error: ValidationError) -> str:
         }
         known = inner[".".join(outer)].model_fields
         needed, found = f"one of {', '.join(known)}", repr(name)
-        if near := get_close_matches(name, known, 1):
+        if near := get_close_matches(name, known, 1, 0.75):
             needed, found = "a setting that there is", f"{name!r}; did you mean {near[0]}?"
     elif wrong["type"] == "value_error":
         return wrong["msg"].removeprefix("Value error, ")

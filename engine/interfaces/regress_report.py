@@ -103,10 +103,25 @@ def lines(comparison: Comparison) -> Iterator[str]:
         yield escaped(f"no regression under {comparison.policy}")
 
 
+def next_looks(columns: Sequence[Column], policies: Sequence[str]) -> Iterator[str]:
+    """Yield for each policy that broke a rule the command that tells why its worst prompt lost.
+
+    `policies` are the last columns, as they were named.
+    """
+    for policy, column in zip(policies, columns[len(columns) - len(policies) :], strict=True):
+        if column.beside and column.beside.broken:
+            for prompt in worst(column.beside, SHOWN):
+                if prompt.at:
+                    yield f"'backcast diff {prompt.at} --policy {policy}' tells why"
+                    break
+
+
 def build_times(columns: Sequence[Column]) -> str:
     """Return how long prompts took, which is no result: it differs from run to run."""
     times = (f"{column.summary.milliseconds:.1f} ms under {column.name}" for column in columns)
-    return f"the median prompt was built in {', '.join(times)}"
+    return (
+        f"the median prompt was built in {', '.join(times)} (the first one pays for what is kept)"
+    )
 
 
 def markdown(columns: Sequence[Column], runs: Sequence[Tried]) -> str:

@@ -42,6 +42,13 @@ class ReplayRun(NamedTuple):
             return f"{log}: {self.task}"
         return f"{log}: {self.task}, changes {self.first + 1} to {self.first + self.length}"
 
+    def address(self, version: int) -> str:
+        """Return the address of one of its prompts; empty where they are none."""
+        if not self.prompts:
+            return ""
+        log = shown(self.log)
+        return f"{log}#{self.task}@{version}" if ".jsonl" in log else f"{self.task}@{version}"
+
     def of(self, changes: Sequence[CodeChange]) -> Sequence[CodeChange]:
         """Return the run's own changes out of all changes of its task."""
         return changes[self.first : self.first + self.length]

@@ -121,6 +121,8 @@ class Worse(NamedTuple):
     step: str
     missed: tuple[Used, ...]
     lost: tuple[str, ...]
+    at: str = ""
+    "The address of the prompt; empty for one that was never recorded."
 
 
 class Comparison(NamedTuple):
@@ -170,7 +172,8 @@ def _comparison(runs: Sequence[Tried], number: int, name: str, rules: Rules) -> 
             missed = tuple(thing for thing in new.missed if thing not in old.missed)
             if missed or change.lost:
                 where = f"{step.version} {step.name}"
-                worse.append(Worse(tried.run.name, where, missed, change.lost))
+                at = tried.run.address(step.version)
+                worse.append(Worse(tried.run.name, where, missed, change.lost, at))
     recall = None if before.recall is None else (after.recall or 0.0) - before.recall
     comparison = Comparison(
         policy=name, before=before, after=after, same=totals["same"], came=totals["came"],

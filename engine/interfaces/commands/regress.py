@@ -104,6 +104,7 @@ def command(
     policy or option cannot be read.
     """
     from backcast.engine.interfaces.histories import message_policies, try_histories
+    from backcast.engine.interfaces.regress_report import next_looks
     from backcast.engine.replay.regress import rules_of
 
     if routings:
@@ -168,6 +169,9 @@ def command(
 
         write_plot(plot, recall_plot(marks_of(columns)))
     _print(columns, found, [path for path in reports if path != growing], costs, as_json)
+    if not strategies:
+        for line in next_looks(columns, policies):
+            message(line)
     if torn:
         message(f"logs that are not whole, whose missing events were not tried: {torn}")
     broken = (
