@@ -200,14 +200,19 @@ class Policy(BaseModel):
     shares: dict[str, Annotated[int, Field(ge=0)]] = {}
     "Tokens of the context per section; empty for the profile's own rows."
     priorities: dict[str, str] = dict(PRIORITY)
+    "How long each section is kept where not all fit: CRITICAL, HIGH, MEDIUM or LOW."
     weights: dict[str, float] = dict(WEIGHTS)
+    "The weight of each kind of evidence that a function or class will be needed."
     worth: dict[str, Annotated[float, Field(ge=0)]] = dict(WORTH)
+    "The worth of each level at which a needed thing is shown."
     likeness: dict[str, float] = dict(LIKENESS)
+    "The weight of each kind of evidence that a body is like the one that will be written."
     pattern: Annotated[float, Field(ge=0)] = 0.0
     "The worth of a text that is like the one asked for, beside that of needed ones."
     longer: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The power of its tokens by which that worth grows."
     recall: dict[str, float] = dict(RECALL)
+    "The weight of each kind of evidence that a function of earlier work comes back."
     recalled: Annotated[float, Field(ge=0)] = 0.0
     "The worth of a text of earlier work beside one of the project's own; 0 for references alone."
     news: Count = 0
@@ -241,6 +246,7 @@ this the lines around a place never take more."
     "Whether a summary is shortened part by part to fit, with what was written filled in; else a \
 written one is shown whole in its place, and a derived one loses whole lines."
     constants: dict[str, Annotated[float, Field(ge=0, le=1)]] = dict(CONSTANTS)
+    "The chance that a constant of the module, or one that it imports, will be needed."
     errors: Count = 5
     "The number of latest failures on offer; earlier ones are masked."
     verdicts: bool = False
@@ -260,9 +266,13 @@ written one is shown whole in its place, and a derived one loses whole lines."
     wide: Annotated[int, Field(ge=0)] = 20_000
     "The window from which on the details of `large` apply instead of those of `small`."
     small: Details = Details()
+    "Limits on detail in a window below `wide`."
     large: Details = LARGE
+    "Limits on detail from `wide` on."
     thinking: Thinking = Thinking()
+    "When a thinking model thinks before it writes code."
     map: MapSettings = MapSettings()
+    "How a context map is kept, and shown."
     plans: Literal["off", "example", "use"] = "off"
     "Plans of finished tasks: not shown, shown as an example to a like task, or also used without \
 asking a model where every precondition holds."

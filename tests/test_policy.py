@@ -14,6 +14,7 @@ from backcast.domain.policy import COVERAGE, DEFAULT, WEIGHTS, Policy
 from backcast.engine.context.policies import policy_at, policy_of
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.commands.policy import toml_lines
+from backcast.engine.interfaces.setting_words import words_of
 from backcast.engine.log.open_logs import opened
 from backcast.engine.replay.verify import verified
 
@@ -268,3 +269,13 @@ def test_prompts_under_a_policy_that_sets_everything_are_derived_as_they_were() 
     assert same == set(UNSET)
     assert policy.shares
     assert [one.holds for one in verdicts] == [True] * 10
+
+
+def test_each_setting_is_printed_below_what_it_is_and_read_again_as_the_same(
+    read: Callable[[str], Policy],
+) -> None:
+    printed = toml_lines(DEFAULT.model_dump(mode="json"), words=words_of(Policy))
+    assert set(Policy.model_fields) - set(words_of(Policy)) == {"name", "version"}
+    at = printed.index("around = 0.35")
+    assert printed[at - 1].startswith("# The share of the context for the lines of its module")
+    assert read("\n".join(printed)).digest == DEFAULT.digest

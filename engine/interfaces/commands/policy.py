@@ -1,6 +1,7 @@
 """`backcast policy`: print the settings by which a context is chosen."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -24,8 +25,9 @@ def command(policy_name: str | None, listed: bool, as_json: bool) -> None:
     backcast policy --policy coverage
     backcast policy --policy mine.toml --json
     """
-    from backcast.domain.policy import DEFAULT
+    from backcast.domain.policy import DEFAULT, Policy
     from backcast.engine.context.policies import BASE, base_of
+    from backcast.engine.interfaces.setting_words import words_of
 
     if listed:
         if policy_name:
@@ -39,7 +41,7 @@ def command(policy_name: str | None, listed: bool, as_json: bool) -> None:
     click.echo(f"# digest {found.digest}")
     # A file's tables are laid over those of its base, so without this one some would have more.
     click.echo(f"{BASE} = {_toml(base_of(policy_name or DEFAULT.name))}")
-    for line in toml_lines(found.model_dump(mode="json")):
+    for line in toml_lines(found.model_dump(mode="json"), words=words_of(Policy)):
         click.echo(line)
 
 
@@ -58,17 +60,26 @@ def _list(as_json: bool) -> None:
         click.echo(message_policies.FAMILIES)
 
 
-def toml_lines(settings: dict[str, Any], table: str = "") -> list[str]:
-    """Settings as TOML, plain ones first."""
-    lines = [f"[{table}]"] if table else []
+def toml_lines(
+    settings: dict[str, Any], table: str = "", words: Mapping[str, str] | None = None
+) -> list[str]:
+    """Return settings as TOML, plain ones first, each below what `words` say of its place."""
+    lines = [f"[{table}]", *_said(words, table)] if table else []
     tables = {name: value for name, value in settings.items() if isinstance(value, dict)}
     for name, value in settings.items():
         if name not in tables and value is not None:  # in a file, no entry stands for None
+            lines += _said(words, f"{table}.{name}" if table else name)
             lines.append(f"{_toml_key(name)} = {_toml(value)}")
     for name, value in tables.items():
         place = f"{table}.{_toml_key(name)}" if table else _toml_key(name)
-        lines += ["", *toml_lines(value, place)]
+        lines += ["", *toml_lines(value, place, words)]
     return lines
+
+
+def _said(words: Mapping[str, str] | None, place: str) -> list[str]:
+    from backcast.engine.interfaces.setting_words import comments
+
+    return comments(words[place]) if words and place in words else []
 
 
 def _toml_key(name: str) -> str:
