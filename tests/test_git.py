@@ -1,6 +1,7 @@
 """A git history as a task: what the log says is what git says."""
 
 import os
+import re
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -269,7 +270,9 @@ def test_a_moment_is_named_by_a_commit(repository: Repository, store: EventStore
     assert modules(f"commit:{second[:8]}") == ["a.py", "b.py"]
     assert modules(f"before:commit:{second}") == ["a.py"]
     assert modules(f"before:commit:{first}") == []
-    with pytest.raises(MomentError, match="found no '0123456789'; names that are there: HEAD"):
+    with pytest.raises(
+        MomentError, match="found no '0123456789'; a history follows first parents: if git has it"
+    ):
         modules("commit:0123456789")
 
 
@@ -303,6 +306,9 @@ def test_a_commit_goes_by_the_names_that_it_had_at_the_last_import(
         sha_of("side")
     with pytest.raises(MomentError, match=r"names that are there: v1\.0; others go by 4 or more"):
         sha_of("v1.1")
+    asked = f"'git rev-list --first-parent --ancestry-path {aside[:8]}..HEAD | tail -1' prints the"
+    with pytest.raises(MomentError, match=re.escape(asked)):
+        sha_of(aside[:8])
     with pytest.raises(MomentError, match=r"HEAD; .* SHA, which 'git rev-parse HEAD~5' prints"):
         sha_of("HEAD~5")
     for named in ("HEAD", "v1.0", second[:8]):

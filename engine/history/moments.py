@@ -23,6 +23,7 @@ _TIMED = re.compile(r"(\d{4}-\d{2}-\d{2}[T ][\d:.,]+)(.*)", re.DOTALL)
 _RELATIVE = re.compile(r"[\w./-]+[~^][~^\d]*")
 "A commit as git finds it from another, which no log does."
 _SHORTEST = 4
+_HEX = re.compile("[0-9a-fA-F]+")
 "Characters of a commit's name."
 
 
@@ -152,7 +153,7 @@ def commit_span(store: EventStore, task_id: str | None, text: str) -> tuple[int,
 
 def _commits(store: EventStore, lineage: Lineage, sha: str) -> list[int]:
     """The versions of the first events of the commits whose SHAs begin so, two at the most."""
-    if len(sha) < _SHORTEST or not re.fullmatch("[0-9a-fA-F]+", sha):
+    if len(sha) < _SHORTEST or not _HEX.fullmatch(sha):
         return []
     from backcast.engine.log.importers.git import FORMAT  # with all that reads repositories
 
@@ -177,6 +178,11 @@ def _sha_of(store: EventStore, task_id: str, name: str) -> str:
     if not refs:
         hint = (
             "; names such as HEAD are not recorded in this log: 'backcast import git' records them"
+        )
+    elif len(name) >= _SHORTEST and _HEX.fullmatch(name):
+        hint = (
+            "; a history follows first parents: if git has it, 'git rev-list --first-parent --ancestry-path"
+            f" {name}..HEAD | tail -1' prints the merge that brought it"
         )
     else:
         near = get_close_matches(name, sorted(refs), 3, 0.5) or sorted(refs)[:3]
