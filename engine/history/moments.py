@@ -181,8 +181,8 @@ def _sha_of(store: EventStore, task_id: str, name: str) -> str:
         )
     elif len(name) >= _SHORTEST and _HEX.fullmatch(name):
         hint = (
-            "; a history follows first parents: if git has it, 'git rev-list --first-parent --ancestry-path"
-            f" {name}..HEAD | tail -1' prints the merge that brought it"
+            "; a history follows first parents: if git has it, 'git rev-list --first-parent"
+            f" --ancestry-path {name}..HEAD | tail -1' prints the merge that brought it"
         )
     else:
         near = get_close_matches(name, sorted(refs), 3, 0.5) or sorted(refs)[:3]
