@@ -110,7 +110,7 @@ def newer(path: Path) -> None:
 NO_STORES = [
     (garbage, "not a database: needed a Backcast store"),
     (text, "not a database: needed a Backcast store"),
-    (folder, "cannot be opened: is there such a folder, and may it be read?"),
+    (folder, "a folder: needed a store, which is a file"),
     (another_database, "a SQLite file, but not a Backcast store"),
     (newer, "written by a newer version (tables 2, this one knows 1): upgrade backcast"),
 ]

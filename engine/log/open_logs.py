@@ -57,7 +57,8 @@ def opened(name: str, task: str | None = None, *, whole: bool = False) -> Iterat
 def _filled(store: EventStore, path: Path, name: str, cut: str = "") -> tuple[str, ...]:
     """Import a file, and return its problems; `cut` is one that it came with."""
     if not path.is_file():
-        raise InputError(f"{name}: needed a log that 'backcast export' wrote, found no such file")
+        found = "a folder" if path.is_dir() else "no such file"
+        raise InputError(f"{name}: needed a log that 'backcast export' wrote, found {found}")
     report = Report()
     import_batches(store, events.FORMAT, events.read(path, None, report), report)
     report.skipped += [cut] if cut else []

@@ -345,6 +345,8 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
     def _hint(self, error: Exception) -> str:
         """Return what an error of SQLite means, and what to do next."""
         text = str(error)
+        if self.path and Path(self.path).is_dir():
+            return "a folder: needed a store, which is a file"
         for sign, hint in {
             "readonly": "read-only: needed a store that can be written",
             "locked": f"locked by another process for {self.lock_timeout:g} s: end that one, or"
