@@ -63,13 +63,14 @@ class LineChoice:
     def chosen(self, room: int) -> list[int]:
         """Return the places that are shown, in order; what must stay takes none of the room."""
         shown = set(self._known.protected)
-        first, last = int(room * FIRST), int(room * LAST)
+        fails = any(record.kind == "failure" for record in self._known.records)
+        first, last = (0, 0) if fails else (int(room * FIRST), int(room * LAST))
         room -= self._taken(shown, range(self._count - 1, -1, -1), last)
         room -= self._taken(shown, range(self._count), first)
         said = set[str]()
         for place in sorted(shown):
             said |= self._words[place]
-        kept = int(room * OUTLINE)
+        kept = 0 if fails else int(room * OUTLINE)
         room -= kept
         heap = [(-self._gain(block, shown, said)[0], n) for n, block in enumerate(self._blocks)]
         heapq.heapify(heap)
@@ -98,7 +99,7 @@ class LineChoice:
                     now = self._gain(self._blocks[other], shown, said)[0]
                     heapq.heappush(heap, (-now, other))
         room += kept
-        room -= self._outlined(shown, room)
+        room -= 0 if fails else self._outlined(shown, room)
         shown = self._closed(shown)
         self._filled(shown, room)
         return sorted(with_needed(shown, self._known.needed))
@@ -188,7 +189,9 @@ class LineChoice:
             return []
         ahead = self._met(places[0] - 1, shown) or not self._met(places[-1] + 1, shown)
         found = list[int]()
-        for place in places if ahead or self._heads.intersection(block) else reversed(places):
+        ahead = ahead or bool(self._heads.intersection(block))
+        ahead = ahead and block not in self._known.failing
+        for place in places if ahead else reversed(places):
             room -= self._cost(place)
             if room < 0:
                 break

@@ -110,8 +110,8 @@ def compressed_results(
 ) -> tuple[MessagePart, ...]:
     """Return a prompt whose long results are compressed, each for what was asked when it came.
 
-    That is what was last said to the model, what the model said before the call, and the call: so
-    a result stays the same in all later prompts.
+    That is the task, which was said first, what was last said to the model, what the model said
+    before the call, and the call: so a result stays the same in all later prompts.
     """
     return tuple(
         _compressed(part, asked_at(parts, place), settings, count)
@@ -123,19 +123,18 @@ def compressed_results(
 
 def asked_at(parts: Sequence[MessagePart], place: int) -> TextRequest:
     """Return what is asked of the part at a place: see `compressed_results`."""
-    turn, asked, said = parts[place].turn, "", list[str]()
+    turn, said = parts[place].turn, list[str]()
+    asked = [part.text for part in parts[:place] if part.kind == MESSAGE and part.role == "user"]
     for part in reversed(parts[:place]):
         if part.kind == MESSAGE and part.role == "user":
-            asked = part.text
             break
         if part.turn == turn and part.kind in (MESSAGE, CALL) and part.role == "assistant":
             said.insert(0, part.text)
-    return _asked(asked, "\n".join(said))
+    # What was said last may be a mere reminder of the form of an answer.
+    return _asked("\n".join(dict.fromkeys((*asked[:1], *asked[-1:], *said))))
 
 
-@lru_cache(4096)
-def _asked(goal: str, said: str) -> TextRequest:
-    return request_of(goal, said=said)
+_asked = lru_cache(4096)(request_of)
 
 
 @lru_cache(4096)

@@ -16,10 +16,10 @@ from backcast.domain.compression_settings import KeepRule, LineKind
 from backcast.domain.must_stay import must_stay
 from backcast.domain.output_lines import LONG, kinds_of
 from backcast.domain.shown_with import holes_in, needed_lines, with_needed
-from backcast.domain.text_records import TextRecord, records_of
+from backcast.domain.text_records import TextRecord, bare_line, failing_functions, records_of
 from backcast.domain.text_request import TextRequest, word_parts
 from backcast.domain.touched_parts import WORD
-from backcast.domain.touched_worth import NearPath, add_paths, add_records
+from backcast.domain.touched_worth import NearPath, add_failures, add_paths, add_records
 
 RANKED = 6_000
 "Lines at each end of an output that are ranked by their words; the rest of a longer one is not."
@@ -31,8 +31,6 @@ BASES: Mapping[LineKind, float] = {
 "The worth of a line of each kind by itself."
 MOST = 1.0
 "The most that the words of the request are worth in one line."
-BEFORE = 0.5
-"The share of that for a word which was not among those that were said last."
 FADE, AROUND = 0.85, 0.3
 "What of that a next line keeps, and the share of it that counts there."
 FURTHER = 0.75
@@ -57,6 +55,8 @@ class LineWorth(NamedTuple):
     """What is known of each line of an output."""
 
     kinds: tuple[LineKind, ...]
+    bare: tuple[str, ...]
+    "Each line without its number, as indented as the file has it."
     protected: frozenset[int]
     "Lines that must stay, by place."
     repeated: Mapping[int, int]
@@ -67,6 +67,8 @@ class LineWorth(NamedTuple):
     near: tuple[NearPath, ...] = ()
     "Paths near the request that some line names, the nearest first."
     records: tuple[TextRecord, ...] = ()
+    failing: tuple[range, ...] = ()
+    "The functions in which something failed, up to the line that did."
     needed: Mapping[int, tuple[int, ...]] = MappingProxyType({})
     "The lines without which another one tells nothing, by the place of that."
 
@@ -75,11 +77,12 @@ def worth_of(
     lines: Sequence[str], request: TextRequest, guideline: Sequence[KeepRule] = ()
 ) -> LineWorth:
     """Return what is known of each line for a request, by a guideline."""
-    kinds = kinds_of(lines)
+    bare = [bare_line(line) for line in lines]
+    kinds = kinds_of(lines, bare)
     shapes = [_shape(line) for line in lines]
     ranked = _ranked(len(lines))
     paths = {place: _PATHS.findall(lines[place][:LONG]) for place in ranked}
-    records = records_of(lines)
+    records = records_of(lines, bare)
     for record in records:  # lines of dashes in a finding are no headings
         if record.kind == "finding":
             for place in range(record.start, record.stop):
@@ -97,19 +100,26 @@ def worth_of(
     add_records(found, records, paths, request)
     for place in _bodies(records) & set(repeated.values()):
         found[place] += FIRST if kinds[place] != "blank" else 0.0
+    failing = failing_functions(lines, records)
+    add_failures(found, lines, kinds, records, failing)
     _add_places(found, sorted(protected))
+    for place, kind in enumerate(kinds):
+        if kind == "verdict":
+            found[place] = min(found[place], BASES["verdict"])
     _drop_alike(found, shapes, kinds, protected)
     for rule in guideline:
         for place in _matching(rule, lines, kinds, paths, protected):
             found[place] += rule.worth
     return LineWorth(
         tuple(kinds),
+        tuple(bare),
         frozenset(protected),
         {place: first for place, first in repeated.items() if place not in protected},
         tuple(round(value, 6) for value in found),
         tuple(shapes),
         tuple(near),
         tuple(records),
+        tuple(failing),
         needed,
     )
 
@@ -146,14 +156,10 @@ def _add_words(
         if words:
             held[place] = words
             counts.update(words)
-    whole, gains, lately = log(1 + len(ranked)), dict[int, float](), request.lately
+    whole, gains = log(1 + len(ranked)), dict[int, float]()
     for place, words in held.items():
         # In one order, since a sum of floats depends on it.
-        weight = sum(
-            (1 if not lately or word in lately else BEFORE)
-            * log(1 + len(ranked) / counts[word]) / whole
-            for word in sorted(words)
-        )  # fmt: skip
+        weight = sum(log(1 + len(ranked) / counts[word]) / whole for word in sorted(words))
         gains[place] = min(MOST, weight)
     for place, gain in _spread(gains, ranked).items():
         found[place] += gain

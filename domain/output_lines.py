@@ -39,7 +39,9 @@ _VERDICT = re.compile(
     r"\b(?:PASSED|SKIPPED|XFAIL|XPASS|RERUN)\b|^\s*(?:ok|PASS)\b|\.\.\. ?(?:ok|skipped)\b"
     r"|^\d+ (?:passed|tests?)\b|^[.sxEF]{8,}"
 )
+_ENDED = re.compile(r"(\S+::.*\S) (?:FAILED|ERROR) +\[ *\d+%\]$")
 _HEADING = re.compile(r"^([=_*#~-])\1{2,} ?\S.*|^#{1,6} \S|^diff --git |^@@ |^(?:commit|Date:) ")
+_STRING = re.compile(r"""^\s*[rbfu]?(["']).*\1[,)]*$""")
 _DEFINITION = re.compile(
     r"^\s*(?:\d+\s*[:|\t→-]?)?\s*(?:(?:export|default|public|private|protected|static|abstract"
     r"|readonly|override|async|final|pub)\s+)*"
@@ -60,8 +62,8 @@ _CODE = re.compile(
 )
 
 
-def kinds_of(lines: Sequence[str]) -> list[LineKind]:
-    """Return the kind of each line."""
+def kinds_of(lines: Sequence[str], bare: Sequence[str] = ()) -> list[LineKind]:
+    """Return the kind of each line; `bare` has lines of code without their numbers."""
     found: list[LineKind] = []
     for first in range(0, len(lines), AT_ONCE):
         own = [line[:LONG] for line in lines[first : first + AT_ONCE]]
@@ -71,7 +73,23 @@ def kinds_of(lines: Sequence[str]) -> list[LineKind]:
         for place, line in enumerate(own):
             above = found[-1] if found else "blank"
             found.append("error" if place in errors else _kind(line, above))
+    for place, (line, code) in enumerate(zip(lines, bare, strict=False)):
+        if len(code) < len(line) and found[place] not in ("error", "cause", "frame"):
+            found[place] = _code_kind(code[:LONG])
+    _summed_up(lines, found)
     return found
+
+
+def _summed_up(lines: Sequence[str], kinds: list[LineKind]) -> None:
+    """Make mere verdicts of the lines for tests that failed, where a summary names these again."""
+    summary = {
+        line.partition(" ")[2].partition(" - ")[0] for line in lines
+        if line.startswith(("FAILED ", "ERROR "))
+    }  # fmt: skip
+    for place, line in enumerate(lines if summary else ()):
+        ended = _ENDED.match(line[:LONG])
+        if ended and ended[1] in summary:
+            kinds[place] = "verdict"
 
 
 def _kind(line: str, above: LineKind) -> LineKind:
@@ -91,6 +109,14 @@ def _kind(line: str, above: LineKind) -> LineKind:
         return "verdict"
     if _PROGRESS.search(line):
         return "progress"
+    return _code_kind(line)
+
+
+def _code_kind(line: str) -> LineKind:
+    if not line.strip():
+        return "blank"
+    if _STRING.search(line):
+        return "plain"
     if _DEFINITION.search(line):
         return "definition"
     if _IMPORT.search(line):

@@ -7,18 +7,17 @@ of it.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from typing import NamedTuple
 
 from backcast.domain.line_worth import LineWorth
 from backcast.domain.message_parts import Count
 from backcast.domain.text_pieces import Span, TextPiece
-from backcast.domain.text_records import TextRecord
 from backcast.domain.touched_worth import NearPath
 
 NEAR = 0.6
 "The share of a target for the names of modules near what is asked about."
-_VERDICTS = re.compile(r"\b(?:PASSED|SKIPPED|XFAIL|XPASS|RERUN|PASS|OK)\b")
+_VERDICTS = re.compile(r"\b(?:PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS|RERUN|PASS|OK)\b")
 
 
 class GapNames(NamedTuple):
@@ -59,11 +58,11 @@ def rendered(
     names: GapNames,
 ) -> str:  # fmt: skip
     """Return what is shown as a text, with a line for each gap."""
-    shown, heads = set(chosen), heads_of(known.records)
+    shown = set(chosen)
     parts, before, hidden = [head], -1, names.hidden(shown)
     for place in (*chosen, len(pieces)):
         gap = range(before + 1, place)
-        left_out = _gap(pieces, known, before, gap, lines, shown, heads)
+        left_out = _gap(pieces, known, before, gap, lines, shown)
         if near := [path for at in sorted(hidden) if at in gap for path in hidden[at]]:
             left_out = f"{left_out.removesuffix(']')}; modules near by in them: {', '.join(near)}]"
         if left_out:
@@ -77,7 +76,7 @@ def rendered(
 
 def _gap(
     pieces: Sequence[TextPiece], known: LineWorth, above: int, gap: range, lines: int,
-    shown: Set[int], heads: Mapping[int, TextRecord],
+    shown: Set[int],
 ) -> str:  # fmt: skip
     """Return the line that tells what is left out before a piece; empty for nothing."""
     first = pieces[above].line if above >= 0 else 0
@@ -104,14 +103,7 @@ def _gap(
         return f"[… {counted} {_where(known, again)}]"
     if 2 * len(again) > count:
         return f"[… {counted}, {len(again):,} {_where(known, again)}]"
-    if above in heads and heads[above].stop <= gap.stop:
-        return f"[… {counted}, with the body of {heads[above].name}]"
     return f"[… {counted}]"
-
-
-def heads_of(records: Sequence[TextRecord]) -> dict[int, TextRecord]:
-    """Return functions and classes by the place of their first line."""
-    return {record.keys[0]: record for record in records if record.kind in ("function", "class")}
 
 
 def _where(known: LineWorth, again: Sequence[int]) -> str:

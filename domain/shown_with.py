@@ -26,7 +26,7 @@ def needed_lines(
     shown under its head before."""
     keys = dict[int, tuple[int, ...]]()
     for record in records:  # inner ones come later
-        if record.kind == "class" or (record.kind == "function" and record.keys[0] in repeated):
+        if record.kind in ("function", "class") and record.keys[0] in repeated:
             continue
         above = keys.get(record.start, ())
         own = tuple(dict.fromkeys((*above, *record.keys)))

@@ -25,6 +25,9 @@ def blocks_of(pieces: Sequence[TextPiece], known: LineWorth) -> Iterator[range]:
     ends, without blank lines at their ends."""
     start: int | None = None
     wholes, end = dict[int, int](), 0
+    for own in known.failing:
+        if len(own) <= WHOLE:
+            wholes[own.start] = own.stop
     for record in known.records:
         most = WHOLE if record.whole else BODY if record.kind == "function" else 0
         if record.stop - record.start <= most:
@@ -41,8 +44,8 @@ def blocks_of(pieces: Sequence[TextPiece], known: LineWorth) -> Iterator[range]:
         last = place == len(known.kinds)
         ends = last or place in known.protected or place in known.repeated
         tells = not last and (kind in _ALONE or known.worth[place] >= WORTHY)
-        alone = tells and kind != "blank" and not pieces[place].text[:1].isspace()
-        if start is not None and (ends or alone or _begins(pieces, known, start, place)):
+        alone = tells and kind != "blank" and not known.bare[place][:1].isspace()
+        if start is not None and (ends or alone or _begins(known, start, place)):
             yield _trimmed(known, start, place)
             start = None
         if ends or (kind == "blank" and start is None):
@@ -59,14 +62,14 @@ def _trimmed(known: LineWorth, start: int, stop: int) -> range:
     return range(start, stop)
 
 
-def _begins(pieces: Sequence[TextPiece], known: LineWorth, start: int, place: int) -> bool:
+def _begins(known: LineWorth, start: int, place: int) -> bool:
     """Return whether a line begins another block than the one that starts at a place."""
-    text = pieces[place].text
+    text = known.bare[place]
     if not text.strip():
         return False
-    deep = _indent(text) > _indent(pieces[start].text)
+    deep = _indent(text) > _indent(known.bare[start])
     above, size = known.kinds[place - 1] == "blank", place - start
-    named = known.kinds[place] == "definition" and pieces[place - 1].text.lstrip()[:1] != "@"
+    named = known.kinds[place] == "definition" and known.bare[place - 1].lstrip()[:1] != "@"
     if not deep and (named or text.lstrip()[:1] == "@" or (above and size >= LEAST)):
         return True
     return size >= BLOCK or (above and 3 * size >= 2 * BLOCK)

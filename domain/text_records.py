@@ -34,7 +34,7 @@ _METHOD = re.compile(
     r"^\s+(?:(?:public|private|protected|static|override|async)\s+)*(\w+)\([^;]*\{\s*$"
 )
 _WORDS = frozenset(("if", "for", "while", "switch", "catch", "return", "else", "with", "function"))
-_MARGIN = re.compile(r"^\s*\d+\s*[:|\t→-]|^[>E](?=\s)")
+_NUMBER = re.compile(r"^\s*\d+(?:\t|\s?[:|→]|-(?=\s|$))")
 
 
 class TextRecord(NamedTuple):
@@ -56,15 +56,28 @@ class TextRecord(NamedTuple):
         return self.kind in ("commit", "finding")
 
 
-def records_of(lines: Sequence[str]) -> list[TextRecord]:
-    """Return the records of a text, an outer one before those within it."""
+def bare_line(line: str) -> str:
+    """Return a line without its number, and without the sign of one that failed.
+
+    >>> bare_line("   12\\t    return total"), bare_line(">   assert total")
+    ('    return total', '    assert total')
+    """
+    if line[:2] in ("> ", "E "):
+        return f" {line[1:]}"
+    numbered = _NUMBER.match(line)
+    return line[numbered.end() :] if numbered else line
+
+
+def records_of(lines: Sequence[str], bare: Sequence[str] | None = None) -> list[TextRecord]:
+    """Return the records of a text, an outer one before those within it; `bare` has its lines
+    as `bare_line` returns them."""
     short = [line[:SEARCHED] for line in lines]
     found = [*_findings(short), *_commits(short), *_between(short)]
     inside = bytearray(len(short))
     for record in found:
         if record.kind == "finding":
             inside[record.start : record.stop] = b"\1" * (record.stop - record.start)
-    found += _definitions(short, inside)
+    found += _definitions([line[:SEARCHED] for line in bare or map(bare_line, lines)], inside)
     return sorted(found, key=lambda record: (record.start, -record.stop, record.kind))
 
 
@@ -143,9 +156,8 @@ def _between(lines: Sequence[str]) -> Iterator[TextRecord]:
             opened = (at, part[1] or part[2] or part[3], "part")
 
 
-def _definitions(lines: Sequence[str], inside: bytearray) -> Iterator[TextRecord]:
+def _definitions(bare: Sequence[str], inside: bytearray) -> Iterator[TextRecord]:
     """Yield functions and classes with the lines below that are further indented."""
-    bare = [_MARGIN.sub(lambda match: " " * len(match[0]), line) for line in lines]
     for at, line in enumerate(bare):
         if inside[at] or not line.strip():
             continue
@@ -168,4 +180,28 @@ def _definitions(lines: Sequence[str], inside: bytearray) -> Iterator[TextRecord
         if stop > at + 1:
             name = match[2] if match else method[1] if method else ""
             kind: RecordKind = "class" if match and match[1] in ("class", "struct") else "function"
-            yield TextRecord(start, stop, (at,), name, kind)
+            keys = (at, *_summary(bare, at, stop)) if kind == "class" else (at,)
+            yield TextRecord(start, stop, keys, name, kind)
+
+
+def _summary(lines: Sequence[str], at: int, stop: int) -> Iterator[int]:
+    """Yield the first line of a docstring, and the quotes above it where they stand alone."""
+    for place in range(at + 1, min(stop, at + 3)):
+        quoted = lines[place].strip().startswith(('"""', "'''"))
+        if not (quoted or place > at + 1):
+            return
+        yield place
+        if not quoted or len(lines[place].strip()) > len('"""'):
+            return
+
+
+def failing_functions(lines: Sequence[str], records: Sequence[TextRecord]) -> list[range]:
+    """Return the lines of each function that a failure shows, up to the last one that failed."""
+    found = list[range]()
+    for record in records:
+        if record.kind != "function" or (found and record.start < found[-1].stop):
+            continue
+        failed = [at for at in range(record.start, record.stop) if lines[at].startswith(">")]
+        if failed:
+            found.append(range(record.start, failed[-1] + 1))
+    return found

@@ -31,17 +31,12 @@ class TextRequest(NamedTuple):
     symbols: frozenset[str] = frozenset()
     named: frozenset[str] = frozenset()
     "Names in quotes, of which only the definitions are asked for."
-    lately: frozenset[str] = frozenset()
-    "Those of the words that were said last, which tell best what is looked for."
     near: tuple[tuple[str, int], ...] = ()
     "Paths that lie near, each with its distance from 1 to `HOPS`, sorted."
 
 
-def request_of(text: str, near: Mapping[str, int] | None = None, said: str = "") -> TextRequest:
-    """Return what a text asks for; `near` has the distance of paths that lie near, and `said` is
-    what was said last, such as the thought and the call that a result answers."""
-    lately = _words(said)
-    text = f"{text}\n{said}" if said else text
+def request_of(text: str, near: Mapping[str, int] | None = None) -> TextRequest:
+    """Return what a text asks for; `near` has the distance of paths that lie near."""
     evidence = evidence_in(text)
     distances = sorted((near or {}).items())
     return TextRequest(
@@ -49,7 +44,6 @@ def request_of(text: str, near: Mapping[str, int] | None = None, said: str = "")
         frozenset(thing.text for thing in evidence if thing.kind == PATH),
         frozenset(thing.text for thing in evidence if thing.kind == SYMBOL),
         frozenset(_QUOTED.findall(text)),
-        lately,
         tuple((path, hops) for path, hops in distances if 0 < hops <= HOPS),
     )
 

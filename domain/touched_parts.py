@@ -66,10 +66,15 @@ def touched_lines(
             if (test[1] or test[2]) in tests or _names(place, lines, paths, request):
                 single.add(place)
         elif _TOTAL.search(lines[place][:LONG]):
+            found.discard(place)
             single.add(place)
-    if not any(kinds[place] in VITAL for place in found) and not tests:
+    if any(kinds[place] in VITAL for place in found) or tests:
+        return found | single
+    findings = {index for index, record in enumerate(records) if record.kind == "finding"}
+    if not (findings and request.paths):
         return None
-    return found | single
+    # A linter that found nothing in what is asked about: its findings elsewhere are only counted.
+    return {place for place, part in enumerate(parts) if part not in findings}
 
 
 def touches(path: str, wanted: frozenset[str]) -> bool:

@@ -1,14 +1,21 @@
-"""What is it worth that a line names a path of the request, or one that lies near?"""
+"""What is it worth that a line names a path of the request, or one that lies near, and that it
+stands in a function that failed?"""
 
+import re
 from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
+from backcast.domain.compression_settings import LineKind
 from backcast.domain.text_records import TextRecord
 from backcast.domain.text_request import TextRequest
 from backcast.domain.touched_parts import own_import, touches
 
 RECORD, FEWER = 2.0, 0.05
 "What a line of a finding or commit gains that names a path of the request, and how that falls."
+FAILING, ARGUMENTS = 3.0, 1.0
+"""What a line gains in the first function that failed, less in later ones, so that some are shown
+whole and not all in crumbs; and one that tells with which arguments it failed."""
+_ARGUMENTS = re.compile(r"\w+ = \S")
 
 
 class NearPath(NamedTuple):
@@ -58,6 +65,20 @@ def add_records(
             for place in own:
                 found[place] += RECORD / (1 + FEWER * number)
             number += 1
+
+
+def add_failures(
+    found: list[float], lines: Sequence[str], kinds: Sequence[LineKind],
+    records: Sequence[TextRecord], failing: Sequence[range],
+) -> None:  # fmt: skip
+    """Add what it is worth to stand in a function that failed, or to tell its arguments."""
+    for number, own in enumerate(failing):
+        for place in own:
+            found[place] += FAILING / (1 + number) if kinds[place] != "blank" else 0.0
+    for record in records:
+        for place in range(record.start, record.stop) if record.kind == "failure" else ():
+            if _ARGUMENTS.match(lines[place]) and " object at 0x" not in lines[place]:
+                found[place] += ARGUMENTS
 
 
 def _same(path: str, known: str) -> bool:

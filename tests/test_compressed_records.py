@@ -61,8 +61,16 @@ def test_where_a_request_names_nothing_all_that_failed_stays() -> None:
     found = extracted("".join(findings), request_of("Which lints are worst?"), 300, count)
     assert all(f"--> shop/part_{n}.py" in found.text for n in range(40))
     assert found.exceeds
-    nothing_there = extracted("".join(findings), request_of("Mend shop/other.py"), 300, count)
-    assert all(f"--> shop/part_{n}.py" in nothing_there.text for n in range(40))
+
+
+def test_findings_elsewhere_are_counted_where_a_linter_found_nothing_in_what_is_asked_for() -> None:
+    findings = [finding(f"shop/part_{n}.py", n + 100) for n in range(40)]
+    text = "".join([*findings, "Found 40 errors.\n"])
+    found = extracted(text, request_of("Is shop/other.py clean?"), 300, count)
+    assert not found.exceeds
+    shown = found.text.count("--> shop/part_")
+    assert f"[left out: {40 - shown} findings; by file: " in found.text
+    assert "Found 40 errors." in found.text
 
 
 def test_failures_that_a_request_does_not_touch_are_ranked_and_counted() -> None:
@@ -134,7 +142,7 @@ def test_a_line_of_a_function_brings_its_head_and_a_head_alone_says_so() -> None
             at = line.split("(")[0].rpartition("_")[2]
         elif line.startswith("    step_"):
             assert line.split("_")[1] == at
-    assert "lines, with the body of work_" in found.text
+    assert "\n[… 41 lines]\ndef work_" in found.text
 
 
 def test_what_repeats_is_told_by_the_name_of_the_first_and_a_marker_keeps_its_line() -> None:
@@ -203,3 +211,16 @@ def test_records_of_several_tools_are_known_by_their_shape() -> None:
     assert found == [
         ("finding", "assignment at shop/till.py:3", 0, 5), ("part", "shop/tax.py", 6, 9)
     ]  # fmt: skip
+
+
+def test_a_method_comes_with_the_head_of_its_class_and_what_that_says_of_itself() -> None:
+    def method(n: int) -> str:
+        return f"    def work_{n}(self):\n        return made_of(part_{n})\n\n"
+
+    methods = "".join(method(n) for n in range(60))
+    code = f'class Till:\n    """Counts coins.\n\n    It is slow.\n    """\n\n{methods}'
+    found = extracted(code, request_of("what is made of part_50"), 200, count)
+    assert "return made_of(part_50)" in found.text
+    head = found.text[: found.text.index("return made_of(part_50)")]
+    assert 'class Till:\n    """Counts coins.' in head
+    assert "def work_50(self):" in head

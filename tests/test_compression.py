@@ -211,15 +211,6 @@ def test_definitions_whose_bodies_are_left_out_are_shown_by_their_first_lines() 
     assert [n for n in range(8) if f"work_{letters(n)}(self): void" in found.text] == [*range(8)]
 
 
-def test_what_was_said_last_tells_best_what_is_looked_for() -> None:
-    goal = "Mend the shop. " + " ".join(letters(n) for n in range(300))
-    lines = [f"{letters(n)} and {letters(n + 1)} do their work" for n in range(299)]
-    lines[150] = "the pear and the plum do their work"
-    request = request_of(goal, said="I look for the pear and the plum.")
-    assert request.words > request.lately == {"pear", "plum", "look"}
-    assert lines[150] in extracted("\n".join(lines), request, 300, count).text
-
-
 def test_paths_that_lie_near_rank_by_their_distance() -> None:
     listing = "".join(f"src/m{number}.py is read\n" for number in range(500))
     near = {"src/m100.py": 1, "src/m200.py": 4, "src/m300.py": 5}

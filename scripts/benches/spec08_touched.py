@@ -19,9 +19,13 @@ _IMPORT = re.compile(
 
 def touched(lines: Sequence[str], request: TextRequest) -> set[str]:
     """Return the lines of failures and findings that name a path or symbol of a request, and other
-    lines that do; all lines where none of them fails, as nothing that fails is asked for then."""
+    lines that do. Where none of them fails nothing that fails is asked for: then all lines, or all
+    but findings where the request names a path."""
     wanted, found, inside = request.paths | request.symbols, set[str](), set[int]()
-    for record in records_of(lines):
+    records = records_of(lines)
+    findings = {place for record in records if record.kind == "finding"
+                for place in range(record.start, record.stop)}  # fmt: skip
+    for record in records:
         if record.kind in ("failure", "finding"):
             own = lines[record.start : record.stop]
             inside.update(range(record.start, record.stop))
@@ -31,7 +35,10 @@ def touched(lines: Sequence[str], request: TextRequest) -> set[str]:
               if place not in inside and _is_named(line, wanted)}  # fmt: skip
     fails = {lines[place].strip() for place, _ in numbered_errors(list(lines))}
     fails |= {line.strip() for line in lines if FRAME.search(line) or " --> " in line}
-    return found if found & fails else {line.strip() for line in lines}
+    if found & fails:
+        return found
+    elsewhere = findings if request.paths else ()
+    return {line.strip() for place, line in enumerate(lines) if place not in elsewhere}
 
 
 def _is_named(line: str, wanted: Iterable[str]) -> bool:

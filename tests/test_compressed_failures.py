@@ -1,0 +1,48 @@
+"""Of a suite that failed some failures are shown with the code that failed, others in short."""
+
+from backcast.domain.compression import extracted
+from backcast.domain.text_request import request_of
+
+
+def count(text: str) -> int:
+    return len(text) // 4 + 1
+
+
+def failed_test(name: str, steps: int, error: str) -> str:
+    body = "".join(f"        {name}_{n} = made_of({name}, {n})\n" for n in range(steps))
+    return (
+        f"_________ test_{name} _________\n\n    def test_{name}({name}):\n{body}"
+        f">       assert {name}_1 == {name}\nE       AssertionError: {error}\n\n"
+        f"tests/test_{name}.py:9: AssertionError\n"
+    )
+
+
+def test_of_failures_the_first_are_shown_with_the_code_that_failed_and_not_all_in_crumbs() -> None:
+    failures = [failed_test(f"till_{n}", 20, f"till {n} is wrong") for n in range(9)]
+    passed = "".join(f"tests/test_a.py::test_{n} PASSED [ {n}%]\n" for n in range(99))
+    text = passed + "".join(failures)
+    found = extracted(text, request_of("Mend it"), 1_000, count)
+    assert failures[0].strip() in found.text
+    assert all(f"AssertionError: till {n} is wrong" in found.text for n in range(9))
+    assert "PASSED" not in found.text.replace(": 99 PASSED]", "")
+    whole = [n for n in range(9) if failures[n].strip() in found.text]
+    assert whole == list(range(len(whole)))
+    bare = sum(f"till_{n}_" not in found.text.replace(f"till_{n}_1 ==", "") for n in range(9))
+    assert bare + len(whole) >= 8  # at most one is shown in part
+
+
+def test_of_a_function_that_failed_the_lines_above_the_failure_are_shown_first() -> None:
+    found = extracted(failed_test("coin", 50, "a coin is worn"), request_of("Mend it"), 300, count)
+    assert "coin_49 = made_of(coin, 49)\n>       assert coin_1 == coin" in found.text
+    assert "coin_5 = made_of(coin, 5)" not in found.text
+
+
+def test_verdicts_of_failed_tests_that_a_summary_names_again_are_counted() -> None:
+    listed = "".join(f"tests/test_a.py::test_a[{n} b] FAILED [ {n:2}%]\n" for n in range(60))
+    summary = "".join(f"FAILED tests/test_a.py::test_a[{n} b] - TillE...\n" for n in range(60))
+    total = "== 60 failed in 0.1s ==\n"
+    whole = extracted(listed + summary + total, request_of("Mend it"), 100, count)
+    assert "lines: 60 FAILED]" in whole.text
+    assert all(f"FAILED tests/test_a.py::test_a[{n} b]" in whole.text for n in range(60))
+    alone = extracted(listed + total, request_of("Mend it"), 100, count)
+    assert all(f"test_a[{n} b] FAILED" in alone.text for n in range(60))
