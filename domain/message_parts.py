@@ -70,6 +70,8 @@ class MessagePart(NamedTuple):
     "The name of the blob that holds the changed file, where the log knows its text."
     state: str = ""
     "masked, offloaded, superseded, compacted or compressed; empty for a part as it was."
+    event: int = 0
+    "The event that tells it; 0 where a recorded request holds it."
 
     @property
     def title(self) -> str:

@@ -26,30 +26,23 @@ def anatomy_text(found: Anatomy, task: str) -> str:
     return "\n".join(one_line(line, WIDTH) for line in _anatomy(found, task))
 
 
+def formed_text(found: Anatomy, task: str, counter: str) -> str:
+    """Return the anatomy of a formed prompt, whose tokens `counter` counted, as lines of text."""
+    lines = [*_parts(found, task)]
+    total = sum(part.tokens for part in found.parts)
+    lines += [*_kinds(found, total or 1), f"{total:>9,}  in all, counted by {counter}"]
+    if found.server:
+        lines.append(f"{found.server:>9,}  as the model's server counted the whole request")
+    return "\n".join(one_line(line, WIDTH) for line in lines)
+
+
 def _anatomy(found: Anatomy, task: str) -> Iterator[str]:
-    purpose = f" ({found.purpose})" if found.purpose else ""
-    path = found.path or "formed from the agent's log"
-    yield f"{task}@{found.version} {path}{purpose}: {found.size:,} bytes"
-    large = sorted(found.parts, key=lambda part: -part.tokens)[:SHOWN]
-    limit = large[-1].tokens if len(found.parts) > SHOWN else 0
-    shown = [part for part in found.parts if part.tokens >= limit][:SHOWN]
-    for part in shown:
-        yield f"{part.tokens:>9,}  {part.title:<34.34}  {part.words}"
-    if len(found.parts) > len(shown):
-        yield f"           ... and {len(found.parts) - len(shown):,} smaller parts"
-    yield "by kind"
-    groups: dict[str, list[AnatomyPart]] = {}
-    for part in found.parts:
-        groups.setdefault(_group(part), []).append(part)
+    yield from _parts(found, task)
     total = sum(part.tokens for part in found.parts)
     whole = found.tokens or found.server
     # Counted by an upper bound the parts may be more than the whole that the server counted.
     beyond = whole is not None and total > whole
-    of = total if beyond else whole or total or 1
-    for name, parts in groups.items():
-        tokens = sum(part.tokens for part in parts)
-        share = f"{100 * tokens / of:5.1f} %"
-        yield f"{tokens:>9,}  {share}  {name}, {len(parts):,} part{'s' * (len(parts) > 1)}"
+    yield from _kinds(found, total if beyond else whole or total or 1)
     if whole and beyond:
         yield f"{total:>9,}  in all; the server counted {whole:,}"
     elif whole:
@@ -63,6 +56,30 @@ def _anatomy(found: Anatomy, task: str) -> Iterator[str]:
         kept = _kept(found.predicted, found.cached)
         yield f"{found.predicted:>9,}  of them as in the prompt before{kept}"
     yield f"{found.between:,} bytes of the body stand between the parts"
+
+
+def _parts(found: Anatomy, task: str) -> Iterator[str]:
+    purpose = f" ({found.purpose})" if found.purpose else ""
+    path = found.path or "formed from the agent's log"
+    yield f"{task}@{found.version} {path}{purpose}: {found.size:,} bytes"
+    large = sorted(found.parts, key=lambda part: -part.tokens)[:SHOWN]
+    limit = large[-1].tokens if len(found.parts) > SHOWN else 0
+    shown = [part for part in found.parts if part.tokens >= limit][:SHOWN]
+    for part in shown:
+        yield f"{part.tokens:>9,}  {part.title:<34.34}  {part.words}"
+    if len(found.parts) > len(shown):
+        yield f"           ... and {len(found.parts) - len(shown):,} smaller parts"
+
+
+def _kinds(found: Anatomy, of: int) -> Iterator[str]:
+    yield "by kind"
+    groups: dict[str, list[AnatomyPart]] = {}
+    for part in found.parts:
+        groups.setdefault(_group(part), []).append(part)
+    for name, parts in groups.items():
+        tokens = sum(part.tokens for part in parts)
+        share = f"{100 * tokens / of:5.1f} %"
+        yield f"{tokens:>9,}  {share}  {name}, {len(parts):,} part{'s' * (len(parts) > 1)}"
 
 
 def _server(found: Anatomy) -> str:
@@ -125,15 +142,19 @@ def prefixes_text(rows: Sequence[PrefixRow], task: str) -> str:
     return "\n".join(one_line(line, WIDTH) for line in _prefixes(rows, task))
 
 
-def _prefixes(rows: Sequence[PrefixRow], task: str) -> Iterator[str]:
+def _rows(rows: Sequence[PrefixRow], task: str, shared: str) -> Iterator[str]:
     wide = max([6, *(len(f"{task}@{row.version}") for row in rows)])
-    yield f"{'prompt':<{wide}}    tokens  foretold      kept"
+    yield f"{'prompt':<{wide}}    tokens{shared:>10}      kept"
     for row in rows:
         numbers = (row.tokens, row.foretold, row.kept)
         columns = "".join(f"{'' if n is None else f'{n:,}':>10}" for n in numbers)
         why = "the first" if row.first else "goes on"
         why = _broke(row.broken) if row.broken else why
         yield f"{f'{task}@{row.version}':<{wide}}{columns}  {why}"
+
+
+def _prefixes(rows: Sequence[PrefixRow], task: str) -> Iterator[str]:
+    yield from _rows(rows, task, "foretold")
     known = [row for row in rows if row.agrees is not None]
     held = sum(row.agrees is True for row in known)
     more = sum(row.agrees is True and (row.kept or 0) > (row.foretold or 0) for row in known)
@@ -142,6 +163,13 @@ def _prefixes(rows: Sequence[PrefixRow], task: str) -> Iterator[str]:
         yield f"the server kept what was foretold in {held} of {len(known)} prompts{beyond}"
     else:
         yield _untold(rows)
+
+
+def formed_prefixes_text(rows: Sequence[PrefixRow], task: str, counter: str) -> str:
+    """Return the formed prompts of a run as lines: what each shares with the one before."""
+    lines = [*_rows(rows, task, "as before")]
+    lines.append(f"tokens are those of {counter}; what is kept is told by the model's server")
+    return "\n".join(one_line(line, WIDTH) for line in lines)
 
 
 def _untold(rows: Sequence[PrefixRow]) -> str:

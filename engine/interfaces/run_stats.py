@@ -12,7 +12,10 @@ from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.anatomy_text import GROUPS
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.exchanges.requests import RequestReader
+from backcast.engine.replay.agent_prompt import AgentPrompt
+from backcast.engine.replay.agent_prompts import agent_prompts, has_messages
 from backcast.engine.replay.foreign_prompts import UNCOUNTED
+from backcast.engine.replay.reads_again import RepeatedRead, repeated_reads
 from backcast.projections import calls, compressions, online_cache, prefixes
 
 FIGURES = {"prompt": "prompt tokens", "answer": "answer tokens", "cached": "tokens kept by the"
@@ -49,6 +52,10 @@ class RunStats(NamedTuple):
     "Requests that cannot be read, as texts of theirs are gone."
     prefixes: prefixes.State
     compressed: compressions.State
+    reads: int
+    "Reads of files that an agent's prompts showed."
+    again: list[RepeatedRead]
+    "What was read again."
 
 
 def gathered(place: Place, count: Callable[[str], int]) -> RunStats:
@@ -58,6 +65,9 @@ def gathered(place: Place, count: Callable[[str], int]) -> RunStats:
     state, hand, warm, short = states_of(store, folded, task, moment)
     unread = list[int]()
     parts = _parts(place, state, count, unread)
+    agents = [*agent_prompts(store, task, count)] if has_messages(store, task) else []
+    agents = [prompt for prompt in agents if prompt.version in state.calls]
+    parts |= {prompt.version: _by_kind(prompt) for prompt in agents if prompt.formed}
     thinking: dict[str, int] = {}
     prompts, first = [], []
     for version in sorted(state.calls):
@@ -72,8 +82,17 @@ def gathered(place: Place, count: Callable[[str], int]) -> RunStats:
     return RunStats(
         task, store.version_at(task, moment), calls.by_kind(state), thinking, sorted(first), state,
         hand.counters if len(state.shown) else None, prompts, len(unread), warm,
-        short,
+        short, *repeated_reads(agents),
     )  # fmt: skip
+
+
+def _by_kind(prompt: AgentPrompt) -> tuple[tuple[str, int], ...]:
+    """Return the tokens of a formed prompt by kind of part."""
+    sums: dict[str, int] = {}
+    for part in prompt.parts:
+        name = GROUPS.get(part.kind) or f"{part.role or 'no role'} messages"
+        sums[name] = sums.get(name, 0) + part.tokens
+    return tuple(sums.items())
 
 
 def _kept(call: calls.AskedCall) -> float | None:
@@ -185,7 +204,8 @@ def stats_lines(found: RunStats) -> Iterator[str]:
     yield from _prefix_lines(found.prefixes)
     yield from compressed_lines(found.compressed)
     if not calls.prefix_kept(every)[2]:
-        untold.append("what prompts share with the one before ('backcast diff TASK' tells)")
+        tells = " ('backcast diff TASK' tells)" if found.again or found.reads else ""
+        untold.append(f"what prompts share with the one before{tells}")
     if first := found.first_bytes:
         most = f"at most {first[-1]:.2f} s"
         yield f"first byte: median {median(first):.2f} s, {most}, {len(first):,} calls"
@@ -258,6 +278,7 @@ def stats_json(found: RunStats) -> dict[str, Any]:
         "hits": {name: getattr(found.prefixes, name) for name in ("hits", "misses", "untold")},
         "compressed": {kind: row._asdict() for kind, row in sorted(found.compressed.kinds.items())},
         "warmed": prefixes.sums(warm[version] for version in sorted(warm))._asdict(),
+        "reads": found.reads, "again": [again._asdict() for again in found.again],
     }  # fmt: skip
 
 

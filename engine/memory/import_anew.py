@@ -117,7 +117,7 @@ def run_anew(
             batches = git.read(path, name, store, report)
             batches = outlined(store, name, batches, processes) if outlines else batches
         else:
-            batches = copied.renamed(batches_of(store, format, path, task_id, report))
+            batches = copied.renamed(batches_of(store, format, path, task_id, report), report)
         import_batches(
             store, format, batches, report, advance, importer_of(format, copied.origins),
             finishing(store, format) if outlines else None,
@@ -151,10 +151,13 @@ class _Copies:
             self.origins[name] = task_id
         return self.known[task_id]
 
-    def renamed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Yield batches under their new names."""
+    def renamed(self, batches: Iterator[Batch], report: Report) -> Iterator[Batch]:
+        """Yield batches under their new names; what was parted from a task has its own."""
         for batch in batches:
-            yield batch._replace(task_id=self.of(batch.task_id))
+            if batch.task_id in report.parted:
+                yield batch
+            else:
+                yield batch._replace(task_id=self.of(batch.task_id))
 
     def _copy(self, task_id: str) -> str | None:
         """Return the latest copy, if the importer as it is now has written it."""

@@ -6,14 +6,14 @@ from importlib import import_module
 from pathlib import Path
 
 from backcast.domain.errors import InputError
-from backcast.domain.events import Claim, EventType
+from backcast.domain.events import Claim, EventType, TaskStarted
 from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.snapshots import save_snapshots, state_at
 from backcast.engine.log.importers import Batch, Report, git, import_batches, raw_bodies
 from backcast.engine.log.importers.call_counts import calls_note
 from backcast.engine.log.importers.people import NO_GOAL
 from backcast.engine.log.importers.same_session import imported_as, recorded_as
-from backcast.engine.log.importers.versions import MODULES, OWN, faulty, importer_of
+from backcast.engine.log.importers.versions import MODULES, OWN, faulty, importer_of, versions_in
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.not_outlined import not_outlined
 from backcast.engine.memory.outline_workers import uncollected
@@ -51,7 +51,8 @@ def run(
     if format == "git":
         met[task_id or git.task_of(path)] = None  # of a history only new commits are read
     with progress(f"importing {path.name}", counted(format, path)) as advance:
-        batches = _noted(batches_of(store, format, path, task_id, report), met)
+        batches = batches_of(store, format, path, task_id, report)
+        batches = _noted(_as_before(store, format, batches, report), met)
         if format == "git" and outlines:
             batches = outlined(store, task_id or git.task_of(path), batches, processes)
         with uncollected():
@@ -99,6 +100,30 @@ def finishing(store: EventStore, format: str) -> Callable[[Batch], Batch] | None
 
 def _has_begun(store: EventStore, task: str) -> bool:
     return any(True for _ in store.read(task, types=[EventType.TASK_STARTED]))
+
+
+def _as_before(
+    store: EventStore, format: str, batches: Iterator[Batch], report: Report
+) -> Iterator[Batch]:
+    """Yield batches for the tasks that an older importer put them into, where the store has these:
+    importing again adds only what is new there."""
+    former = dict[str, str]()
+    for batch in batches:
+        task = batch.task_id
+        if task in report.parted and task not in former:
+            before, version = report.parted[task]
+            came = versions_in(store, before, [format]).get(format, [version])
+            former[task] = before if came[0] < version and not store.version(task) else task
+        if former.get(task, task) == task:
+            yield batch
+        elif isinstance(batch.facts[0].fact, TaskStarted):
+            report.known += len(batch.facts)  # the task has a start
+        else:
+            yield batch._replace(task_id=former[task])
+    own = [task for task in former if former[task] == task]
+    if own:
+        names = ", ".join([*dict.fromkeys(report.parted[task][0] for task in own), *own])
+        report.notes.append(f"{len(own) + 1} conversations, a task each: {names}")
 
 
 def _noted(batches: Iterator[Batch], met: dict[str, None]) -> Iterator[Batch]:

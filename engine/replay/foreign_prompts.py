@@ -44,6 +44,8 @@ class AnatomyPart(NamedTuple):
     "The hash of its text."
     words: str
     "Its beginning."
+    turn: int | None = None
+    "Of a prompt that is formed of messages: the answer that the part belongs to."
 
     @property
     def title(self) -> str:
@@ -51,6 +53,7 @@ class AnatomyPart(NamedTuple):
         named = f" {self.name}" if self.name else ""
         role = f"{self.role} " if self.role not in ("", "tool") and self.kind == "message" else ""
         where = f" in message {self.message}" if self.message else ""
+        where = where if self.turn is None else f", turn {self.turn}"
         return f"{role}{self.kind}{named}{where}"
 
 
@@ -179,6 +182,16 @@ def compared(
 ) -> PromptDifference:
     """Compare two prompts of a task."""
     old, new = (anatomy(store, task_id, side, count) for side in (before, after))
+    follows = _before(store, task_id, after.version) == before.version
+    exact = new.tokens is not None and new.predicted is not None and follows
+    again = (new.tokens or 0) - (new.predicted or 0) if exact else None
+    return difference_of(old, new, lambda part: part_text(store.get(part.text)), again)
+
+
+def difference_of(
+    old: Anatomy, new: Anatomy, text_of: Callable[[AnatomyPart], str], reread: int | None
+) -> PromptDifference:
+    """Compare two prompts; `reread` are the tokens to be read again, where they are known."""
     was, now = _shown(old), _shown(new)
     same = 0
     while same < min(len(was), len(now)) and _is_same(was[same], now[same]):
@@ -189,20 +202,17 @@ def compared(
     broken = None
     if same < len(was):
         part, how, to = _first(was[same:], now[same:], old_keys, new_keys)
-        alike = _alike(store, was, now, same) if how == "changed" else 0
-        said = part_text(store.get(part.text))[max(0, alike - NEAR) : alike + 200]
+        alike = _alike(text_of, was, now, same) if how == "changed" else 0
+        said = text_of(part)[max(0, alike - NEAR) : alike + 200]
         words = f"…{' '.join(said.split())}" if alike > NEAR else part.words
         broken = PrefixBreak(part, how, to, alike, kept, again, words)
     was, now = _all(old), _all(new)
     old_keys, new_keys = [{_key(part) for part in parts} for parts in (was, now)]
     moved = tuple(_moved(was, now))
-    follows = _before(store, task_id, after.version) == before.version
-    exact = new.tokens is not None and new.predicted is not None and follows
     return PromptDifference(
         old, new, broken, 0 if broken else again,
         tuple(part for part in was if _key(part) not in new_keys),
-        tuple(part for part in now if _key(part) not in old_keys), moved,
-        (new.tokens or 0) - (new.predicted or 0) if exact else None,
+        tuple(part for part in now if _key(part) not in old_keys), moved, reread,
     )  # fmt: skip
 
 
@@ -251,12 +261,13 @@ def _first(
 
 
 def _alike(
-    store: EventStore, was: Sequence[AnatomyPart], now: Sequence[AnatomyPart], place: int
-) -> int:
+    text_of: Callable[[AnatomyPart], str], was: Sequence[AnatomyPart],
+    now: Sequence[AnatomyPart], place: int,
+) -> int:  # fmt: skip
     """Return how many characters the two parts at a place begin with alike."""
     if place >= len(now):
         return 0
-    before, after = (part_text(store.get(parts[place].text)) for parts in (was, now))
+    before, after = (text_of(parts[place]) for parts in (was, now))
     same = 0
     for mine, other in zip(before, after, strict=False):
         if mine != other:

@@ -47,12 +47,17 @@ class PromptFormer:
         "Calls by their ids, and by their events."
         self.events: dict[int, str] = {}
         "The thread of each event."
+        self.event = 0
+        "The event that is read."
+        self.told: list[MessagePart] = []
+        "All parts so far, in log order."
 
     def prompts(self) -> Iterator[AgentPrompt]:
         """Yield the prompts in the order of their answers."""
         for event in self.store.read(self.task_id, types=TYPES):
             name = self._thread(event)
             self.events[event.version] = name
+            self.event = event.version
             thread = self.threads.setdefault(name, _OpenThread())
             if isinstance(event.fact, ModelReplied):
                 if thread.waiting:
@@ -93,7 +98,9 @@ class PromptFormer:
                 self._left(thread, event, fact)
 
     def _add(self, thread: _OpenThread, part: MessagePart) -> None:
-        thread.parts.append(part._replace(tokens=self.count(part.text), turn=thread.turn))
+        tokens = self.count(part.text)
+        self.told.append(part._replace(tokens=tokens, turn=thread.turn, event=self.event))
+        thread.parts.append(self.told[-1])
 
     def _message(self, thread: _OpenThread, fact: MessageReceived) -> None:
         text = read_text(self.store, fact.text)

@@ -40,6 +40,20 @@ def prompt_under(
     The run's earlier prompts are gone through, as they tell where it was compacted. `MomentError`
     names the nearest prompts where an event is none.
     """
+    prompts, place = prompts_to(store, task_id, when, count)
+    wanted = prompts[place]
+    history = ShownHistory(())
+    for prompt in prompts[: place + 1]:
+        if prompt.thread == wanted.thread:
+            history = shaped(prompt.parts, settings, count, history.compacted)
+    return HistoryPrompt(wanted, history.parts)
+
+
+def prompts_to(
+    store: EventStore, task_id: str, when: str, count: Count
+) -> tuple[list[AgentPrompt], int]:
+    """Return the prompts of a run, and the place of the one at a moment: that event, or the last by
+    that time. `MomentError` names the nearest prompts where an event is none."""
     prompts = list(agent_prompts(store, task_id, count))
     versions = [prompt.version for prompt in prompts]
     if not versions:
@@ -54,9 +68,4 @@ def prompt_under(
             f" {near}"
         )
     version = int(when) if when.isdecimal() else last_by(store, task_id, when, versions, versions)
-    wanted = prompts[versions.index(version)]
-    history = ShownHistory(())
-    for prompt in prompts[: versions.index(version) + 1]:
-        if prompt.thread == wanted.thread:
-            history = shaped(prompt.parts, settings, count, history.compacted)
-    return HistoryPrompt(wanted, history.parts)
+    return prompts, versions.index(version)

@@ -26,10 +26,14 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
     from backcast.engine.history.state_json import plain
     from backcast.engine.interfaces.blamed import blame_lines, blamed
     from backcast.engine.interfaces.foreign_prompts import is_foreign, print_origins
+    from backcast.engine.interfaces.formed_prompts import is_formed, print_formed_origins
 
     with task_at(address, url) as place:
         if is_foreign(place):
             print_origins(place, node, as_json=as_json)
+            return
+        if is_formed(place):
+            print_formed_origins(place, node, as_json)
             return
         found = blamed(place.store, place.task, place.when, node)
     if as_json:

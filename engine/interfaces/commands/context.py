@@ -44,7 +44,7 @@ BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--toke
     help="A context part of N tokens, within the profile's window.",
 )
 @click.option("--explain", is_flag=True, help="What is in it and why, what is out and why.")
-@click.option("--anatomy", is_flag=True, help="A recorded request by part, in tokens.")
+@click.option("--anatomy", is_flag=True, help="An agent's prompt by part, in tokens.")
 @click.option("--text", "text_only", is_flag=True, help="What is known of the code alone.")
 @click.option("--record", is_flag=True, help="Append it as a CONTEXT_BUILT, for 'verify'.")
 @json_option
@@ -57,7 +57,7 @@ def command(
     \b
     backcast context validators@21                     # the prompt that was recorded as event 21
     backcast context validators@21 --explain           # what it was made of
-    backcast context recorded@12 --anatomy             # a request that 'backcast record' saw
+    backcast context recorded@12 --anatomy             # what filled an agent's window
     backcast context recorded@12 --policy mask-3       # the same, with old results as lines
     backcast context tasks@3 --explain                 # a dispatch's prompt, by its parts
     backcast context task-abc123@2026-11-20T10:31 --for module:validators.py
@@ -70,6 +70,7 @@ def command(
     """
     from backcast.engine.interfaces.dispatched_prompts import is_dispatched, print_dispatched
     from backcast.engine.interfaces.foreign_prompts import is_foreign, print_request
+    from backcast.engine.interfaces.formed_prompts import is_formed, print_formed
     from backcast.engine.interfaces.histories import is_agents_run, print_prompt
 
     policy_name = building["policy_name"]
@@ -83,8 +84,14 @@ def command(
         if not asked and is_foreign(place):
             print_request(place, building["tokenizer"], anatomy=anatomy, as_json=as_json)
             return
+        if anatomy and not asked and is_formed(place):
+            print_formed(place, building["name"], building["tokenizer"], as_json)
+            return
         if anatomy:
-            raise InputError("--anatomy needs a recorded request: 'backcast record' records them")
+            raise InputError(
+                "--anatomy needs an agent's prompt, recorded or of an imported run, without --for"
+                " and --query: --explain tells of what a prompt like this one is made"
+            )
         if asked:
             _print_built(place, target, query, explain=explain, as_json=as_json, **building)
             return

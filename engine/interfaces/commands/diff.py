@@ -43,12 +43,17 @@ def command(
     backcast diff till@79 till@164             # two prompts, and the events that made them differ
     backcast diff till till~1                  # two runs: the first prompts that differ
     backcast diff tasks@5 tasks@10             # what one agent was told and another was not
-    backcast diff agent                        # a recorded run: where each prompt leaves the last
+    backcast diff agent                        # an agent's run: where each prompt leaves the last
 
     A prompt that is compared under two policies is built twice now; with one, the recorded prompt
     is the other.
     """
     from backcast.engine.interfaces.differing import between_moments, between_settings
+    from backcast.engine.interfaces.formed_prompts import (
+        is_formed,
+        print_formed_difference,
+        print_formed_rows,
+    )
     from backcast.engine.interfaces.histories import is_agents_run
     from backcast.engine.interfaces.histories import print_difference as print_history
 
@@ -56,6 +61,9 @@ def command(
         with task_at(first, url) as place:
             if not (policies or profiles or target or query) and is_foreign(place):
                 print_prefixes(place, as_json=as_json)
+                return
+            if not (policies or profiles or target or query) and is_formed(place):
+                print_formed_rows(place, as_json)
                 return
             if policies and is_agents_run(place) and not (target or query or profiles):
                 print_history(place, policies, as_json)
@@ -74,6 +82,9 @@ def command(
             later = place._replace(when=second.when)
             if is_foreign(place) and not (target or query or profiles):
                 print_difference(place, later, as_json=as_json)
+                return
+            if is_formed(place) and not (target or query or profiles):
+                print_formed_difference(place, later, as_json)
                 return
             if is_dispatched(place) and not (target or query or profiles):
                 print_dispatched_difference(place, later, as_json=as_json)

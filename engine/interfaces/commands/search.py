@@ -48,9 +48,10 @@ def command(
     address: str, query: str | None, url: str, every: bool, when: str, count: int,
     embedder: str | None, words: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Find modules and functions by what they did at a moment.
+    """Find modules and functions by what they did at a moment; in agents' runs also what was said.
 
-    They are searched by meaning and by words.
+    They are searched by meaning and by words. Messages, calls and results that say the query word
+    for word come first.
 
     The meaning needs the extra 'semantic', in a clone 'scripts/install all'.
 
@@ -83,6 +84,7 @@ def _search_task(
 ) -> None:  # fmt: skip
     from backcast.engine.context.search.kept_words import words_kept
     from backcast.engine.interfaces.foreign_prompts import is_foreign, said_documents
+    from backcast.engine.interfaces.formed_prompts import formed_documents, is_formed
     from backcast.engine.interfaces.summaries import documents
     from backcast.engine.interfaces.views import one_line
 
@@ -90,18 +92,45 @@ def _search_task(
         moment = place.outlined()
         current = documents(place.store, place.task, moment)
         said = said_documents(place) if is_foreign(place) else []
+        said += formed_documents(place) if is_formed(place) else []
         current += said
         if not current:
             note_empty(place.store, place.task, moment, *FILLED_BY["versions"])
         with words_kept(place.store, "words of nodes", place.task, moment) as counted:
             hits = _hits(place.store, current, query, count, embedder, counted, words=words)
+    if not hits:
+        message(f"nothing found in {len(current):,} texts of {address}")
+    elif said:
+        hits = _literal_first(hits, said, query)[:count]
+        if not any(_place(document.text, query) >= 0 for document in said):
+            message(f"note: no message, call or result says {query!r} word for word")
     texts = {document.id: document.text for document in current}
-    words_of = {document.id: one_line(f": {document.text}", 80) for document in said}
+    words_of = {
+        document.id: one_line(f": {document.text[max(0, _place(document.text, query) - 20) :]}", 80)
+        for document in said
+    }
     for hit in hits:
         if as_json:
             click.echo(json_text(hit._asdict() | {"text": texts[hit.id]}))
         else:
             click.echo(f"{hit.score:.4f}  {escaped(hit.id)}{words_of.get(hit.id, '')}")
+
+
+def _place(text: str, query: str) -> int:
+    """Return where a text says a query word for word; -1 where it does not."""
+    return text.lower().find(query.lower())
+
+
+def _literal_first(
+    hits: "list[SearchHit]", said: "list[Document]", query: str
+) -> "list[SearchHit]":
+    """Return hits with all that say the query word for word before the others, in log order."""
+    from backcast.engine.context.search import SearchHit
+
+    known = {hit.id: hit for hit in hits}
+    literal = [document.id for document in said if _place(document.text, query) >= 0]
+    first = [known.get(id, SearchHit(id, 0.0, None, None)) for id in literal]
+    return [*first, *(hit for hit in hits if hit.id not in set(literal))]
 
 
 def _search_all(

@@ -27,12 +27,16 @@ def command(
     backcast stats fixtures/logs/till.jsonl@120
     backcast stats fixtures/recorded/agent.jsonl --plot run.svg
 
+    Of an agent's run the second table tells what filled its prompts, and the third what it read
+    again: where, what became of it since, and how many tokens prompts carried twice.
+
     Of runs of our own, recorded and imported ones. What the log does not tell is left out, and
     named in the last line.
     """
     from backcast.engine.interfaces.empty import note_empty
-    from backcast.engine.interfaces.foreign_prompts import noted_count
+    from backcast.engine.interfaces.formed_prompts import count_of
     from backcast.engine.interfaces.plots import run_plot, write_plot
+    from backcast.engine.interfaces.reads_text import again_lines, again_rows
     from backcast.engine.interfaces.run_stats import (
         gathered,
         kind_rows,
@@ -44,7 +48,7 @@ def command(
     from backcast.engine.interfaces.views import console, table
 
     with task_at(address, url) as place:
-        found = gathered(place, noted_count(tokenizer))
+        found = gathered(place, count_of(place, tokenizer))
         if not found.kinds:
             if any(place.store.read(place.task, types=["DISPATCH_STARTED"])):
                 message(
@@ -63,8 +67,8 @@ def command(
         return
     if not found.kinds:
         return
-    for rows in (kind_rows(found), section_rows(found)):
+    for rows in (kind_rows(found), section_rows(found), again_rows(found)):
         head, *rest = rows
         table(console(), head, rest)
-    for line in stats_lines(found):
+    for line in (*again_lines(found), *stats_lines(found)):
         click.echo(escaped(line))

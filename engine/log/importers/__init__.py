@@ -97,6 +97,9 @@ class Report:
         "The id of the agent's session, where the log tells it."
         self.edits = EditCounts()
         "What the tools of an agent did to files, in the whole log."
+        self.parted: dict[str, tuple[str, int]] = {}
+        """Tasks whose events an importer before a version put into another task: that task, and the
+        version."""
 
 
 class Conflict(InputError):

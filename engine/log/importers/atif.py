@@ -33,13 +33,14 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.documents import UNREAD, read_json
+from backcast.engine.log.importers.edited_modules import FAILED_UNSAID
 from backcast.engine.log.importers.formed_contexts import FormedContexts
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, words
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 
 FORMAT = "atif"
-VERSION = 1
-FAULTS: dict[int, str] = {}
+VERSION = 2
+FAULTS = {1: FAILED_UNSAID}
 "What was wrong with the facts of earlier versions."
 PREFIX = "ATIF"
 NEEDED = "an ATIF trajectory (JSON object with 'schema_version' of ATIF-v1 and 'steps')"

@@ -26,7 +26,7 @@ from backcast.engine.log.importers.content import (
     task_of,
     without,
 )
-from backcast.engine.log.importers.edited_modules import NO_EDITS, SED_SCRIPTS
+from backcast.engine.log.importers.edited_modules import FAILED_UNSAID, NO_EDITS, SED_SCRIPTS
 from backcast.engine.log.importers.file_edits import Shown
 from backcast.engine.log.importers.lines import first_object, read_objects
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
@@ -35,13 +35,14 @@ from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 from backcast.engine.log.importers.tool_edits import Truth
 
 FORMAT = "claude-code"
-VERSION = 5
+VERSION = 6
 FAULTS = {
     1: "summaries, markers and side chains counted as a person's words, also as the goal;"
     " each line of an answer counted as a reply",
     2: NO_EDITS,
     3: f"{NO_CONTEXTS}; {SED_SCRIPTS}",
     4: "where no line names the one that it follows, a prompt held the last message alone",
+    5: FAILED_UNSAID,
 }
 "What was wrong with the facts of earlier versions."
 UNLINKED = (

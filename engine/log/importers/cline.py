@@ -27,18 +27,19 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.documents import UNREAD, read_json
-from backcast.engine.log.importers.edited_modules import NO_EDITS, SED_SCRIPTS
+from backcast.engine.log.importers.edited_modules import FAILED_UNSAID, NO_EDITS, SED_SCRIPTS
 from backcast.engine.log.importers.file_edits import Shown
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 
 FORMAT = "cline"
-VERSION = 4
+VERSION = 5
 FAULTS = {
     1: "what Cline adds to a request (environment details, results, resumptions) counted as a"
     " person's words, also in the goal",
     2: NO_EDITS,
     3: SED_SCRIPTS,
+    4: FAILED_UNSAID,
 }
 "What was wrong with the facts of earlier versions."
 PREFIX = "CLINE"

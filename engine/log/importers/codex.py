@@ -24,6 +24,7 @@ from backcast.engine.log.importers.content import (
     task_of,
     without,
 )
+from backcast.engine.log.importers.edited_modules import FAILED_UNSAID
 from backcast.engine.log.importers.formed_contexts import FormedContexts
 from backcast.engine.log.importers.json_values import parse
 from backcast.engine.log.importers.lines import first_object, read_objects
@@ -31,8 +32,8 @@ from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 
 FORMAT = "codex"
-VERSION = 1
-FAULTS: dict[int, str] = {}
+VERSION = 2
+FAULTS = {1: FAILED_UNSAID}
 "What was wrong with the facts of earlier versions."
 PREFIX = "CODEX"
 NEEDED = "a rollout of Codex (JSON lines with 'type' and 'payload')"

@@ -26,6 +26,7 @@ NO_EDITS = "edits and writes of tools gave no versions of modules"
 "What was wrong with the facts of importers before they followed files."
 SED_SCRIPTS = "scripts of sed behind -e could be taken for files"
 NO_REPLACED = "edits by a tool edit_file that replaces a text gave no versions of modules"
+FAILED_UNSAID = "results of edits that failed did not say so"
 WRITER, ELSEWHERE = "agent", "environment"
 "Who changed a module: the model by a tool, or something that the log does not show."
 
@@ -56,8 +57,9 @@ class EditedModules:
         output: str,
         failed: object,
         truth: Truth | None = None,
-    ) -> None:
-        """Add the facts that a result shows, behind it."""
+    ) -> bool:
+        """Add the facts that a result shows, behind it; return whether an edit failed by it."""
+        broke = False
         for id in calls:
             called = self._open.pop(id, None) if isinstance(id, str) else None
             if called is None:
@@ -67,12 +69,14 @@ class EditedModules:
             found = edits_of(called, output, failed, self.texts, truth, silent=self.silent)
             counts = self.report.edits
             counts.failed += found.failed
+            broke = broke or found.failed > 0
             for edit in found.edits:
                 for change in self.texts.apply(edit):
                     self._tell(record, answer, change)
             if found.doubts:
                 counts.doubts.setdefault(found.doubts)
                 self.texts.doubt()
+        return broke
 
     def shown(self, record: "ForeignRecord", answer: str, path: str, text: Shown) -> None:
         """Add what a message shows of a file."""

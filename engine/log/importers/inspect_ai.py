@@ -25,13 +25,23 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.documents import UNREAD, read_json
-from backcast.engine.log.importers.edited_modules import NO_EDITS, NO_REPLACED, SED_SCRIPTS
+from backcast.engine.log.importers.edited_modules import (
+    FAILED_UNSAID,
+    NO_EDITS,
+    NO_REPLACED,
+    SED_SCRIPTS,
+)
 from backcast.engine.log.importers.eval_archive import is_archive, read_archive
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 
 FORMAT = "inspect"
-VERSION = 4
-FAULTS = {1: "a sample without events had no goal", 2: NO_EDITS, 3: f"{NO_REPLACED}; {SED_SCRIPTS}"}
+VERSION = 5
+FAULTS = {
+    1: "a sample without events had no goal",
+    2: NO_EDITS,
+    3: f"{NO_REPLACED}; {SED_SCRIPTS}",
+    4: FAILED_UNSAID,
+}
 "What was wrong with the facts of earlier versions."
 PREFIX = "INSPECT"
 NEEDED = "an Inspect eval log (.eval, or a JSON object with 'eval' and 'samples' or 'status')"

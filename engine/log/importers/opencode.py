@@ -28,6 +28,7 @@ from backcast.engine.log.importers.database_copies import (
     DatabaseCopy,
     copied_database,
 )
+from backcast.engine.log.importers.edited_modules import FAILED_UNSAID
 from backcast.engine.log.importers.opencode_prompts import OpencodePrompts
 from backcast.engine.log.importers.opencode_reads import truth_of
 from backcast.engine.log.importers.opencode_rows import (
@@ -47,8 +48,8 @@ from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 from backcast.engine.log.importers.tool_edits import Truth
 
 FORMAT = "opencode"
-VERSION = 1
-FAULTS: dict[int, str] = {}
+VERSION = 2
+FAULTS = {1: FAILED_UNSAID}
 "What was wrong with the facts of earlier versions."
 PREFIX = "OPENCODE"
 NEEDED = (

@@ -29,7 +29,7 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.documents import UNREAD, read_json
-from backcast.engine.log.importers.edited_modules import NO_EDITS, SED_SCRIPTS
+from backcast.engine.log.importers.edited_modules import FAILED_UNSAID, NO_EDITS, SED_SCRIPTS
 from backcast.engine.log.importers.file_edits import Shown
 from backcast.engine.log.importers.lines import first_object, read_objects
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
@@ -37,12 +37,14 @@ from backcast.engine.log.importers.records import ForeignLog, ForeignRecord, all
 from backcast.engine.log.importers.tool_edits import Truth
 
 FORMAT = "openhands"
-VERSION = 4
+VERSION = 5
 FAULTS = {
     1: "results of tools, summaries and the example before the task counted as a person's words,"
     " also in the goal; a reply that several calls share counted once for each",
     2: NO_EDITS,
     3: SED_SCRIPTS,
+    4: f"{FAILED_UNSAID}; several conversations in a folder became a single task; results of"
+    " runs without calls of functions were messages",
 }
 "What was wrong with the facts of earlier versions."
 PREFIX = "OPENHANDS"
@@ -52,6 +54,14 @@ SAID = (
     "llm_response_id",
 )  # fmt: skip
 "The fields of an action event that belong to its reply."
+PARTED = 5
+"The version that first tells conversations in a folder apart."
+_CODE = re.compile(r"^\[(?:The command completed|Command finished) with exit code (-?\d+)\.?\]",
+                   re.MULTILINE)  # fmt: skip
+_RESULT = re.compile(r"(EXECUTION RESULT of \[([\w.-]{1,80})\]:)\n(.*)\Z", re.DOTALL)
+"How a result is told to a model that calls no functions."
+_REFUSED = re.compile(r"ERROR:|Ran into |Invalid `")
+"How the editor begins to say that it did nothing."
 ENDS: Mapping[str, type[Fact]] = {
     "finished": TaskComplete,
     "error": TaskFailed,
@@ -81,23 +91,22 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
 def _folder(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a folder's files, events first: a record without a time takes the last one."""
     files = sorted((file for file in path.rglob("*.json*") if file.is_file()), key=_place)
-    log = ForeignLog(PREFIX, task_id or _task(path, files), report)
-    conversation = _Conversation(log)
+    talks = _Talks(task_id or _task(path, files), report)
     found = False
     for file in files:
         try:
             if file.suffix == ".jsonl":
                 first_object(file, _is_event, NEEDED, FORMAT)
-                batches = conversation.lines(file)
+                batches = talks.main.lines(file)
             else:
                 document = read_json(file, NEEDED, _is_ours, FORMAT, report, whole=True)
-                batches = conversation.document(file, document)
+                batches = talks.of(document).document(file, document)
         except InputError as error:
             report.skipped.append(str(error))
             continue
         found = True
         yield from batches
-    conversation.close()
+    talks.close()
     if not found:
         raise InputError(f"{path}: needed {NEEDED}, found a folder without them")
 
@@ -151,11 +160,62 @@ def _kind(event: Mapping[str, Any]) -> str | None:
     return next(filter(None, names), None)
 
 
+class _Talks:
+    """The conversations in a folder: that of its events, and those of logged requests.
+
+    A request belongs to the events whose goal or answer it has, else to the requests that begin
+    alike. Where there are no events, the first one's keeps the name of the folder.
+    """
+
+    def __init__(self, task: str, report: Report) -> None:
+        self.task, self.report = task, report
+        self.main = _Conversation(ForeignLog(PREFIX, task, report))
+        self.others: dict[str, _Conversation] = {}
+        "By how their requests begin."
+
+    def of(self, document: Any) -> "_Conversation":
+        """Return the conversation of a JSON file."""
+        if not _is_request(document):
+            return self.main
+        begins, goal = _beginning(document)
+        same_goal = goal is not None and goal == self.main.goal
+        if same_goal or id_of(document["response"].get("id"), "") in self.main.log.replies:
+            return self.main
+        if begins not in self.others:
+            if not self.others and not self.main.events:
+                self.others[begins] = self.main
+            else:
+                name = f"{self.task}-{begins[-6:]}"
+                self.others[begins] = _Conversation(ForeignLog(PREFIX, name, self.report))
+                self.report.parted[name] = (self.task, PARTED)
+        return self.others[begins]
+
+    def close(self) -> None:
+        """Note what each conversation lacks."""
+        talks = [self.main, *(talk for talk in self.others.values() if talk is not self.main)]
+        for talk in talks:
+            talk.close()
+
+
+def _beginning(request: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return what tells a conversation by what was said before its first answer, and its goal."""
+    said, goal = list[object](), None
+    for message in map(mapping, request["messages"]):
+        if message.get("role") == "assistant":
+            break
+        said.append([message.get("role"), parted(message.get("content"))[0]])
+        if message.get("role") == "user":
+            goal = goal or asked(message.get("content"))
+    return hashed("talk", to_json(said)), goal
+
+
 class _Conversation:
     """Events and requests in order."""
 
     def __init__(self, log: ForeignLog) -> None:
         self.log = log
+        self.events = 0
+        self.goal: str | None = None
         self.started = self.heard = False
         self.replies = 0
         "How many of the model's replies, which later requests repeat, were imported."
@@ -190,11 +250,12 @@ class _Conversation:
 
     def _start(self, id: str, goal: str | None, time: object) -> Iterator[Batch]:
         if goal and not self.started:
-            self.started = True
+            self.started, self.goal = True, goal
             yield self.log.start(id, goal, time=time)
 
     def _event(self, value: object, default: str) -> Iterator[Batch]:
         event = mapping(value)
+        self.events += 1
         id, kind, time = id_of(event.get("id"), default), _kind(event), event.get("timestamp")
         self.heard = self.heard or kind == "MessageEvent"
         if kind == "MessageEvent" and event.get("source") == "user":
@@ -244,7 +305,12 @@ def _message(record: ForeignRecord, message: dict[str, Any]) -> None:
     if role == "tool":
         call_id, tool = message.get("tool_call_id"), message.get("name")
         rest = without(rest, "tool_call_id", "name")
-        record.answer(call_id, text, None, rest, (), tool)
+        _result(record, call_id, text, rest, (), tool)
+    elif role == "user" and text and (found := _RESULT.match(text)):
+        last = next(reversed(record.log.calls.values()), None)
+        because = (last[0],) if last and last[1] == found[2] else (record.log.last,)
+        headed = {**without(rest, "role"), "output_head": found[1]}
+        _result(record, None, found[3], headed, because, found[2])
     elif role == "assistant":
         kept = without(rest, "tool_calls") if all_calls(message) else rest
         record.openai_calls(message, (record.reply(text, None, kept, ()),))
@@ -252,6 +318,17 @@ def _message(record: ForeignRecord, message: dict[str, Any]) -> None:
         _hear(record, role, text, message.get("content"), without(rest, "role"))
     else:
         record.unknown("MESSAGE", message)
+
+
+def _result(
+    record: ForeignRecord, call_id: object, text: str | None, rest: object,
+    because: tuple[object, ...], tool: object,
+) -> None:  # fmt: skip
+    """Add a result in a request, which failed by the exit code or the words in it."""
+    codes = _CODE.findall(text or "")
+    failed = codes[-1] != "0" if codes else None
+    broke = bool(_REFUSED.match(text or ""))
+    record.answer(call_id, text, failed, rest, because, tool, broke=broke)
 
 
 def _hear(

@@ -19,6 +19,7 @@ from backcast.engine.log.exchanges.bodies import CHAT
 from backcast.engine.log.importers import Batch, Report, digest
 from backcast.engine.log.importers.call_counts import MESSAGES, NONE, PARTS
 from backcast.engine.log.importers.content import id_of, name_of, parted, string, without
+from backcast.engine.log.importers.edited_modules import FAILED_UNSAID
 from backcast.engine.log.importers.formed_contexts import FormedContexts
 from backcast.engine.log.importers.lines import first_object
 from backcast.engine.log.importers.otlp_lines import when
@@ -37,8 +38,8 @@ from backcast.engine.log.importers.people import MACHINE, NO_GOAL, words
 from backcast.engine.log.importers.records import INLINE, ForeignLog, ForeignRecord
 
 FORMAT = "otlp"
-VERSION = 1
-FAULTS: dict[int, str] = {}
+VERSION = 2
+FAULTS = {1: FAILED_UNSAID}
 "What was wrong with the facts of earlier versions."
 PREFIX = "OTLP"
 NEEDED = "lines of OpenTelemetry (JSON objects with 'resourceSpans' or 'resourceLogs')"

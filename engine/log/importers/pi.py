@@ -22,6 +22,7 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.context_tree import ContextStep, ContextTree
+from backcast.engine.log.importers.edited_modules import FAILED_UNSAID
 from backcast.engine.log.importers.formed_contexts import FormedContexts
 from backcast.engine.log.importers.lines import first_object, read_objects
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
@@ -29,8 +30,8 @@ from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 from backcast.engine.log.importers.tree_lines import read_again, tell_branches
 
 FORMAT = "pi"
-VERSION = 1
-FAULTS: dict[int, str] = {}
+VERSION = 2
+FAULTS = {1: FAILED_UNSAID}
 "What was wrong with the facts of earlier versions."
 PREFIX = "PI"
 NEEDED = "a session of pi (JSON lines that begin with one of type 'session')"

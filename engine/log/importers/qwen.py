@@ -23,6 +23,7 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.context_tree import ContextStep, ContextTree
+from backcast.engine.log.importers.edited_modules import FAILED_UNSAID
 from backcast.engine.log.importers.formed_contexts import FormedContexts
 from backcast.engine.log.importers.lines import first_object, read_objects
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
@@ -31,8 +32,8 @@ from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 from backcast.engine.log.importers.tree_lines import read_again, tell_branches
 
 FORMAT = "qwen"
-VERSION = 1
-FAULTS: dict[int, str] = {}
+VERSION = 2
+FAULTS = {1: FAILED_UNSAID}
 "What was wrong with the facts of earlier versions."
 PREFIX = "QWEN"
 NEEDED = "a chat of Qwen Code (JSON lines with 'uuid', 'sessionId' and messages of 'parts')"

@@ -236,15 +236,26 @@ class ForeignRecord:
         because: Iterable[object] = (),
         tool: object = None,
         truth: Truth | None = None,
+        *,
+        broke: bool = False,
     ) -> str:
-        """Add a tool's result, caused by the call that it answers, and what it did to files."""
+        """Add a tool's result, caused by the call that it answers, and what it did to files.
+
+        Where the log does not state whether the call `failed`, it did if an edit of it did, or if
+        the importer knows by its words that it `broke`; the latter tells nothing of its files.
+        """
         call, called = self.log.calls.get(string(call_id) or "", (None, None))
         tool = called if tool is None else tool
         named = {"tool": tool, "call_id": call_id, "failed": failed} | self._body("output", output)
         writer = f"tool:{tool}" if string(tool) else "environment"
         causes = (call,) if call else tuple(because)
         id = self.tell(ToolReturned, named, rest, writer=writer, because=causes)
-        self.log.modules.answered(self, id, causes, output or "", failed, truth)
+        place = len(self.facts) - 1
+        broke |= self.log.modules.answered(self, id, causes, output or "", failed, truth)
+        if broke and not isinstance(failed, bool):
+            result = self.facts[place]
+            marked = result.fact.model_copy(update={"failed": True})
+            self.facts[place] = result._replace(fact=marked)
         return id
 
     def unknown(

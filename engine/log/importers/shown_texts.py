@@ -46,6 +46,27 @@ _DONE = re.compile(
     re.MULTILINE,
 )
 
+_RAISED = re.compile(r"(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Interrupt)(?::.*)?")
+_NO_COMMAND = re.compile(r"(?:/bin/)?bash: .*(?:command not found|No such file or directory)")
+_PROMPT = re.compile(r"\s*\(Open file: [^\n]*\)\s*\(Current directory: [^\n]*\)\s*bash-\$\s*\Z")
+"What SWE-agent writes behind an output."
+
+
+def broke_off(output: str) -> bool:
+    """Return whether a command ended with an exception, was not found, or took too long, by the
+    last words of its output where no exit code is told.
+
+    >>> broke_off("Traceback (most recent call last):\\n  ...\\nValueError: no"), broke_off("ok")
+    (True, False)
+    """
+    lines = _PROMPT.sub("", output).split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    last = lines[-1].strip() if lines else ""
+    if _RAISED.fullmatch(last):
+        return any(line.startswith("Traceback (most recent call last)") for line in lines)
+    return bool(_NO_COMMAND.fullmatch(last)) or output.startswith("EXECUTION TIMED OUT")
+
 
 def numbered(text: str) -> list[str] | None:
     """Return the lines of a text whose lines are numbered from 1; None for any other text."""

@@ -28,18 +28,20 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.documents import UNREAD, read_json
-from backcast.engine.log.importers.edited_modules import NO_EDITS, SED_SCRIPTS
+from backcast.engine.log.importers.edited_modules import FAILED_UNSAID, NO_EDITS, SED_SCRIPTS
 from backcast.engine.log.importers.people import asked
 from backcast.engine.log.importers.recognised import format_of
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord, all_calls
+from backcast.engine.log.importers.shown_texts import broke_off
 
 FORMAT = "swe-agent"
-VERSION = 4
+VERSION = 5
 FAULTS = {
     1: "sessions of Cline and requests of OpenHands were taken for trajectories; the task of a"
     " demonstration could become the goal",
     2: NO_EDITS,
     3: SED_SCRIPTS,
+    4: f"{FAILED_UNSAID}, nor did those of commands that an exception ended",
 }
 "What was wrong with the facts of earlier versions."
 PREFIX = "SWE_AGENT"
@@ -166,7 +168,8 @@ def _step(record: ForeignRecord, step: object, model: object, base: str | None) 
         id = record.call(tool, None, {"command": texts["action"]}, {}, (id,))
     if "observation" in texts:
         record.log.modules.texts.at(mapping(arguments_of(fields.get("state"))).get("working_dir"))
-        record.answer(None, texts["observation"], None, {}, (id,), tool)
+        broke = broke_off(texts["observation"])
+        record.answer(None, texts["observation"], None, {}, (id,), tool, broke=broke)
     return base
 
 
@@ -234,7 +237,8 @@ class _Chat:
         failed = code != 0 if isinstance(code, int) else None
         if stands := _FOLDER.search(text or ""):
             self.log.modules.texts.at(stands[1])
-        record.answer(call_id, text, failed, rest, because, tool)
+        broke = broke_off(text or "")
+        record.answer(call_id, text, failed, rest, because, tool, broke=broke)
         self.open = None
 
 
