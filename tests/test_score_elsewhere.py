@@ -26,6 +26,7 @@ from backcast.engine.replay.score_stretch import stretch_of
 from tests import pieces
 from tests.clusters import Cluster, cluster
 from tests.models import smollm2_file, tiny
+from tests.reading_servers import reading_server
 from tests.test_engines import HERE, linux
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "logs"
@@ -169,6 +170,27 @@ def test_processes_here_score_a_store_as_one_process_does(
     assert kept[0] == kept[1]
 
 
+def test_regress_has_the_model_read_where_the_work_is_done(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("BACKCAST_THREADS", "1")
+    monkeypatch.chdir(tmp_path)
+    asked = ["regress", "validators.jsonl", "--model", MODEL, "--context-tokens", str(SMALL),
+             "--policy", "no-cache", "--sample", "2"]  # fmt: skip
+    found = []
+    for more in (["--processes", "1"], ["--on", "tests.pieces:threads"]):
+        for name in ("validators.jsonl", "model.gguf"):
+            shutil.copy(folder / name, tmp_path)
+        (tmp_path / "validators.jsonl.scores").unlink(missing_ok=True)
+        with pytest.raises(SystemExit) as end:
+            main([*asked, *more])
+        out, err = capsys.readouterr()
+        assert "new lines, nats per token" in out, err
+        found.append((end.value.code, out, (tmp_path / "validators.jsonl.scores").read_bytes()))
+    assert found[0] == found[1]
+
+
 def test_real_weights_in_a_process_of_their_own_give_the_same_numbers(
     score: Callable[..., Ran], tmp_path: Path
 ) -> None:
@@ -224,6 +246,21 @@ def test_what_is_known_travels_with_the_piece_and_is_not_asked_for(
     _, reason, whole = done(needed=other)["refused"]
     assert reason.startswith("needed model.gguf 0123456789abcdef at llama:")
     assert whole
+
+
+def test_a_server_that_workers_reach_is_asked_once_for_each_prompt(
+    score: Callable[..., Ran], tmp_path: Path
+) -> None:
+    asked = ("palindrome.jsonl", *under(*POLICIES), "--json", "--scores", tmp_path / "scores",
+             "--on", "tests.pieces:threads")  # fmt: skip
+    with reading_server(tiny("mistral"), 4096) as server:
+        first = score(*asked, model=server.url)
+        prompts = server.completed
+        again = score(*asked, model=server.url)
+        assert server.completed == prompts + 1, "only whether it can"
+    assert first[0] == 0, first
+    assert json.loads(first[1])["reader"]["model"].startswith("tiny ")
+    assert again[:2] == first[:2]
 
 
 def test_what_two_pieces_score_alike_is_kept_once(
