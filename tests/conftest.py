@@ -4,8 +4,9 @@ and commands in an empty folder."""
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
+from backcast.domain.errors import MissingExtraError
 from backcast.engine.log import EventStore
 from tests.servers import ended_with_us
 
@@ -31,6 +33,25 @@ settings.register_profile(
     "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("steady")
+
+
+LACKS = [name for name in ("sentence_transformers", "faiss", "llama_cpp") if not find_spec(name)]
+"What `scripts/install light` leaves out."
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Skip a test that met what is not installed; where all is, nothing is ever skipped so."""
+    report = yield
+    error = call.excinfo.value if call.excinfo and LACKS and report.failed else None
+    while error and not isinstance(error, MissingExtraError | ModuleNotFoundError):
+        error = error.__cause__ or error.__context__
+    if error:
+        path, line, _ = item.location
+        report.outcome, report.longrepr = "skipped", (path, (line or 0) + 1, f"Skipped: {error}")
+    return report
 
 
 @pytest.fixture(scope="session")

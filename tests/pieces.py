@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -15,6 +16,10 @@ DEADLY, UNLUCKY = 3, 5
 
 def threads() -> Executor:
     return ThreadPoolExecutor(2)
+
+
+def one_thread() -> AbstractContextManager[Executor]:
+    return ThreadPoolExecutor(1)
 
 
 def processes() -> Executor:

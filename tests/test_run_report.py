@@ -7,15 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from backcast.domain.policy import DEFAULT
 from backcast.engine.interfaces.cli import main
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay import pieces
+from backcast.engine.replay import verify as replay_verify
 from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
 from backcast.engine.replay.log_worker import LogWorker
 from backcast.engine.replay.run_report import RunReport
+from backcast.engine.replay.verify import Verdict, verified
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "logs"
 LOGS = ("contexts", "shop", "addresses", "validators")
@@ -205,3 +210,68 @@ def test_what_is_ended_goes_on(name: str, logs: Path, capsys: pytest.CaptureFixt
     assert f"{kept} of " in again[2]
     assert again[1] == told(capsys)[1]
     assert all(json.loads(line) for line in report.read_bytes().splitlines())
+
+
+# Of verify
+
+
+@pytest.mark.parametrize("where", [(), ("--on", "tests.pieces:threads")])
+def test_a_task_that_stands_in_the_report_is_not_verified_again(
+    where: tuple[str, ...],
+    logs: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copy(FIXTURES / "palindrome.jsonl", logs)
+    report = tmp_path_factory.mktemp("out") / "verified.jsonl"
+    asked: list[str] = []
+
+    def counted(store: EventStore, task: str) -> Iterator[Verdict]:
+        asked.append(task)
+        return verified(store, task)
+
+    for module in (replay_verify, pieces):
+        monkeypatch.setattr(module, "verified", counted)
+
+    def ran(*more: str) -> tuple[int, str]:
+        asked.clear()
+        with pytest.raises(SystemExit) as end:
+            main(["verify", "palindrome.jsonl", "shop.jsonl", "validators.jsonl", *where, *more])
+        return int(end.value.code or 0), capsys.readouterr().out
+
+    once = ran()
+    tasks = sorted(asked)
+    assert len(tasks) == 3
+    assert once[1].count("rebuilt: same") == 6
+    assert ran("--report", str(report)) == once
+    assert ran("--report", str(report)) == once
+    assert asked == []
+    lines = report.read_bytes().splitlines(keepends=True)
+    report.write_bytes(b"".join([*lines[:-1], lines[-1][:-9]]))  # killed while it wrote
+    assert ran("--report", str(report)) == once
+    assert len(asked) == 1
+    text = (logs / "palindrome.jsonl").read_text()
+    (logs / "palindrome.jsonl").write_text(
+        text.replace("2026-11-20T12:00:00Z", "2026-11-20T11:59:00Z", 1)
+    )
+    assert ran("--report", str(report))[0] == 0
+    assert asked == ["palindrome"]
+
+
+@pytest.mark.parametrize("name", ["run.jsonl", "verified.txt"])
+def test_a_report_of_another_command_is_refused_in_a_line(
+    name: str, logs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = logs / "out" / name
+    report.parent.mkdir()
+    with RunReport(report, [Setting("default", DEFAULT)], None):
+        pass
+    before = report.read_bytes()
+    with pytest.raises(SystemExit) as end:
+        main(["verify", "shop.jsonl", "--report", str(report)])
+    out, err = capsys.readouterr()
+    assert (end.value.code, out) == (2, "")
+    needed = "needed a report of 'verify --report FILE.jsonl', found another file"
+    assert (needed if name == "run.jsonl" else "needed a name that ends in .jsonl") in err
+    assert report.read_bytes() == before

@@ -84,7 +84,7 @@ class Trial:
 
 def growing_report(reports: "Sequence[Path]") -> Path | None:
     """Return the report that grows; a usage error where a report cannot be written."""
-    from backcast.engine.replay.run_report import SUFFIX
+    from backcast.engine.replay.growing_report import SUFFIX
 
     for report in reports:
         if report.suffix not in (".md", ".json", SUFFIX):

@@ -100,8 +100,8 @@ def remarks(scoring: Scoring) -> Iterator[str]:
         yield f"note: of {plan.unknown} prompts no outcome is known"
     if plan.not_sampled:
         yield f"note: the sample leaves out {plan.not_sampled} steps"
-    if scoring.waiting:
-        yield f"note: {len(scoring.waiting)} steps were not reached"
+    if scoring.not_reached:
+        yield f"note: {scoring.not_reached} steps were not reached"
     unnamed = sum(None in step.names for step in scoring.steps)
     if unnamed:
         yield f"note: {unnamed} steps were scored before names were told apart"
@@ -124,7 +124,7 @@ def as_json(scoring: Scoring, scores: Sequence[PolicyScore]) -> dict[str, Any]:
         "left_out": [plain(step) for step in left_out(scoring)],
         "outcome_unknown": scoring.plan.unknown,
         "not_sampled": scoring.plan.not_sampled,
-        "not_reached": len(scoring.waiting),
+        "not_reached": scoring.not_reached,
         "kept": not any(book.unkept for book in scoring.books.values()),
     }  # fmt: skip
 

@@ -1,22 +1,25 @@
 """Scoring as commands begin it: who reads, what it will take, and how far it has come."""
 
+import os
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from backcast.domain.errors import InputError, ModelError
+from backcast.domain.errors import InputError
 from backcast.engine.interfaces.addresses import UNREADABLE
 from backcast.engine.interfaces.terminal import message, progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from backcast.engine.interfaces.log_shelf import LogShelf
+    from backcast.engine.log.engines import WorkEngine
     from backcast.engine.log.open_logs import Log
     from backcast.engine.models.reading import OutcomeReader
     from backcast.engine.replay.corpus import Setting
     from backcast.engine.replay.kept_scores import ScoreBook
     from backcast.engine.replay.score import ScorePlan
+    from backcast.engine.replay.score_elsewhere import ScoringElsewhere
     from backcast.engine.replay.score_run import Scoring
 
 MINUTE = 90
@@ -35,20 +38,9 @@ class Reading(NamedTuple):
 
     def reader(self) -> "OutcomeReader":
         """Load the model that reads, or meet its server; `InputError` where that cannot be."""
-        from backcast.engine.models.likelihood import LikelihoodReader
-        from backcast.engine.models.server_likelihood import ServerReader
-        from backcast.engine.replay.score import profile_of, reading_profile
+        from backcast.engine.replay.readers import reader_of
 
-        if self.model.strip().partition(":")[0].lower() in ("http", "https"):
-            try:
-                server = ServerReader(self.model)
-            except ModelError as error:
-                raise InputError(str(error)) from None
-            profile_of(server, self.context_tokens)  # or it says why not
-            return server
-        path = _file_of(self.model)
-        window = reading_profile(path, self.context_tokens).window
-        return LikelihoodReader(path, window, threads=self.threads)
+        return reader_of(self.model, self.context_tokens, self.threads)
 
     def scored(
         self, reader: "OutcomeReader", logs: "LogShelf", settings: "Sequence[Setting]"
@@ -68,6 +60,31 @@ class Reading(NamedTuple):
         if not logs.read:
             raise SystemExit(UNREADABLE)  # the reasons are on stderr
 
+    def scored_on(
+        self, engine: "WorkEngine", reader: "OutcomeReader", logs: "LogShelf",
+        settings: "Sequence[Setting]",
+    ) -> "tuple[ScoringElsewhere, bool]":  # fmt: skip
+        """Do the same by the workers of an engine."""
+        from backcast.engine.replay.kept_scores import score_books
+        from backcast.engine.replay.readers import sent
+        from backcast.engine.replay.score_elsewhere import CutPlan, ScoringElsewhere
+
+        plan = CutPlan(self.plan(reader, settings))
+        self.take(plan, logs)
+        if not plan.cut:
+            _refuse_nothing(plan)
+        books = score_books(logs.logs, self.scores)
+        threads = self.threads or _threads_each(engine)
+        scoring = ScoringElsewhere(plan, books, engine, sent(reader, self.context_tokens, threads))
+        message(
+            f"{len(plan.cut) * len(settings)} prompts of {len(plan.cut)} steps, in"
+            f" {len(scoring.stretches)} pieces"
+        )
+        interrupted = _run_elsewhere(scoring)
+        if not (interrupted or scoring.steps or scoring.failed):
+            _refuse_nothing(plan)
+        return scoring, interrupted
+
     def plan(self, reader: "OutcomeReader", settings: "Sequence[Setting]") -> "ScorePlan":
         """Return a plan without steps."""
         from backcast.engine.replay.score import ScorePlan, profile_of
@@ -81,26 +98,13 @@ class Reading(NamedTuple):
         return _scored(plan, score_books(logs, self.scores), self.seconds)
 
 
-def _file_of(name: str) -> Path:
-    """Return the file of a model that reads; `InputError` where it is none."""
-    from backcast.engine.models.address import shown
-    from backcast.engine.models.places import model_file
-
-    kind, _, place = name.partition(":")
-    if kind != "llama" or not place:
-        raise InputError(f"needed llama:FILE or http://HOST:PORT/v1, found {shown(name)!r}")
-    return model_file(place)
-
-
 def _scored(
     plan: "ScorePlan", books: "dict[str, ScoreBook]", seconds: float | None
 ) -> "tuple[Scoring, bool]":
     from backcast.engine.replay.score_run import Scoring
 
     if not plan.jobs:
-        reasons = [f"{step.step}: {step.reason}" for step in plan.left_out[:1]]
-        reasons = reasons or ["found none"]
-        raise InputError(f"needed a step whose outcome can be read: {reasons[0]}")
+        _refuse_nothing(plan)
     waiting = plan.to_read(books)
     scoring = Scoring(plan, books, seconds)
     prompts, tokens = len(plan.jobs) * len(plan.settings), sum(waiting.values())
@@ -109,7 +113,7 @@ def _scored(
         f" {tokens:,} tokens at most"
     )
     begun = monotonic()
-    read, unkept = 0, list[str]()
+    read, note_unkept = 0, _unkept_noted(scoring)
     with progress_bar("tokens", tokens) as bar:
 
         def advance(size: int) -> None:
@@ -122,16 +126,57 @@ def _scored(
                 )
             read += size
             bar(size)
-            for reason in {book.unkept: 0 for book in books.values() if book.unkept}:
-                if reason not in unkept:
-                    unkept.append(reason)
-                    message(f"note: the scores are printed, and not kept: {reason}")
+            note_unkept()
 
         try:
             scoring.run(advance)
         except KeyboardInterrupt:
             return scoring, True
     return scoring, False
+
+
+def _refuse_nothing(plan: "ScorePlan") -> NoReturn:
+    """Raise `InputError`, since a plan has no step that can be read."""
+    reasons = [f"{step.step}: {step.reason}" for step in plan.left_out[:1]] or ["found none"]
+    raise InputError(f"needed a step whose outcome can be read: {reasons[0]}")
+
+
+def _unkept_noted(scoring: "Scoring") -> "Callable[[], None]":
+    """Return what notes why new scores are not kept, each reason once."""
+    noted = set[str]()
+
+    def note() -> None:
+        for reason in {book.unkept: 0 for book in scoring.books.values() if book.unkept}:
+            if reason not in noted:
+                noted.add(reason)
+                message(f"note: the scores are printed, and not kept: {reason}")
+
+    return note
+
+
+def _run_elsewhere(scoring: "ScoringElsewhere") -> bool:
+    """Have steps scored by workers; return whether Ctrl-C ended it."""
+    note_unkept = _unkept_noted(scoring)
+    with progress_bar("steps", scoring.not_reached) as bar:
+
+        def advance(steps: int) -> None:
+            bar(steps)
+            note_unkept()
+
+        try:
+            scoring.run(advance)
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
+def _threads_each(engine: "WorkEngine") -> int | None:
+    """Return the threads of each worker that shares this machine; None where it has its own."""
+    from backcast.engine.models.threads import VARIABLE, threads_free
+
+    if not engine.sure or os.environ.get(VARIABLE):
+        return None
+    return max(1, threads_free() // engine.parallel)
 
 
 def duration(seconds: float) -> str:

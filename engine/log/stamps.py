@@ -9,22 +9,27 @@ from backcast.engine.log.store import EventStore
 
 SHOWN = 12
 "Digits of a digest that are shown."
+SCORED = "SCORED:"
+"How rows of scores begin. No prompt knows them, and they come while others read the log."
 
 
 def stamps_of(store: EventStore) -> dict[str, str]:
     """Return of each task its last version and a digest of the log up to there, as `57-3f2a...`.
 
     Prompts of a task know other tasks of their store, but nothing that is recorded after it. Times
-    of recording do not count: a file has others each time that it is opened.
+    of recording do not count: a file has others each time that it is opened. Neither do scores.
     """
     digest, last = sha256(), 0
     found: dict[str, Any] = {}
     while rows := store.recorder.rows(None, last):
         for position, task, version, topic, time_us, _, writer, because, _, body in rows:
+            last = position
+            if str(topic).startswith(SCORED):
+                found.setdefault(task, (0, digest.copy()))
+                continue
             head = f"{task}\0{version}\0{topic}\0{time_us}\0{writer}\0{because}\0"
             digest.update(head.encode(errors="surrogatepass") + _json(body))
             found[task] = version, digest.copy()
-            last = position
     return {task: f"{version}-{sum_.hexdigest()}" for task, (version, sum_) in found.items()}
 
 

@@ -70,6 +70,11 @@ class ScoreBook:
         """Return the score of a key; None where it was never asked for."""
         return self.known.get(key)
 
+    def knows(self, fact: Scored) -> bool:
+        """Tell whether a score of the same prompt, outcome and lines is known."""
+        known = self.find(_key(fact))
+        return known is not None and len(known.line_tokens) == len(fact.line_tokens)
+
     def keep(self, task_id: str, fact: Scored) -> None:
         """Keep a score; where that fails, `unkept` says why, and it is known to this book alone."""
         self._take(fact)
@@ -86,8 +91,7 @@ class ScoreBook:
     def _take(self, fact: object) -> bool:
         """Remember a score; tell whether it was one."""
         if isinstance(fact, Scored) and fact.prompt and fact.outcome and _is_sound(fact):
-            key = ScoreKey(fact.model or "", fact.template or "", fact.prompt, fact.outcome)
-            self.known[key] = fact
+            self.known[_key(fact)] = fact
             return True
         return False
 
@@ -135,6 +139,10 @@ class ScoreBook:
         [event] = self.store.read(task_id, after=step - 1, last=step)
         with file.open("a", encoding="utf-8") as out:
             out.write(json.dumps(_line(event, task_id, fact)) + "\n")
+
+
+def _key(fact: Scored) -> ScoreKey:
+    return ScoreKey(fact.model or "", fact.template or "", fact.prompt or "", fact.outcome or "")
 
 
 def _is_sound(fact: Scored) -> bool:

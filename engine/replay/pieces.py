@@ -21,11 +21,14 @@ from backcast.engine.context.recorded import profile_of
 from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.state_json import builder
 from backcast.engine.log.code import code_digest, different_code
+from backcast.engine.log.open_logs import Log
 from backcast.engine.log.spread import broken, done, failed, refused
 from backcast.engine.replay.bisect import with_event
 from backcast.engine.replay.conditions import conditions, unmet
 from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
 from backcast.engine.replay.log_worker import LogWorker, OtherLogError
+from backcast.engine.replay.readers import OtherModelError, SentReader
+from backcast.engine.replay.score_stretch import ScoredStretch, scored_stretch
 from backcast.engine.replay.verify import Verdict, verified
 
 SQLITE = "sqlite:///"
@@ -54,10 +57,17 @@ def runs_piece(
     runs: Sequence[ReplayRun], settings: Iterable[Setting], profile: ModelProfile | None
 ) -> str:
     """Return the piece that measures some runs of one log under every setting."""
-    policies = [(name, policy and policy.model_dump(mode="json")) for name, policy in settings]
     stamps = {run.task: run.stamp for run in runs if run.stamp}
     window = profile and profile._asdict() | {"rows": dict(profile.rows)}
-    return _piece("tried", runs[0].log, stamps, [runs, policies, window])
+    return _piece("tried", runs[0].log, stamps, [runs, _bodies(settings), window])
+
+
+def _bodies(settings: Iterable[Setting]) -> list[tuple[str, Any]]:
+    return [(name, policy and policy.model_dump(mode="json")) for name, policy in settings]
+
+
+def _settings(bodies: Iterable[tuple[str, Any]]) -> list[Setting]:
+    return [Setting(name, body and Policy.model_validate(body)) for name, body in bodies]
 
 
 def tried_of(result: Any) -> list[Tried]:
@@ -69,6 +79,23 @@ def tried_of(result: Any) -> list[Tried]:
 def verify_piece(log: str, task: str, stamp: str, *, bisect: bool) -> str:
     """Return the piece that verifies the prompts of a task."""
     return _piece("verified", log, {task: stamp}, [task, bisect])
+
+
+def score_piece(
+    log: str,
+    task: str,
+    stamp: str,
+    versions: Sequence[int],
+    settings: Iterable[Setting],
+    reader: SentReader,
+    known: Sequence[Any],
+) -> str:
+    """Return the piece that scores the steps of a task at some versions.
+
+    `known` are the scores of them, as they are stored, that nobody has to ask for again.
+    """
+    arguments = [task, versions, _bodies(settings), reader, known]
+    return _piece("scored", log, {task: stamp}, arguments)
 
 
 def verdicts_of(result: Any) -> list[Verdict]:
@@ -102,6 +129,8 @@ def work(text: str) -> str:
             except OtherLogError as error:
                 return refused(_own_name(), str(error), whole=False)
             return done(list(_WORKS[piece["work"]](piece)))
+    except OtherModelError as error:
+        return refused(_own_name(), str(error), whole=True)
     except (BackcastError, OSError) as error:
         return failed(str(error))
     except MemoryError:
@@ -122,7 +151,7 @@ def _own_name() -> str:
 
 def _tried(piece: dict[str, Any]) -> Iterator[Tried]:
     runs, policies, window = piece["arguments"]
-    settings = [Setting(name, body and Policy.model_validate(body)) for name, body in policies]
+    settings = _settings(policies)
     profile = profile_of(json.dumps(window).encode()) if window else None
     for run in _RUNS(runs):
         yield _WORKER.tried(run, settings, profile)
@@ -135,6 +164,13 @@ def _verified(piece: dict[str, Any]) -> Iterator[Verdict]:
         yield with_event(store, verdict) if bisect else verdict
 
 
-_WORKS: Mapping[str, Callable[[dict[str, Any]], Iterator[Tried | Verdict]]] = {
-    "tried": _tried, "verified": _verified,
+def _scored(piece: dict[str, Any]) -> Iterator[ScoredStretch]:
+    task, versions, policies, reader, known = piece["arguments"]
+    store = _WORKER.take(piece["log"], piece["place"], piece["stamps"])
+    log = Log(piece["log"], store, (task,))
+    yield scored_stretch(log, versions, _settings(policies), SentReader(*reader), known)
+
+
+_WORKS: Mapping[str, Callable[[dict[str, Any]], Iterator[Tried | Verdict | ScoredStretch]]] = {
+    "tried": _tried, "verified": _verified, "scored": _scored,
 }  # fmt: skip

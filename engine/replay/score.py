@@ -16,6 +16,7 @@ from typing import NamedTuple
 from backcast.domain.budget import ModelProfile, of_window
 from backcast.domain.errors import BackcastError, InputError
 from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.history.commits import changed
 from backcast.engine.log.open_logs import Log
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.likelihood import (
@@ -84,27 +85,40 @@ class ScorePlan:
             self._plan(log, step, outcome, unit)
             advance(1)
 
-    def _found(self, log: Log) -> Iterator["_Found"]:
-        """Yield the steps of a log whose outcome is known, and note those that cannot be read."""
+    def add_stretch(self, log: Log, versions: Collection[int]) -> None:
+        """Add the steps at some versions of a log with one task."""
+        for _, step, outcome, unit in self._found(log, versions):
+            self._plan(log, step, outcome, unit)
+
+    def _found(self, log: Log, versions: Collection[int] | None = None) -> Iterator["_Found"]:
+        """Yield the steps of a log whose outcome is known, and note those that cannot be read.
+
+        With `versions` only the steps at these are looked at.
+        """
         for task in log.tasks:
             recorded = any(prompt.fact.stood_at is not None for prompt in asked(log.store, task))
             if recorded:
                 found = steps(log.store, task, outcomes=True)
             else:
-                found = chain(requests(log.store, task), actions(log.store, task))
+                changes = changed(log.store, task)
+                if versions is not None:
+                    changes = [change for change in changes if change.first in versions]
+                found = chain(requests(log.store, task, changes), actions(log.store, task))
             for step in found:
+                if versions is not None and step.version not in versions:
+                    continue
                 if step.built and step.built.stood_at is None:
                     continue
                 try:
                     outcome = outcome_of(step, log.store.get)
                 except BackcastError as error:
-                    self.left_out.append(LeftOut(_place(step), str(error)))
+                    self.left_out.append(LeftOut(place_of_step(step), str(error)))
                     continue
                 if outcome is None:
                     self.unknown += 1
                     continue
                 run = recorded or step.action is not None
-                unit = f"{log.name}: {task}" if run else f"{log.name}: {_place(step)}"
+                unit = f"{log.name}: {task}" if run else f"{log.name}: {place_of_step(step)}"
                 yield _Found(log, step, outcome, unit)
 
     def _plan(self, log: Log, step: ReplayStep, outcome: KnownOutcome, unit: str) -> None:
@@ -116,7 +130,7 @@ class ScorePlan:
                 prompt = self.reader.prompt(messages, outcome.header)
                 size = self.size(prompt, outcome.text)
             except BackcastError as error:
-                self.left_out.append(LeftOut(_place(step), f"under {setting.name}: {error}"))
+                self.left_out.append(LeftOut(place_of_step(step), f"under {setting.name}: {error}"))
                 return
             prompts.append(prompt)
             tokens.append(size)
@@ -162,8 +176,8 @@ class ScorePlan:
 
     def key(self, job: ScoreJob, number: int) -> ScoreKey:
         """Return what the score of a job under a policy is known by."""
-        text = sha256(job.outcome.text.encode(errors="surrogatepass")).hexdigest()
-        return ScoreKey(self.reader.model, self.reader.template, job.prompts[number].digest, text)
+        known = self.reader.model, self.reader.template, job.digest(number)
+        return ScoreKey(*known, outcome_digest(job.outcome.text))
 
     def to_read(self, books: Mapping[str, ScoreBook]) -> dict[ScoreKey, int]:
         """Return the tokens of each prompt that was never scored, at most, by its key."""
@@ -188,7 +202,13 @@ def _order(names: Mapping[str, int], found: _Found) -> tuple[int, str, int]:
     return names[found.log.name], found.step.task_id, found.step.version
 
 
-def _place(step: ReplayStep) -> str:
+def outcome_digest(text: str) -> str:
+    """Return the digest by which the text of an outcome is known."""
+    return sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def place_of_step(step: ReplayStep) -> str:
+    """Return a step as reports name it."""
     return f"{step.task_id}@{step.version} {step.name}"
 
 

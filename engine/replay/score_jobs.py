@@ -40,6 +40,16 @@ class ScoreJob(NamedTuple):
     "Of each prompt what was left out of it; empty where each is whole."
     names: tuple[tuple[int, int], ...] | None = None
     "Where in the outcome names stand that the project defines; None where nobody looked."
+    digests: tuple[str, ...] = ()
+    "Of the prompts, where they were read elsewhere and are not here."
+
+    def digest(self, number: int) -> str:
+        """Return the digest of the prompt under a policy."""
+        return self.digests[number] if self.digests else self.prompts[number].digest
+
+    def without_prompts(self) -> "ScoreJob":
+        """Return the job with the digests of its prompts in their place."""
+        return self._replace(prompts=(), digests=tuple(one.digest for one in self.prompts))
 
     @property
     def place(self) -> str:

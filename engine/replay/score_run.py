@@ -30,6 +30,11 @@ class Scoring:
         self.steps: list[StepScore] = []
         self.failed: list[LeftOut] = []
 
+    @property
+    def not_reached(self) -> int:
+        """The number of steps that nobody came to read."""
+        return len(self.waiting)
+
     def run(self, advance: Callable[[int], None] = lambda tokens: None) -> None:
         """Read until all is read, or the time is up; `advance` is called with each prompt's tokens.
 
@@ -39,7 +44,7 @@ class Scoring:
         while self.waiting:
             job = self.waiting[0]
             try:
-                facts = [self._fact(job, n, advance) for n in range(len(job.prompts))]
+                facts = [self._fact(job, n, advance) for n in range(len(job.tokens))]
             except ModelError as error:
                 if error.kind == "timeout" and monotonic() > self.until:
                     return

@@ -105,6 +105,7 @@ def command(
     """
     from backcast.engine.interfaces.histories import message_policies, try_histories
     from backcast.engine.interfaces.regress_report import next_looks
+    from backcast.engine.log.engines import PROCESSES
     from backcast.engine.replay.regress import rules_of
 
     if routings:
@@ -146,6 +147,9 @@ def command(
         raise click.UsageError(str(error)) from None
     if model and plan.report:
         raise click.UsageError("--model: needed a policy as the baseline, found a report")
+    elsewhere = None if on == PROCESSES else on
+    if model and seconds and elsewhere:
+        raise click.UsageError("--seconds: needed no --on beside it: --sample N reads less there")
     reading = Reading(model, context_tokens, sample, seconds) if model else None
     reader = reading.reader() if reading else None
     times = LogTimes()
@@ -162,8 +166,9 @@ def command(
         columns, found = _compared(plan, measured)
         costs = _trade_offs(plan, runs, columns) if strategies else None
     times.report()
+    lost = 0
     if reading and reader:
-        columns = _read(reading, reader, plan, columns, addresses, url)
+        columns, lost = _read(reading, reader, plan, columns, addresses, url, elsewhere)
     if plot is not None:
         from backcast.engine.interfaces.plots import marks_of, recall_plot, write_plot
 
@@ -177,6 +182,7 @@ def command(
     broken = (
         trial.failed
         or torn
+        or lost
         or (not strategies and any(column.beside and column.beside.broken for column in columns))
     )
     raise SystemExit(1 if broken else UNREADABLE if unreadable else 0)
@@ -295,15 +301,24 @@ def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tr
 
 def _read(
     reading: Reading, reader: "OutcomeReader", plan: _Plan, columns: "Sequence[Column]",
-    addresses: "Sequence[Address]", url: str,
-) -> "list[Column]":  # fmt: skip
-    """The columns with how likely a model held the outcomes under each policy."""
+    addresses: "Sequence[Address]", url: str, on: str | None,
+) -> "tuple[list[Column], int]":  # fmt: skip
+    """The columns with how likely a model held the outcomes, and the steps that were lost.
+
+    The model reads in this process, or where `on` says.
+    """
     from backcast.engine.interfaces.score_report import note, remarks
     from backcast.engine.replay.regress import less_likely
     from backcast.engine.replay.score_summary import score_summary
 
+    lost = 0
     with LogShelf(addresses, url, again=True) as logs:
-        scoring, interrupted = reading.scored(reader, logs, plan.settings)
+        if on is None:
+            scoring, interrupted = reading.scored(reader, logs, plan.settings)
+        else:
+            with engine_on(on) as engine:
+                scoring, interrupted = reading.scored_on(engine, reader, logs, plan.settings)
+                lost = scoring.lost
         for remark in remarks(scoring):
             message(remark)
     if interrupted:
@@ -316,7 +331,7 @@ def _read(
         assert column.beside
         worse = (*column.beside.broken, *less_likely(score.beside, rules))
         found.append(column._replace(beside=column.beside._replace(broken=worse), score=score))
-    return found
+    return found, lost
 
 
 def _print(

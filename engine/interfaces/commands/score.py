@@ -10,11 +10,12 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument
 from backcast.engine.interfaces.log_shelf import LogShelf
-from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.options import engine_on, json_option, on_option, store_option
 from backcast.engine.interfaces.profiles import RECORDED, setting_of
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading
 from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.log.remote import copies_kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,12 +38,15 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(1), help="As many as cores are free.")
 @click.option("--scores", type=Path, metavar="FILE",
               help="Where scores are kept, not in the store or FILE.jsonl.scores.")  # fmt: skip
+@on_option(None)
+@click.option("--processes", type=click.IntRange(1), metavar="N",
+              help="Of --on processes: as many as there are cores.")  # fmt: skip
 @click.option("--lines", "by_line", is_flag=True, help="Also each line of each outcome.")
 @json_option
 def command(
     addresses: tuple[Address, ...], url: str, model: str, policies: tuple[str, ...],
     context_tokens: int | None, sample: int | None, seconds: float | None, threads: int | None,
-    scores: Path | None, by_line: bool, as_json: bool,
+    scores: Path | None, on: str | None, processes: int | None, by_line: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Tell how likely what was written was, under each policy.
 
@@ -52,26 +56,36 @@ def command(
     backcast score backcast --model llama:model.gguf --policy recorded --policy mine.toml \\
         --sample 20 --seconds 600
     backcast score 'runs/**/*.jsonl' --model llama:model.gguf --sample 200
+    backcast score runs/ --model llama:/models/model.gguf --on dask://HOST:8786
 
     LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     The model reads each prompt, then the code that was really accepted, or the body that a commit
     gave a function, and tells how likely it held that text: nats per token, lower is better. That
     is not what it would have answered. Each score is kept, and never asked for twice: in a store as
     an event of the task, for a log that is a file in FILE.jsonl.scores. No prompt is ever built of
-    scores. Exit codes: 0, 2 where nothing can be scored, 130 after Ctrl-C, which loses nothing.
-    'backcast help scores' explains the table.
+    scores. Exit codes: 0, 1 where workers of --on could not score a step, 2 where nothing can be
+    scored, 130 after Ctrl-C, which loses nothing. 'backcast help scores' explains the table.
     """
+    if on is None and processes is not None:
+        raise click.UsageError("--processes: needed --on processes, found no --on")
+    if on is not None and seconds is not None:
+        raise click.UsageError("--seconds: needed no --on beside it: --sample N reads less there")
     settings = _settings(policies or (RECORDED,))
     reading = Reading(model, context_tokens, sample, seconds, threads, scores)
-    reader = reading.reader()
+    reader, lost = reading.reader(), 0
     with LogShelf(addresses, url) as logs:
-        scoring, interrupted = reading.scored(reader, logs, settings)
+        if on is None:
+            scoring, interrupted = reading.scored(reader, logs, settings)
+        else:
+            with copies_kept(), engine_on(on, processes) as engine:
+                scoring, interrupted = reading.scored_on(engine, reader, logs, settings)
+                lost = scoring.lost
         _print(scoring, by_line, as_json)
     if interrupted:
         message("interrupted by Ctrl-C; the scores so far are kept")
         raise SystemExit(INTERRUPTED)
     nothing = not scoring.steps and bool(scoring.failed)
-    raise SystemExit(UNREADABLE if logs.unreadable or nothing else 0)
+    raise SystemExit(1 if lost else UNREADABLE if logs.unreadable or nothing else 0)
 
 
 def _settings(names: "Sequence[str]") -> "list[Setting]":

@@ -1,6 +1,8 @@
 """`backcast verify`: rebuild every recorded prompt, and build it again."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -9,12 +11,14 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument, each_log
 from backcast.engine.interfaces.options import engine_on, json_option, on_option, store_option
+from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.terminal import message, note_fault
 from backcast.engine.log.remote import shown
 
 if TYPE_CHECKING:
     from backcast.engine.log.importers.versions import Faulty
     from backcast.engine.log.open_logs import Log
+    from backcast.engine.replay.run_report import VerifyReport
     from backcast.engine.replay.verify import Answer, Verdict
 
 LONG = 60
@@ -28,11 +32,13 @@ LONG = 60
 @click.option(
     "--only", type=click.Choice(["rebuilt", "derived"]), help="Ask only this of the two questions."
 )
+@click.option("--report", type=Path, metavar="FILE.jsonl",
+              help="A line for each task, from which the same command goes on.")  # fmt: skip
 @on_option(None)
 @json_option
 def command(
-    addresses: tuple[Address, ...], url: str, bisect: bool, only: str | None, on: str | None,
-    as_json: bool,
+    addresses: tuple[Address, ...], url: str, bisect: bool, only: str | None, report: Path | None,
+    on: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Rebuild every recorded prompt, and derive it again.
 
@@ -40,28 +46,30 @@ def command(
     backcast verify fixtures/logs/till.jsonl fixtures/logs/validators.jsonl
     backcast verify till --bisect
     backcast verify 'runs/**/*.jsonl' s3://bucket/runs/
+    backcast verify 'runs/**/*.jsonl' --on dask://HOST:8786 --report verified.jsonl
 
     LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     Without an address the whole store is asked. The exit code is 0 where every answer is "same" and
     every log is whole, 2 where a log cannot be read at all, else 1. Tasks that came by an importer
-    with a known fault are noted, on stderr or as lines with "note", and are no failure.
+    with a known fault are noted, on stderr or as lines with "note", and are no failure. A task that
+    stands in --report is not verified again while its events and the code are the same.
     """
     count, failed, unknown, unreadable, torn = 0, 0, 0, 0, 0
     reasons: set[str] = set()
-    found = _elsewhere(on, addresses, url, bisect) if on else _here(addresses, url, bisect)
-    for log in found:
-        if log is None:
-            unreadable += 1
-            continue
-        for verdict in log.verdicts:
-            count, failed = count + 1, failed + (not _holds(verdict, only))
-            unknown += not _differs(verdict, only) and not _holds(verdict, only)
-            print_verdict(verdict, only, reasons, as_json=as_json)
-        for part in log.faults:
-            note_fault(part, as_json)
-        for reason in log.failed:
-            message(f"skipped {reason}")
-        torn += bool(log.torn or log.failed)
+    with _gone_on_from(report):
+        for log in _found(on, addresses, url, bisect, report):
+            if log is None:
+                unreadable += 1
+                continue
+            for verdict in log.verdicts:
+                count, failed = count + 1, failed + (not _holds(verdict, only))
+                unknown += not _differs(verdict, only) and not _holds(verdict, only)
+                print_verdict(verdict, only, reasons, as_json=as_json)
+            for part in log.faults:
+                note_fault(part, as_json)
+            for reason in log.failed:
+                message(f"skipped {reason}")
+            torn += bool(log.torn or log.failed)
     if not (count or unreadable or torn):
         message("note: no prompt is recorded that Backcast built: there is nothing to rebuild")
     if count or not unreadable:
@@ -80,42 +88,84 @@ class _Verified(NamedTuple):
     "Why tasks of it were not verified."
 
 
+def _found(
+    on: str | None, addresses: Sequence[Address], url: str, bisect: bool, file: Path | None
+) -> "Iterator[_Verified | None]":
+    """Verify each log where --on says, but for tasks in a report; None for an unreadable one."""
+    from backcast.engine.replay.growing_report import SUFFIX
+    from backcast.engine.replay.run_report import VerifyReport
+
+    if file is None:
+        yield from (_elsewhere if on else _here)(on or "", addresses, url, bisect, None)
+        return
+    if file.suffix != SUFFIX:
+        raise click.UsageError(f"--report: needed a name that ends in {SUFFIX}, found {file}")
+    with VerifyReport(file, bisect=bisect) as report:
+        yield from (_elsewhere if on else _here)(on or "", addresses, url, bisect, report)
+
+
+@contextmanager
+def _gone_on_from(report: Path | None) -> Iterator[None]:
+    """After Ctrl-C, say how to go on where there is a report."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if report is None:
+            raise
+        message(f"interrupted by Ctrl-C: the same command goes on from {report}")
+        raise SystemExit(INTERRUPTED) from None
+
+
 def _here(
-    addresses: Sequence[Address], url: str, bisect: bool
-) -> "Iterator[_Verified | None]":  # fmt: skip
+    on: str, addresses: Sequence[Address], url: str, bisect: bool, report: "VerifyReport | None"
+) -> "Iterator[_Verified | None]":
     """Verify each log in turn, in this process; None for one that cannot be read."""
     for log in each_log(addresses, url):
-        yield log and _Verified(_verdicts(log, bisect), _faults(log), bool(log.problems))
+        yield log and _Verified(_verdicts(log, bisect, report), _faults(log), bool(log.problems))
 
 
 def _elsewhere(
-    on: str, addresses: Sequence[Address], url: str, bisect: bool
-) -> "Iterator[_Verified | None]":  # fmt: skip
+    on: str, addresses: Sequence[Address], url: str, bisect: bool, report: "VerifyReport | None"
+) -> "Iterator[_Verified | None]":
     """Verify all tasks of all logs where --on says, and yield the logs in their order."""
     from backcast.engine.log.spread import spread
     from backcast.engine.log.stamps import stamps_of
     from backcast.engine.replay.pieces import verdicts_of, verify_piece, work
 
     logs: list[tuple[range, str, Sequence[Faulty], bool] | None] = []
-    pieces = list[str]()
+    tasks: list[tuple[str, str, str]] = []
+    verdicts: dict[int, list[Verdict]] = {}
     with engine_on(on) as engine:
         for log in each_log(addresses, url):
             if log is None:
                 logs.append(None)
                 continue
             stamps = stamps_of(log.store)
-            own = range(len(pieces), len(pieces) + len(log.tasks))
+            own = range(len(tasks), len(tasks) + len(log.tasks))
             logs.append((own, shown(log.name), _faults(log), bool(log.problems)))
-            pieces += [verify_piece(log.name, one, stamps[one], bisect=bisect) for one in log.tasks]
-        done = {piece.number: piece for piece in spread(engine, work, pieces)}
+            tasks += [(log.name, task, stamps[task]) for task in log.tasks]
+        if report:
+            known = {n: report.find(*task[1:]) for n, task in enumerate(tasks)}
+            verdicts |= {n: found for n, found in known.items() if found is not None}
+        waiting = [number for number in range(len(tasks)) if number not in verdicts]
+        pieces = [verify_piece(*tasks[number], bisect=bisect) for number in waiting]
+        failed = dict[int, str]()
+        for piece in spread(engine, work, pieces):
+            number = waiting[piece.number]
+            if piece.failed:
+                failed[number] = piece.failed
+                continue
+            verdicts[number] = verdicts_of(piece.result)
+            if report:
+                report.add(*tasks[number][1:], verdicts[number])
     for entry in logs:
         if entry is None:
             yield None
             continue
         own, name, faults, torn = entry
-        failed = [f"{name}: {done[n].failed}" for n in own if done[n].failed]
-        verdicts = [one for n in own if not done[n].failed for one in verdicts_of(done[n].result)]
-        yield _Verified(verdicts, faults, torn, failed)
+        reasons = [f"{name}: {failed[number]}" for number in own if number in failed]
+        found = [verdict for number in own for verdict in verdicts.get(number, ())]
+        yield _Verified(found, faults, torn, reasons)
 
 
 def _faults(log: "Log") -> "list[Faulty]":
@@ -124,13 +174,26 @@ def _faults(log: "Log") -> "list[Faulty]":
     return [part for task in log.tasks for part in faulty(log.store, task)]
 
 
-def _verdicts(log: "Log", bisect: bool) -> "Iterator[Verdict]":
+def _verdicts(log: "Log", bisect: bool, report: "VerifyReport | None") -> "Iterator[Verdict]":
+    from backcast.engine.log.stamps import stamps_of
+
+    stamps = stamps_of(log.store) if report else {}
+    for task in log.tasks:
+        if report is None:
+            yield from _verified_here(log, task, bisect)
+            continue
+        found = report.find(task, stamps[task])
+        if found is None:
+            report.add(task, stamps[task], found := list(_verified_here(log, task, bisect)))
+        yield from found
+
+
+def _verified_here(log: "Log", task: str, bisect: bool) -> "Iterator[Verdict]":
     from backcast.engine.replay.bisect import with_event
     from backcast.engine.replay.verify import verified
 
-    for task in log.tasks:
-        for verdict in verified(log.store, task):
-            yield with_event(log.store, verdict) if bisect else verdict
+    for verdict in verified(log.store, task):
+        yield with_event(log.store, verdict) if bisect else verdict
 
 
 def _holds(verdict: "Verdict", only: str | None) -> bool:
