@@ -70,11 +70,30 @@ def touched_lines(
             single.add(place)
     if any(kinds[place] in VITAL for place in found) or tests:
         return found | single
+    if of_tests := tests_of(request.paths) - request.paths:
+        asked = request._replace(paths=frozenset(of_tests), symbols=frozenset())
+        if any(_names(place, lines, paths, asked) for place in range(len(lines))):
+            return touched_lines(lines, kinds, paths, asked, records, parts)
     findings = {index for index, record in enumerate(records) if record.kind == "finding"}
     if not (findings and request.paths):
         return None
     # A linter that found nothing in what is asked about: its findings elsewhere are only counted.
     return {place for place, part in enumerate(parts) if part not in findings}
+
+
+def tests_of(paths: Set[str]) -> frozenset[str]:
+    """Return how the files are named in which tests of some files stand.
+
+    >>> sorted(tests_of({"shop/till.py", "README"}))
+    ['test_till.py', 'till_test.py']
+    """
+    names = (path.rpartition("/")[2].rpartition(".") for path in paths)
+    return frozenset(
+        test
+        for stem, dot, ending in names
+        if stem and not stem.startswith("test_") and not stem.endswith("_test")
+        for test in (f"test_{stem}.{ending}", f"{stem}_test.{ending}")
+    )
 
 
 def touches(path: str, wanted: frozenset[str]) -> bool:

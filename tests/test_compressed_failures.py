@@ -46,3 +46,11 @@ def test_verdicts_of_failed_tests_that_a_summary_names_again_are_counted() -> No
     assert all(f"FAILED tests/test_a.py::test_a[{n} b]" in whole.text for n in range(60))
     alone = extracted(listed + total, request_of("Mend it"), 100, count)
     assert all(f"test_a[{n} b] FAILED" in alone.text for n in range(60))
+
+
+def test_who_asks_about_a_file_gets_the_failures_of_its_tests_where_none_names_it_itself() -> None:
+    text = "".join(failed_test(f"till_{n}", 8, f"till {n} is wrong") for n in range(9))
+    about = extracted(text, request_of("Why does shop/till_3.py fail?"), 200, count)
+    assert [n for n in range(9) if f"till {n} is wrong" in about.text] == [3]
+    nobody = extracted(text, request_of("Why does shop/shelf.py fail?"), 200, count)
+    assert all(f"till {n} is wrong" in nobody.text for n in range(9))
