@@ -21,8 +21,11 @@ from backcast.engine.log.code import code_digest
 from backcast.engine.log.engines import ProcessEngine, WorkEngine, engine_at
 from backcast.engine.log.open_logs import opened
 from backcast.engine.log.spread import spread
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay import pieces as replay_pieces
 from backcast.engine.replay.corpus import ReplayRun, Setting, Tried, runs_in
 from backcast.engine.replay.try_runs import FailedRuns, tried
+from backcast.engine.replay.verify import Verdict, verified
 from tests import pieces
 from tests.clusters import Cluster, cluster
 
@@ -349,6 +352,21 @@ def test_a_piece_that_kills_its_workers_is_named_and_the_rest_is_done_once(tmp_p
     assert [one.result for one in found] == [0, 1, 2, None, *range(4, 12)]
     assert "each worker that did it was killed" in found[3].failed
     assert 2 <= len(list(tmp_path.glob("3-*"))) <= 3  # perhaps first with another, then alone
+
+
+def test_a_log_that_needs_too_much_memory_is_named_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hungry(store: EventStore, task: str) -> Iterator[Verdict]:
+        if task == "till":
+            bytearray(sys.maxsize)  # which no machine has
+        return verified(store, task)
+
+    monkeypatch.setattr(replay_pieces, "verified", hungry)
+    every = [str(FIXTURES / f"{name}.jsonl") for name in ("till", "validators")]
+    code, out, err = told(capsys, "verify", *every, "--on", "tests.pieces:threads")
+    assert (code, out.count("rebuilt: same")) == (1, 5)
+    assert "till.jsonl: needed more memory than there was" in err
 
 
 def test_workers_that_die_before_they_do_anything_are_not_started_for_ever() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from backcast.domain.errors import WorkerError
 from backcast.domain.score_events import Scored
 from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.profiles import setting_of
@@ -296,6 +297,26 @@ def test_ctrl_c_keeps_what_came_and_the_next_call_asks_for_the_rest(
     assert 0 < len(scoring.steps) == len(scoring.plan.cut) - scoring.not_reached
     assert score(*asked, there)[0] == 0
     assert there.read_bytes() == whole
+
+
+@linux
+def test_a_scheduler_that_goes_away_leaves_what_came(
+    folder: Path, score: Callable[..., Ran], tmp_path: Path
+) -> None:
+    asked = (*logs("till"), *under("recorded"), "--sample", SOME, "--scores")
+    assert score(*asked, tmp_path / "here")[0] == 0
+    with cluster(tmp_path / "dask", BACKCAST_THREADS="1") as started, ExitStack() as stack:
+        started.start("good", folder)
+        started.wait(1)
+        engine = stack.enter_context(engine_at(started.name, 1))
+        scoring = planned(stack, engine, logs("till"), tmp_path / "there", ["recorded"])
+        with pytest.raises(WorkerError, match="to the end, found it gone"):
+            scoring.run(lambda steps: started.scheduler.kill())
+    kept = (tmp_path / "there").read_bytes()
+    assert kept
+    assert (tmp_path / "here").read_bytes().startswith(kept)
+    assert score(*asked, tmp_path / "there")[0] == 0
+    assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
 
 
 # Bad input
