@@ -8,7 +8,7 @@ from backcast.engine.models.tokenizers import Tokenizer
 KEPT = 100_000
 "Texts whose count is kept: the last used."
 WHOLE = 8
-"Prompts whose tokens are kept: one is counted, compared and told, and stays the same."
+"Prompts whose size and tokens are kept: one is counted and compared, and stays the same."
 
 LevelTexts = tuple[tuple[str, str], ...]
 "Levels and their texts, the most detailed first."
@@ -26,6 +26,7 @@ class Counting:
         self._kept: OrderedDict[str, int] = OrderedDict()
         self._fewer: dict[LevelTexts, tuple[Fewer, ...]] = {}
         self._whole: OrderedDict[str, list[int]] = OrderedDict()
+        self._sizes: OrderedDict[str, int] = OrderedDict()
 
     def count(self, text: str) -> int:
         """Return the tokens of a text."""
@@ -59,9 +60,13 @@ class Counting:
         return levels
 
     def size(self, text: str) -> int:
-        """Return the tokens of a text that is asked for once."""
-        tokens = self._whole.get(text)
-        return self.tokenizer.count(text) if tokens is None else len(tokens)
+        """Return the number of tokens of a whole prompt, or of most of it."""
+        size = self._sizes.get(text)
+        if size is None:
+            size = self._sizes[text] = self.tokenizer.count(text)
+            if len(self._sizes) > WHOLE:
+                self._sizes.popitem(last=False)
+        return size
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a prompt's text; the list is shared, so do not change it."""
