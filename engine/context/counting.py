@@ -6,7 +6,7 @@ from backcast.engine.context.rendering import joint
 from backcast.engine.models.tokenizers import Tokenizer
 
 KEPT = 100_000
-"Texts whose count is kept: the last used."
+"Texts whose count is kept; then all are counted anew."
 WHOLE = 8
 "Prompts whose size and tokens are kept: one is counted and compared, and stays the same."
 
@@ -23,7 +23,7 @@ class Counting:
         self.tokenizer = tokenizer
         self.asked = self.counted = 0
         "Texts, and those of them that the tokenizer had to be asked for."
-        self._kept: OrderedDict[str, int] = OrderedDict()
+        self._kept: dict[str, int] = {}
         self._fewer: dict[LevelTexts, tuple[Fewer, ...]] = {}
         self._whole: OrderedDict[str, list[int]] = OrderedDict()
         self._sizes: OrderedDict[str, int] = OrderedDict()
@@ -34,11 +34,9 @@ class Counting:
         tokens = self._kept.get(text)
         if tokens is None:
             self.counted += 1
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
             tokens = self._kept[text] = self.tokenizer.count(text)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        else:
-            self._kept.move_to_end(text)
         return tokens
 
     def item(self, level: str, text: str) -> int:
