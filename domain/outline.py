@@ -36,6 +36,7 @@ of at most 80 characters. Empty facets are left out. Pure: nothing here parses a
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -140,7 +141,29 @@ def lines_by_name(facets: Mapping[str, Facet], lines: Sequence[int]) -> dict[str
 
 def names_in(facets: Mapping[str, Facet]) -> list[str]:
     """Return the qualified names of the functions, methods, classes and tests, sorted."""
+    return list(_names(_Same(facets))) if isinstance(facets, Map) else _names_in(facets)
+
+
+def _names_in(facets: Mapping[str, Facet]) -> list[str]:
     return sorted([key[4:] for key in facets if key[:4] == "sig:"])
+
+
+class _Same:
+    """Facets that never change, known by which they are."""
+
+    def __init__(self, facets: Facets) -> None:
+        self.facets = facets
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.facets is self.facets
+
+    def __hash__(self) -> int:
+        return id(self.facets)
+
+
+@lru_cache(maxsize=4_096)
+def _names(of: _Same) -> tuple[str, ...]:
+    return tuple(_names_in(of.facets))
 
 
 def shows(key: str) -> bool:

@@ -7,7 +7,7 @@ asks for a name under the key `top:a` of the path `TREE`, so that its answer is 
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from posixpath import basename, dirname
+from posixpath import basename, dirname, split
 from typing import NamedTuple
 
 from backcast.domain.outline import Facet
@@ -53,17 +53,17 @@ class Tree:
     """The names at the top of each folder that is no package."""
 
     def __init__(self, paths: Iterable[str]) -> None:
-        files = list(paths)
-        packages = {dirname(path) for path in files if basename(path).startswith("__init__.py")}
+        files = [_split(path) for path in paths]
+        packages = {folder for folder, name in files if name.startswith("__init__.py")}
         # A program at the top, or in `src`, is run from there even if it is a package as well.
         self._packages = packages - {"", "src"}
-        self._projects = {dirname(path) for path in files if basename(path) in MARKERS}
+        self._projects = {folder for folder, name in files if name in MARKERS}
         self._regular = packages
         found: dict[str, set[tuple[str, str]]] = {}
         seen: set[str] = set()
-        for path in files:
-            if path.endswith(SUFFIXES) or basename(path).isidentifier():
-                self._take(path, found, seen)
+        for folder, name in files:
+            if name.endswith(SUFFIXES) or name.isidentifier():
+                self._take(folder, name, found, seen)
         self.facets: Mapping[str, Facet] = {
             TOP + name: tuple(
                 Root(*place, self._is_declared(place[0])).text for place in sorted(places)
@@ -72,8 +72,9 @@ class Tree:
         }
         "By the key of a name, the roots that hold it; sorted."
 
-    def _take(self, path: str, found: dict[str, set[tuple[str, str]]], seen: set[str]) -> None:
-        folder, name = dirname(path), basename(path)
+    def _take(
+        self, folder: str, name: str, found: dict[str, set[tuple[str, str]]], seen: set[str]
+    ) -> None:
         stem = name.partition(".")[0]
         if stem != "__init__" and folder not in self._packages:
             # A file without a suffix may be a symbolic link to a folder; readers ask it.
@@ -114,6 +115,12 @@ def tops_in(paths: Iterable[str]) -> set[str]:
     """Return the keys of all names that a path could begin with, wherever its root is."""
     parts = {part for path in paths for part in path.split("/")}
     return {TOP + part.partition(".")[0] for part in parts}
+
+
+@lru_cache(maxsize=50_000)
+def _split(path: str) -> tuple[str, str]:
+    """Return the folder and the name of a file; most paths are there at the next moment too."""
+    return split(path)
 
 
 @lru_cache(maxsize=8)

@@ -22,7 +22,10 @@ from backcast.engine.interfaces.cli import main
 from backcast.engine.models.llama_server import Server
 from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import (
+    GLUED,
     QWEN_VOCABULARY,
+    WORD,
+    Mistral,
     Qwen3,
     UpperBound,
     tokenizer_of,
@@ -69,6 +72,41 @@ def test_the_bound_is_never_under_and_encode_gives_what_is_counted(name: str, te
     counter = tokenizer_of(name)
     assert counter.count(text) == len(counter.encode(text)) <= UpperBound().count(text)
     assert UpperBound().count(text) == len(UpperBound().encode(text))
+
+
+CODE = st.lists(
+    st.sampled_from(
+        ["def ", "self.", "x1", " " * 9, "\n", "\n    ", "\t", "\r\n", "(", '"""', "_a", "\u2581",
+         "²", "²..", "é", "字", "🌍", "\0", "[INST]", "[REFERENCE_DOC_10]", "…", "\ud800", "http://"]
+    ) | st.text(st.characters(codec="ascii"), max_size=9)
+).map("".join)  # fmt: skip
+
+
+@pytest.mark.parametrize("version", [1, 3])
+@given(text=CODE)
+def test_words_apart_are_the_tokens_that_sentencepiece_makes_of_the_whole(
+    version: int, text: str
+) -> None:
+    counter = tokenizer_of(f"mistral-v{version}")
+    assert isinstance(counter, Mistral)
+    clean = text.encode(errors="replace").decode()
+    assert counter.encode(text) == list(counter._pieces.encode(clean))
+    assert counter.count(text) == len(counter.encode(text))
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_no_piece_of_a_vocabulary_goes_beyond_a_word(version: int) -> None:
+    counter = tokenizer_of(f"mistral-v{version}")
+    assert isinstance(counter, Mistral)
+    whole = counter._pieces
+    every = (number for number in range(whole.vocab_size())
+             if not (whole.is_control(number) or whole.is_byte(number)))  # fmt: skip
+    plain = [whole.id_to_piece(number).replace("\u2581", " ") for number in every]
+    plain = [piece for piece in plain if piece.isascii() and GLUED not in piece]
+    assert len(plain) > 20_000
+    assert [piece for piece in plain if WORD.findall(piece) != [piece] or "\n" in piece] == [
+        "<unk>"
+    ]
 
 
 class Answers(BaseHTTPRequestHandler):

@@ -192,7 +192,11 @@ class ContextBuilder:
     def _tokens(self, items: Sequence[Item]) -> int:
         """Return the tokens of the whole prompt."""
         messages = messages_of(items, self.policy.system, self.policy.order, texts=self.texts)
-        return count(pieces(self.profile.template, messages), self.counting)
+        return self._size(pieces(self.profile.template, messages))
+
+    def _size(self, prompt: Sequence[PromptPiece]) -> int:
+        """Return the tokens of a rendered prompt, control tokens included."""
+        return sum(1 if piece.control else self.counting.size(piece.text) for piece in prompt)
 
     def _asked(self, offered: Sequence[Candidate]) -> int:
         """Return the tokens of the request's own words, if they leave the code half its part."""
@@ -227,7 +231,7 @@ class ContextBuilder:
         used = dict.fromkeys(self.policy.order, 0)
         for item in items:
             used[item.section] += item.tokens
-        tokens = count(prompt, self.counting)
+        tokens = self._size(prompt)
         if tokens > self.profile.prompt:
             must = tuple(item.node for item in items if item.priority == "CRITICAL")
             raise BudgetExceededError(tokens, self.profile.prompt, must)
@@ -248,7 +252,7 @@ class ContextBuilder:
     def frame(self) -> int:
         """The tokens of a prompt without items."""
         messages = messages_of((), self.policy.system, self.policy.order, texts=self.texts)
-        return count(pieces(self.profile.template, messages), self.counting)
+        return self._size(pieces(self.profile.template, messages))
 
 
 def _lowered(offered: Sequence[Candidate], items: Sequence[Item]) -> set[str]:

@@ -6,9 +6,9 @@ from backcast.engine.context.rendering import joint
 from backcast.engine.models.tokenizers import Tokenizer
 
 KEPT = 100_000
-"Texts whose count is kept: the last used."
+"Texts whose count is kept; then all are counted anew."
 WHOLE = 8
-"Prompts whose tokens are kept: one is counted, compared and told, and stays the same."
+"Prompts whose size and tokens are kept: one is counted and compared, and stays the same."
 
 LevelTexts = tuple[tuple[str, str], ...]
 "Levels and their texts, the most detailed first."
@@ -23,9 +23,10 @@ class Counting:
         self.tokenizer = tokenizer
         self.asked = self.counted = 0
         "Texts, and those of them that the tokenizer had to be asked for."
-        self._kept: OrderedDict[str, int] = OrderedDict()
+        self._kept: dict[str, int] = {}
         self._fewer: dict[LevelTexts, tuple[Fewer, ...]] = {}
         self._whole: OrderedDict[str, list[int]] = OrderedDict()
+        self._sizes: OrderedDict[str, int] = OrderedDict()
 
     def count(self, text: str) -> int:
         """Return the tokens of a text."""
@@ -33,11 +34,9 @@ class Counting:
         tokens = self._kept.get(text)
         if tokens is None:
             self.counted += 1
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
             tokens = self._kept[text] = self.tokenizer.count(text)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        else:
-            self._kept.move_to_end(text)
         return tokens
 
     def item(self, level: str, text: str) -> int:
@@ -59,9 +58,13 @@ class Counting:
         return levels
 
     def size(self, text: str) -> int:
-        """Return the tokens of a text that is asked for once."""
-        tokens = self._whole.get(text)
-        return self.tokenizer.count(text) if tokens is None else len(tokens)
+        """Return the number of tokens of a whole prompt, or of most of it."""
+        size = self._sizes.get(text)
+        if size is None:
+            size = self._sizes[text] = self.tokenizer.count(text)
+            if len(self._sizes) > WHOLE:
+                self._sizes.popitem(last=False)
+        return size
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a prompt's text; the list is shared, so do not change it."""

@@ -19,6 +19,7 @@ from backcast.domain.outline import Facets
 from backcast.domain.paths import is_own
 from backcast.domain.project_file import ProjectFile, is_requirements, project_file
 from backcast.domain.project_patterns import ProjectPattern, counts_of, patterns_of
+from backcast.engine.context.library_users import LibraryUsers
 from backcast.engine.context.sources import SourceLines
 from backcast.engine.history.task_states import TaskStates
 from backcast.projections import dependency_graph, offline_cache
@@ -80,9 +81,7 @@ class ProjectKnowledge:
         "The modules that were counted last."
         self._habitual = False
         "Whether habits were ever asked for, and are counted too."
-        self._graph: Graph | None = None
-        self._users: dict[str, dict[str, None]] = {}
-        "Of that graph, the modules that import each third-party library, in their order."
+        self._users = LibraryUsers()
         self._uses_of: dict[str, dict[str, int]] = {}
         self._file: tuple[tuple[str, ...], ProjectFile] | None = None
         self._said: tuple[object, object] = (None, None)
@@ -108,8 +107,8 @@ class ProjectKnowledge:
     def libraries(self, states: TaskStates, graph: Graph, path: str) -> list[str]:
         """Return the third-party libraries that a module imports, those that it uses most first;
         all of the project's without a path."""
-        self._link(graph)
-        names = [name for name in sorted(self._users) if not path or path in self._users[name]]
+        self._users.follow(graph)
+        names = self._users.names(path)
         if not names:
             return names  # before anything is counted
         self._count(states.graph)
@@ -119,20 +118,6 @@ class ProjectKnowledge:
             uses = tally.libraries.uses if tally else self._used(name)
             worth[name] = sum(uses[use] for use in ranked(uses, name))
         return sorted(names, key=lambda name: (-worth[name].bit_length(), name))
-
-    def _link(self, graph: Graph) -> None:
-        """Note which modules import each third-party library."""
-        if self._graph is graph:
-            return
-        own = {part.removesuffix(".py") for path in graph.links for part in path.split("/")}
-        pairs = [(path, pair) for path, links in graph.links.items() for pair in links.libraries]
-        # The language's own, if any module says so: a module outlined elsewhere may not know.
-        own |= {name.partition(":")[2] for _, (name, origin) in pairs if origin == "standard"}
-        self._graph, self._users = graph, {}
-        for path, (library, _) in pairs:
-            name = library.partition(":")[2]
-            if name not in own and not name.startswith("_"):
-                self._users.setdefault(name, {})[path] = None
 
     def _used(self, name: str) -> dict[str, int]:
         """Return what the project's own code uses of a library, else what its tests use."""
@@ -145,12 +130,12 @@ class ProjectKnowledge:
     def library(self, states: TaskStates, graph: Graph, name: str) -> KnownLibrary:
         """Return what is known of a library."""
         self._count(states.graph)
-        self._link(graph)
+        self._users.follow(graph)
         self._know(states)
         used = self._used(name)
         own = [one.text for one in states.summaries.nodes.get(node_id("library", name), ())]
         earlier = self._left.get(name)
-        users = self._users.get(name, {})
+        users = self._users.of(name)
         aliases = {
             text: count
             for text, count in self._aliases.items()

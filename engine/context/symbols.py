@@ -6,7 +6,8 @@ changed. So the next moment costs what has changed, and a few arrays over all sy
 
 from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
-from itertools import accumulate, pairwise, starmap
+from itertools import accumulate, chain, pairwise, starmap
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +42,9 @@ class Symbols:
         self, graph: Graph, parts: Mapping[str, ModuleSymbols], known: SymbolIndex
     ) -> None:
         self.graph, self.parts, self.known = graph, parts, known
-        self.named = [one for part in parts.values() for one in part.symbols]
-        self.nodes = [one.node for one in self.named]
-        self.places = {node: number for number, node in enumerate(self.nodes)}
+        self.named = [*chain.from_iterable([part.symbols for part in parts.values()])]
+        self.nodes = [*map(itemgetter(0), self.named)]
+        self.places = dict(zip(self.nodes, range(len(self.nodes)), strict=True))
         self._constants: dict[str, list[str]] = {}
         self._lately: tuple[changes.State, Floats] | None = None
         self._best: dict[tuple[str, bool], float] = {}

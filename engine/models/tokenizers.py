@@ -34,8 +34,11 @@ QWEN_VOCABULARY = Path(sys.prefix) / "share" / "backcast" / "ggml-vocab-qwen2.gg
 "Where `scripts/install all` puts the vocabulary of Qwen2."
 PIECES = {3: "mistral_instruct_tokenizer_240323.model.v3", 1: "tokenizer.model.v1"}
 "The files of mistral-common that hold the pieces of each version."
-LINES = 200_000
-"Lines whose tokens are kept; then all are asked for anew."
+LINES, WORDS = 200_000, 100_000
+"Lines whose size is kept, and words whose tokens are; then all are asked for anew."
+WORD = re.compile(r" *[A-Za-z]+|[0-9]| *[^A-Za-z0-9 ]+| +")
+GLUED = "[REFERENCE_DOC_"
+"How pieces begin that are made of letters, digits and signs; no other is."
 
 
 class Encodes(Protocol):
@@ -89,54 +92,63 @@ class Mistral:
             self._pieces = _pieces(version)
         except ImportError:
             raise MissingExtraError("counting as Mistral does", "mistral") from None
-        self._lines: dict[str, Sequence[int]] = {}
-        "The tokens of lines that have others before them, with the line end in front."
-        self._firsts: dict[str, Sequence[int]] = {}
-        "The tokens of lines that begin a text."
+        self._words: dict[str, Sequence[int]] = {}
+        self._sizes: dict[str, int] = {}
+        "How many tokens each word is."
+        self._lines: dict[str, int] = {}
+        "How many tokens each line is, without its end."
         self._end = self._encoded("\n")[-1]
         self.id = f"mistral-common v{version}, {self._pieces.vocab_size()} pieces"
 
     def count(self, text: str) -> int:
         """Return the tokens of a text between two control tokens."""
-        return sum([len(tokens) for tokens in self._by_lines(text)])
+        if not text:
+            return 0
+        lines, sizes = f" {text}".split("\n"), self._lines
+        new = [line for line in lines if line not in sizes]
+        if new:
+            if len(sizes) > LINES:
+                sizes.clear()
+                new = lines
+            cut, words = self._cut(new), self._sizes
+            sizes.update(
+                zip(new, [sum([words[word] for word in line]) for line in cut], strict=True)
+            )
+        return sum([sizes[line] for line in lines]) + len(lines) - 1
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens themselves, by number."""
-        return [token for tokens in self._by_lines(text) for token in tokens]
-
-    def _by_lines(self, text: str) -> list[Sequence[int]]:
-        """Return the tokens of each line, those after the first with the line's end before them.
-
-        No piece of either version holds a line's end, and none is made across what is no piece: so
-        each line's tokens are its own, and are asked for once.
-        """
         if not text:
             return []
-        kept = self._lines
-        for some in (kept, self._firsts):
-            if len(some) > LINES:
-                some.clear()
-        first, *rest = text.split("\n")
-        # Only the first line of a text is begun by a space.
-        if not rest:
-            return [self._encoded(first)]
-        new = [line for line in dict.fromkeys(rest) if line not in kept]
-        if len(new) == len(rest):
-            begin, *others = self._apart(text)
-            kept.update(zip(new, others, strict=True))
-            return [begin, *others]
-        if new:
-            _, *others = self._apart("\n" + "\n".join(new))
-            kept.update(zip(new, others, strict=True))
-        if first not in self._firsts:
-            self._firsts[first] = self._encoded(first + "\n")[:-1]
-        return [self._firsts[first], *[kept[line] for line in rest]]
+        cut, words = self._cut(f" {text}".split("\n")), self._words
+        first, *rest = [[token for word in line for token in words[word]] for line in cut]
+        return [*first, *[token for line in rest for token in (self._end, *line)]]
 
-    def _apart(self, text: str) -> list[Sequence[int]]:
-        """Return the tokens of each line of a text, each with the line end before it."""
-        tokens = array("i", self._encoded(text))
+    def _cut(self, lines: Sequence[str]) -> list[list[str]]:
+        """Return the words of each line, which stands behind a line end, or a space of its own.
+
+        No piece holds a line end, nor a space behind anything else, nor a letter beside a digit or
+        a sign, those of `GLUED` apart, and tokens are only made of pieces. So each word has tokens
+        of its own, and is asked for once. Lines with letters of other alphabets are words.
+        """
+        if len(self._words) > WORDS:
+            self._words.clear()
+            self._sizes.clear()
+        cut = [[line] if GLUED in line or not line.isascii() else WORD.findall(line)
+               for line in lines]  # fmt: skip
+        known = self._words
+        if new := [word for line in cut for word in line if word not in known]:
+            new = [*dict.fromkeys(new)]
+            known.update(zip(new, self._apart(new), strict=True))
+            self._sizes.update((word, len(known[word])) for word in new)
+        return cut
+
+    def _apart(self, words: Sequence[str]) -> list[Sequence[int]]:
+        """Return the tokens of each word."""
+        # Only the first line of a text is begun by a space.
+        tokens = array("i", self._encoded("\n".join(["", *words])))
         ends = [number for number, token in enumerate(tokens) if token == self._end]
-        return [tokens[begin:end] for begin, end in pairwise([0, *ends, len(tokens)])]
+        return [tokens[begin + 1 : end] for begin, end in pairwise([*ends, len(tokens)])]
 
     def _encoded(self, text: str) -> list[int]:
         clean = text.encode(errors="replace").decode()

@@ -115,7 +115,9 @@ class RecallIndex:
         """Return the earlier work that a task knows at a moment: its own first, then that of the
         tasks in their order."""
         last = self._last
-        if last is None or last[0] is not own or last[1] != legacies:
+        if last is not None and last[1] == legacies and _left_alike(last[0], own):
+            last = self._last = own, legacies, last[2]
+        else:
             if self._others is None or self._others[0] != legacies:
                 parts = [part for legacy in legacies if self._states for part in self._of(legacy)]
                 self._others = legacies, _together(parts)
@@ -184,6 +186,15 @@ class RecallIndex:
             symbol.last, symbol.stood, symbol.version, symbol.facets,
         )  # fmt: skip
         return CodeRows((code,), numbers_of(path, [name], parts, self._known))
+
+
+def _left_alike(before: dependency_graph.State, now: dependency_graph.State) -> bool:
+    """Tell whether a task has removed at one moment what it has at another."""
+    return before is now or (before.removed is now.removed and _deleted(before) == _deleted(now))
+
+
+def _deleted(state: dependency_graph.State) -> dict[str, dependency_graph.ModuleNode]:
+    return {path: module for path, module in state.modules.items() if module.deleted}
 
 
 def _together(parts: Sequence[CodeRows]) -> CodeRows:

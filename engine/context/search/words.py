@@ -14,7 +14,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain, count
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -233,21 +233,22 @@ class WordCounts:
 
     def _count(self, text: str) -> None:
         """Count the words of one more text."""
-        numbers = chain.from_iterable(map(self._numbered, _IDENTIFIER.findall(text)))
-        counts = Counter(numbers)
+        counts = dict[int, int]()
+        for identifier, times in Counter(_IDENTIFIER.findall(text)).items():
+            for number in self._known.get(identifier) or self._numbered(identifier):
+                counts[number] = counts.get(number, 0) + times
         self._words.extend(counts)
         self._texts.extend([len(self._lengths)] * len(counts))
         self._counts.extend(counts.values())
-        self._lengths.append(counts.total())
+        self._lengths.append(sum(counts.values()))
         self._asked.append(1)
         self.new += 1
 
     def _numbered(self, identifier: str) -> tuple[int, ...]:
-        known = self._known.get(identifier)
-        if known is None:
-            numbers = self._numbers
-            known = tuple(numbers.setdefault(word, len(numbers)) for word in _parts(identifier))
-            self._known[identifier] = known
+        """Return the numbers of the words of an identifier that is met for the first time."""
+        numbers = self._numbers
+        known = tuple(numbers.setdefault(word, len(numbers)) for word in _parts(identifier))
+        self._known[identifier] = known
         return known
 
     def lengths(self, count: int) -> Numbers:
