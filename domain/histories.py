@@ -110,8 +110,9 @@ def compressed_results(
 ) -> tuple[MessagePart, ...]:
     """Return a prompt whose long results are compressed, each for what was asked when it came.
 
-    That is the task, which was said first, what was last said to the model, what the model said
-    before the call, and the call: so a result stays the same in all later prompts.
+    That is what was last said to the model, what the model said before the call, and the call,
+    with the words of the task, which was said first: so a result stays the same in all later
+    prompts.
     """
     return tuple(
         _compressed(part, asked_at(parts, place), settings, count)
@@ -130,8 +131,9 @@ def asked_at(parts: Sequence[MessagePart], place: int) -> TextRequest:
             break
         if part.turn == turn and part.kind in (MESSAGE, CALL) and part.role == "assistant":
             said.insert(0, part.text)
-    # What was said last may be a mere reminder of the form of an answer.
-    return _asked("\n".join(dict.fromkeys((*asked[:1], *asked[-1:], *said))))
+    # What was said last may be a mere reminder of the form of an answer; what a long task names is
+    # mostly over.
+    return _asked("\n".join((*asked[-1:], *said)), task="".join(asked[:1]))
 
 
 _asked = lru_cache(4096)(request_of)

@@ -35,12 +35,13 @@ class TextRequest(NamedTuple):
     "Paths that lie near, each with its distance from 1 to `HOPS`, sorted."
 
 
-def request_of(text: str, near: Mapping[str, int] | None = None) -> TextRequest:
-    """Return what a text asks for; `near` has the distance of paths that lie near."""
+def request_of(text: str, near: Mapping[str, int] | None = None, task: str = "") -> TextRequest:
+    """Return what a text asks for; `near` has the distance of paths that lie near, and of a `task`
+    that was set before the words count, not what it names."""
     evidence = evidence_in(text)
     distances = sorted((near or {}).items())
     return TextRequest(
-        _words(text),
+        _words(f"{task}\n{text}"),
         frozenset(thing.text for thing in evidence if thing.kind == PATH),
         frozenset(thing.text for thing in evidence if thing.kind == SYMBOL),
         frozenset(_QUOTED.findall(text)),

@@ -1,7 +1,12 @@
 """Of a suite that failed some failures are shown with the code that failed, others in short."""
 
 from backcast.domain.compression import extracted
-from backcast.domain.text_request import request_of
+from backcast.domain.histories import asked_at
+from backcast.domain.line_worth import worth_of
+from backcast.domain.message_parts import CALL, MESSAGE, RESULT, MessagePart
+from backcast.domain.text_request import TextRequest, request_of
+
+NOTHING = TextRequest()
 
 
 def count(text: str) -> int:
@@ -54,3 +59,25 @@ def test_who_asks_about_a_file_gets_the_failures_of_its_tests_where_none_names_i
     assert [n for n in range(9) if f"till {n} is wrong" in about.text] == [3]
     nobody = extracted(text, request_of("Why does shop/shelf.py fail?"), 200, count)
     assert all(f"till {n} is wrong" in nobody.text for n in range(9))
+
+
+def test_the_words_of_the_task_count_where_a_reminder_of_form_was_said_last() -> None:
+    parts = [
+        MessagePart("user", MESSAGE, "Find out what is wrong with the pear in shop/till.py."),
+        MessagePart("assistant", MESSAGE, "I look.", turn=1),
+        MessagePart("user", MESSAGE, "Answer with one command alone."),
+        MessagePart("assistant", CALL, "cat shop/drawers.py", turn=2),
+        MessagePart("tool", RESULT, "a drawer", 2, turn=2),
+    ]
+    asked = asked_at(parts, 4)
+    assert {"pear", "command", "drawers"} <= asked.words
+    assert asked.paths == {"shop/drawers.py"}
+    assert "pear" in asked_at([*parts[:2], *parts[3:]], 3).words
+
+
+def test_numbered_lines_of_a_file_are_read_as_its_code() -> None:
+    code = ["def take(till):", "", "    if till:", "        return till", "", "class Till:"]
+    numbered = [f"{number:6}\t{line}" for number, line in enumerate(code, 1)]
+    assert worth_of(numbered, NOTHING).kinds == worth_of(code, NOTHING).kinds
+    assert [r.name for r in worth_of(numbered, NOTHING).records] == ["take"]
+    assert worth_of(["12: TillError: no coin"], NOTHING).kinds == ("error",)
