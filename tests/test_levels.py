@@ -43,7 +43,7 @@ def test_a_task_says_its_status_its_checks_and_its_modules_in_a_hundred_tokens(
     assert "upper bound" not in err
     asked = ("show", "summaries", log, "--node", "task:till", "--tokenizer", "upper-bound")
     out, err, _ = said(capsys, *asked)
-    assert "note: tokens are counted by an upper bound 1" in err
+    assert "note: tokens are counted by an upper bound, a token a byte" in err
     assert {"Task", "Status", "Success rate"} <= {
         line.split(":")[0].strip() for line in out.splitlines()
     }

@@ -92,6 +92,8 @@ def _items(states: LedgerStates, version: int) -> Iterator[LedgerItem]:
         if module and module.status == "deleted":
             continue
         status = STATUSES.get(module.status, "doing") if module else "to do"
+        if status == "doing" and states.progress.status == "complete":
+            status = "done"  # an agent's log tells of no module's end
         yield LedgerItem(path, planned.get(path, ""), status, _checked(module))
 
 

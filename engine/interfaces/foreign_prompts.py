@@ -189,7 +189,10 @@ def noted_count(tokenizer: str | None) -> "Count":
         counter = tokenizer_of(tokenizer or BOUND)
         if not noted and not counter.exact:
             noted.append(True)
-            message(f"note: tokens are counted by an {counter.id}; --tokenizer names another")
+            message(
+                "note: tokens are counted by an upper bound, a token a byte;"
+                " --tokenizer names another"
+            )
         return counter.count(text)
 
     return count

@@ -66,7 +66,10 @@ def counter_of(profile: str | None, tokenizer: str | None = None) -> "Tokenizer"
     found = profile_by(profile or DEFAULT_PROFILE, tokenizer, None)
     counter = tokenizer_of(found.tokenizer)
     if not counter.exact and not fell_back(tokenizer, found):
-        message(f"note: tokens are counted by an {counter.id}; --profile names another counter")
+        message(
+            "note: tokens are counted by an upper bound, a token a byte;"
+            " --profile names another counter"
+        )
     return counter
 
 
@@ -243,4 +246,6 @@ def _judged(found: "Sequence[Any]", rules: "Sequence[Rules]", *, quiet: bool) ->
         ]:
             if not quiet:
                 click.echo(escaped(line))
+    if worse and not quiet:
+        message("note: --explain names what each prompt lost")
     return worse

@@ -1,5 +1,6 @@
 """Profiles and policies as options name them."""
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 
 DEFAULT_PROFILE = "mistral-7b-8k"
+TOKENIZERS = "mistral-v3, mistral-v1, qwen3, gguf:FILE, server:URL, upper-bound"
+"The names that --tokenizer takes, as help tells them."
 RECORDED = "recorded"
 "Names each prompt's own policy, by which it was recorded."
 
@@ -60,7 +63,7 @@ def counter_by(
     profile = profile_by(name or by_window, tokenizer, None)
     counter = tokenizer_of(profile.tokenizer)
     if not counter.exact and not (noted or fell_back(tokenizer, profile)):
-        message(f"note: tokens are counted by an {counter.id}")
+        message("note: tokens are counted by an upper bound, a token a byte")
     return counter
 
 
@@ -86,7 +89,10 @@ def setting_of(name: str) -> "Setting":
     from backcast.engine.replay.corpus import Setting
 
     policy = None if name == RECORDED else policy_named(name)
-    return Setting(Path(name).stem if name.endswith(".toml") else name, policy)
+    if policy is None or not name.endswith(".toml"):
+        return Setting(name, policy)
+    stated = tomllib.loads(Path(name).read_text()).get("name")
+    return Setting(stated or Path(name).stem, policy)
 
 
 def policy_option(name: str = "policy_name") -> Callable[[Callable[..., Any]], Callable[..., Any]]:

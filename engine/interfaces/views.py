@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -103,10 +103,22 @@ def event_title(event: WorkflowEvent) -> str:
 
 def called(fact: ToolCalled) -> str:
     """Return a tool's name and the beginning of what it was called with."""
-    arguments = fact.arguments.values() if isinstance(fact.arguments, dict) else [fact.arguments]
-    words = next((value for value in arguments if isinstance(value, str) and value.strip()), "")
+    words = next(_words(fact.arguments), "")
     called = words if words.startswith(fact.tool) else f"{fact.tool} {words[:200]}"
     return " ".join(called[:200].split())[:80]
+
+
+def _words(arguments: Any) -> Iterator[str]:
+    """Yield the texts in a call's arguments; those of a list of files or commands are a text."""
+    match arguments:
+        case str() if arguments.strip():
+            yield arguments
+        case dict():
+            for value in arguments.values():
+                yield from _words(value)
+        case list():
+            if found := [next(_words(value), "") for value in arguments[:3]]:
+                yield " ".join(found)
 
 
 def _stated_time(event: WorkflowEvent) -> str | None:
@@ -157,7 +169,7 @@ def _show_progress(state: progress.State, console: Console) -> None:
     is_history = state.status == progress.HISTORY
     words = progress.history_words(state.commits, state.started_at, state.last_at)
     facts = {
-        "goal": state.goal,
+        "goal": " ".join((state.goal or "").split()),
         "status": words if is_history else state.status,
         "reason": state.reason,
         "waiting for": progress.waiting_for(state),
@@ -171,9 +183,10 @@ def _show_progress(state: progress.State, console: Console) -> None:
         if value not in (None, ""):
             stated.add_row(name, Text(one_line(str(value), 200)))
     console.print(stated)
+    written = "" if is_history else "written" if state.status == "complete" else "started"
     rows = [
         (name, module.iteration, "" if module.score is None else f"{module.score:g}",
-         "" if is_history and module.status == "started" else module.status)
+         {"started": written}.get(module.status, module.status))
         for name, module in sorted(state.modules.items())
     ]  # fmt: skip
     table(console, ("module", "iteration", "score", "status"), rows)

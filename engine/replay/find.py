@@ -78,7 +78,11 @@ def _change_at(store: EventStore, task_id: str, when: str) -> ReplayStep:
     change = last_by(store, task_id, when, changes, [change.first for change in changes])
     for step in requests(store, task_id, [change]):
         return step
-    raise InputError(f"{task_id}@{change.first}: {change.name} changes no function")
+    raise InputError(
+        f"{task_id}@{change.first}: needed a recorded prompt, or a change of a function, which asks"
+        f" for one: {change.name} changes none; name another moment, or say what is asked for:"
+        f" 'backcast context {task_id}@{change.first} --for NODE'"
+    )
 
 
 def last_by(

@@ -12,6 +12,7 @@ from backcast.engine.interfaces.addresses import Place, address_argument, task_a
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import (
     DEFAULT_PROFILE,
+    TOKENIZERS,
     policy_by,
     policy_option,
     profile_by,
@@ -36,7 +37,7 @@ BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--toke
 @click.option(
     "--profile", "name", metavar="NAME", help=f"{DEFAULT_PROFILE} unless another is named."
 )
-@click.option("--tokenizer", metavar="NAME", help="Another than the profile's: gguf:FILE, ...")
+@click.option("--tokenizer", metavar="NAME", help=f"Another than the profile's: {TOKENIZERS}.")
 @click.option(
     "--context-tokens",
     type=int,
@@ -139,7 +140,7 @@ def _print_built(
     else:
         found = context_at(place.store, place.task, at, request, profile, policy, map)
     if not counter.exact and (tokenizer or profile.tokenizer != "upper-bound"):  # else it was noted
-        message(f"note: tokens are counted by an {counter.id}")
+        message("note: tokens are counted by an upper bound, a token a byte")
     for note in notes(found, request.target, text_only=text_only and not (explain or as_json)):
         message(f"note: {note}")
     if profile.yarn > 1 and found.tokens <= profile.window // profile.yarn:

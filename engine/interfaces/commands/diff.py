@@ -68,6 +68,11 @@ def command(
             if policies and is_agents_run(place) and not (target or query or profiles):
                 print_history(place, policies, as_json)
                 return
+            if target or query:
+                raise click.UsageError(
+                    "--for and --query go with two moments: for two policies at one moment ask"
+                    " 'backcast context' with each --policy"
+                )
             if not (policies or profiles) or len(policies) > 2 or len(profiles) > 2:
                 raise click.UsageError(
                     "needed a second address, --policy once or twice, or --profile"

@@ -63,7 +63,7 @@ def command(
             f" {place.task}'"
         )
     elif not counter.exact:
-        message(f"note: tokens are counted by an {counter.id}")
+        message("note: tokens are counted by an upper bound, a token a byte")
     for node, problem in refused:
         message(f"{node}: left out: {problem}")
     for node, problem in result.failed:

@@ -13,6 +13,7 @@ from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import Place, address_argument, task_at
 from backcast.engine.interfaces.empty import FILLED_BY, note_empty
 from backcast.engine.interfaces.options import json_option, opened, store_option
+from backcast.engine.interfaces.profiles import TOKENIZERS
 
 ANY_TASK = "[TASK][@WHEN]"
 PROJECTIONS = {
@@ -238,7 +239,7 @@ def graph(address: Address, url: str, node: str | None, hops: int, as_json: bool
 @click.option("--window", type=click.Choice(["8k", "32k"]), help="Cut to what fits such models.")
 @click.option("--whole", is_flag=True, help="Without a limit of tokens.")
 @click.option("--profile", metavar="NAME", help="Whose tokens are counted; else the last run's.")
-@click.option("--tokenizer", metavar="NAME", help="Another than the profile's: gguf:FILE, ...")
+@click.option("--tokenizer", metavar="NAME", help=f"Another than the profile's: {TOKENIZERS}.")
 @json_option
 def summaries(
     address: Address, url: str, node: str | None, window: str | None, whole: bool,
@@ -343,7 +344,7 @@ def libraries(
 @click.option("--tokens", type=click.IntRange(min=1), default=500, show_default=True,
               help="With --query: tokens of their text at the most.")  # fmt: skip
 @click.option("--embedder", metavar="NAME", help="With --query: find by meaning, too.")
-@click.option("--tokenizer", metavar="NAME", help="What counts them: gguf:FILE, ...")
+@click.option("--tokenizer", metavar="NAME", help=f"What counts them: {TOKENIZERS}.")
 @json_option
 def facts(
     address: Address, url: str, about: str, known_at: str, tag: str, ended: bool, query: str,

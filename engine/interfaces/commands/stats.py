@@ -8,6 +8,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, task_at
 from backcast.engine.interfaces.options import json_option, plot_option, store_option
+from backcast.engine.interfaces.profiles import TOKENIZERS
 from backcast.engine.interfaces.terminal import message
 
 
@@ -16,7 +17,7 @@ from backcast.engine.interfaces.terminal import message
 @store_option
 @plot_option("the tokens of each prompt, and what was kept of it")
 @click.option("--tokenizer", metavar="NAME",
-              help="Counts what the log does not: gguf:FILE, ...")  # fmt: skip
+              help=f"Counts what the log does not: {TOKENIZERS}.")  # fmt: skip
 @json_option
 def command(
     address: Address, url: str, plot: Path | None, tokenizer: str | None, as_json: bool

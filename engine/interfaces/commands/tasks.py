@@ -8,17 +8,21 @@ from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.options import json_option, opened, store_option
 from backcast.engine.interfaces.terminal import message
 
+WIDTH = 100
+"Characters of the line about a task."
+
 
 @click.command(name="tasks")
 @store_option
 @json_option
 def command(url: str, as_json: bool) -> None:
-    """List the tasks in the store; for a branch, show its origin.
+    """List the tasks in the store: their goals, formats, answers and failures; a branch's origin.
 
     A session that was recorded by 'backcast record' and imported from the agent's own log, too, is
     two tasks, and each names the other.
     """
     from backcast.engine.history.branches import branches
+    from backcast.engine.interfaces.task_summaries import summary_of
     from backcast.engine.interfaces.views import one_line
     from backcast.engine.log.importers.same_session import same_sessions
 
@@ -35,4 +39,7 @@ def command(url: str, as_json: bool) -> None:
             if others := same.get(task):
                 row |= {"same_as": list(others)}
                 line += f"  (the same session as {one_line(', '.join(others), 200)})"
+            about = summary_of(store, task)
+            row |= about._asdict()
+            line += f"\n          {one_line(said, WIDTH)}" if (said := about.words) else ""
             click.echo(json_text(row) if as_json else line)

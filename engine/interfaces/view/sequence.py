@@ -80,9 +80,9 @@ class RunSequence:
 
     def worst(self) -> RunStep:
         """Return the step to show first: the last that failed, if it has a prompt or one is behind
-        its failure; else the last with a prompt."""
+        its failure; else the last with a prompt, which of an agent's is mostly the largest."""
         failed = [step for step in self.steps if step.outcome in ("failed", "checks")]
-        prompts = [step for step in self.steps if step.prompt]
+        prompts = [step for step in self.steps if step.asked]
         if failed and (failed[-1].asked or failed[-1].first in self.dispatched
                        or self.behind(failed[-1])):  # fmt: skip
             return failed[-1]
@@ -218,7 +218,7 @@ class RunSequence:
     def subject(self) -> str:
         """What the run is about: its goal; of a repository's history what that is."""
         if self.goal or not self.commits:
-            return self.goal
+            return " ".join(self.goal.split())
         return history_words(self.commits, self.steps[0].at, self.steps[-1].at)
 
     @staticmethod

@@ -41,13 +41,16 @@ FAULTS = {
     " demonstration could become the goal",
     2: NO_EDITS,
     3: SED_SCRIPTS,
-    4: f"{FAILED_UNSAID}, nor did those of commands that an exception ended",
+    4: f"{FAILED_UNSAID}, nor did those of commands that an exception ended; a run of"
+    " mini-swe-agent without an exit status never ended",
 }
 "What was wrong with the facts of earlier versions."
 PREFIX = "SWE_AGENT"
 NEEDED = "a SWE-agent trajectory (JSON object with 'trajectory', 'history' or 'messages')"
 
 LISTS = ("trajectory", "history", "messages")
+SUBMIT = ("echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "echo MINI_SWE_AGENT_FINAL_OUTPUT")
+"The commands by which mini-swe-agent ends its run; its last message is what they printed."
 CONSTANT = ("environment", "replay_config")
 "Fields that stay the same during a run."
 OWN_FACTS = ("response", "action", "observation")
@@ -91,7 +94,7 @@ def _is_chat(value: Any) -> bool:
 def _chat(name: str, log: ForeignLog, run: dict[str, Any], messages: list[Any]) -> Iterator[Batch]:
     """Yield the messages of a file without steps."""
     yield from _start(name, log, run, messages[: _first_reply(messages)])
-    chat = _Chat(log)
+    chat = _Chat(log, ends=not mapping(run.get("info")))
     for number, message in enumerate(messages, 1):
         if message is UNREAD:
             continue
@@ -194,8 +197,10 @@ def _end(log: ForeignLog, run: dict[str, Any]) -> Iterator[Batch]:
 class _Chat:
     """Messages in order, and the call without an id that the next one may answer."""
 
-    def __init__(self, log: ForeignLog) -> None:
-        self.log = log
+    def __init__(self, log: ForeignLog, *, ends: bool = False) -> None:
+        self.log, self.ends = log, ends
+        self.submits = False
+        "Whether the open call ends the run, where nothing else tells the end."
         self.open: tuple[str, str] | None = None
         "The foreign id of the call, and its tool."
 
@@ -209,8 +214,12 @@ class _Chat:
         rest = replaced(fields, "content", remaining)
         if role == "assistant" and not fields.get("is_demo"):
             self._reply(record, text, rest)
-        elif role == "tool" or (self.open and role == "user" and _is_result(text, fields)):
+        elif role == "tool" or (
+            self.open and role == "user" and (self.submits or _is_result(text, fields))
+        ):
             self._answer(record, text, rest)
+            if self.submits:
+                record.tell(TaskComplete, {}, writer="agent", because=(self.log.last,))
         elif role in ("system", "developer", "user", "assistant"):
             record.message(str(role), text, without(rest, "role"), (self.log.last,))
         else:
@@ -222,10 +231,11 @@ class _Chat:
         kept = without(rest, "tool_calls") if all_calls(rest) else rest
         id = record.reply(text, model, kept, (self.log.last,))
         record.openai_calls(rest, (id,))
-        self.open = None
+        self.open, self.submits = None, False
         if self.log.last == id and (command := _command(text, rest)):
             tool = "bash" if "action" not in rest else next(iter(command.split()), "shell")[:80]
             self.open = (record.call(tool, None, {"command": command}, {}, (id,)), tool)
+            self.submits = self.ends and command.lstrip().startswith(SUBMIT)
 
     def _answer(self, record: ForeignRecord, text: str | None, rest: dict[str, Any]) -> None:
         ids = sequence(rest.get("tool_call_ids"))

@@ -22,12 +22,22 @@
   async function panel(kind, query) {
     if (!live) {
       await ready;
-      const number = (parts[kind] || {})[query.d || query.w || query.e];
+      const known = parts[kind] || {}, asked = query.d || query.w || query.e;
+      const number = known[asked] ?? known[query.w ? ofStep(known, query.w) : ""];
       return number === undefined ? missing(kind, query) : expand(parts.texts[number]);
     }
     const given = new URLSearchParams({ ...query, task });
     const answer = await fetch(`/${kind}?${given}`);
     return answer.text();
+  }
+  function ofStep(known, w) { // any event of a step names its prompt, as the slider does
+    const [version, ...policy] = w.split(":"), row = rowAt(+version);
+    const first = +row.dataset.first, next = row.nextElementSibling;
+    const end = next ? +next.dataset.first : Infinity;
+    return Object.keys(known).find((key) => {
+      const [of, ...name] = key.split(":");
+      return name.join(":") === policy.join(":") && first <= +of && +of < end;
+    });
   }
   function missing(kind, query) {
     const [before, after] = String(query.d || "").split("..");

@@ -1,0 +1,43 @@
+"""What a task is, in a line: its status, its format, its answers, what failed in it, its goal."""
+
+from typing import NamedTuple
+
+from backcast.domain.events import Imported, ToolReturned
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.log.store import EventStore
+from backcast.projections import progress
+
+
+class TaskSummary(NamedTuple):
+    """What a list tells of a task."""
+
+    status: str
+    goal: str
+    format: str
+    "That of the log it was imported from; empty for one of our own."
+    answers: int
+    failed: int
+    "Results of tools that failed."
+
+    @property
+    def words(self) -> str:
+        """All of it in a line, what is not known left out."""
+        counted = (
+            (self.status if self.status != "unknown" else ""), self.format,
+            f"{self.answers:,} answers" if self.answers else "",
+            f"{self.failed:,} failed" if self.failed else "",
+        )  # fmt: skip
+        return ": ".join(filter(None, (", ".join(filter(None, counted)), self.goal)))
+
+
+def summary_of(store: EventStore, task: str) -> TaskSummary:
+    """Return what a list tells of a task."""
+    state, format, failed = state_at(store, progress, task), "", 0
+    for event in store.read(task, types=["IMPORTED", "TOOL_RETURNED"]):
+        match event.fact:
+            case Imported(format=str(name)):
+                format = name
+            case ToolReturned(failed=True):
+                failed += 1
+    goal = " ".join((state.goal or "").split())
+    return TaskSummary(state.status, goal, format, state.replies, failed)
