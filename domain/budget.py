@@ -75,6 +75,24 @@ class ModelProfile(NamedTuple):
         rows = {**self.rows, **allocated(tokens, shares)}
         return checked(self._replace(name=f"{self.name}-{tokens}", window=window, rows=rows))
 
+    def with_prompt(self, tokens: int) -> "ModelProfile":
+        """Return a profile whose rendered prompts have `tokens` at most: the rows but the answer's
+        in the same proportion, and a window changed by the difference. `InputError` where that is
+        more than this one has.
+
+        >>> MISTRAL_7B_8K.with_prompt(2_000).prompt
+        2000
+        """
+        if not 1 <= tokens <= self.prompt:
+            raise InputError(
+                f"needed a prompt of 1 to {self.prompt:,} tokens, found {tokens:,}: the window of"
+                f" {self.name} has {self.window:,}, and {self.generation:,} are for the answer"
+            )
+        shares = {row: self.rows[row] for row in self.rows if row != "generation"}
+        rows = {**self.rows, **allocated(tokens, shares)}
+        name, window = f"{self.name}-prompt-{tokens}", tokens + self.generation
+        return checked(self._replace(name=name, window=window, rows=rows))
+
 
 def allocated(tokens: int, shares: Mapping[str, int]) -> dict[str, int]:
     """Divide tokens by shares without a rest; the largest fractions get it, ties by order."""

@@ -13,8 +13,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import from_json
+
+from backcast.domain.errors import InputError
+from backcast.domain.problems import first_problem
 
 BLOB_PREFIX = "blob:"
 BlobRef = Annotated[str, StringConstraints(pattern=r"^blob:[0-9a-f]{64}$")]
@@ -84,6 +87,18 @@ class Fact(BaseModel):
     type: ClassVar[str]
     schema_version: ClassVar[int] = 1
     "Grows when the meaning of stored data changes; an upcaster then reads the older form."
+
+    def __init__(self, /, **data: Any) -> None:
+        """`InputError` in one line where a value does not fit."""
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            put = "; put(text) of a store returns the name of a text"
+            wanted = put if error.errors()[0]["type"] == "string_pattern_mismatch" else ""
+            raise InputError(f"{type(self).type}: {first_problem(error)}{wanted}") from None
+
+    # What is decoded need not come through it: pydantic's own mark, as its root models have it.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @property
     def data(self) -> dict[str, Any]:

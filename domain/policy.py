@@ -183,6 +183,9 @@ class MapSettings(BaseModel):
 class Policy(BaseModel):
     """The settings by which a context is chosen and ordered.
 
+    `Policy()` is not the default: a setting that is not named has the value by which logs from
+    before it are read, which never changes. `backcast.policy(errors=0)` changes one of the default.
+
     >>> Policy(name="forgetful", errors=0).errors, Policy().errors
     (0, 5)
     """

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         BackcastError,
         Known,
         ModelProfile,
+        Pipeline,
         Policy,
         Prompt,
         Store,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     )  # fmt: skip
 
 __all__ = [
-    "BackcastError", "Known", "ModelProfile", "Policy", "Prompt", "Store", "Task",
+    "BackcastError", "Known", "ModelProfile", "Pipeline", "Policy", "Prompt", "Store", "Task",
     "assert_as_likely", "assert_contains", "assert_no_stale", "assert_prefix_shared",
     "assert_same_context", "assert_within_budget", "diff", "open", "open_log", "policy", "profile",
     "regress",

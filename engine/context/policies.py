@@ -90,6 +90,11 @@ def policy_named(name: str) -> Policy:
     return policy_at(Path(name))
 
 
+def laid_over(policy: Policy, settings: Mapping[str, object]) -> Policy:
+    """Return a policy with some settings laid over it, checked as those of a file are."""
+    return _checked("policy", _over(policy.model_dump(), settings))
+
+
 def changed(before: Policy, after: Policy) -> list[str]:
     """Return the settings in which two policies differ, a line each, without their names: single
     settings first, then those of tables, last what only words them.

@@ -5,6 +5,7 @@ Whether today's code would choose the same is another question: see `backcast.en
 """
 
 import json
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -37,6 +38,7 @@ from backcast.engine.context.search.kept_embedder import embedder_of
 from backcast.engine.context.search.kept_words import words_kept
 from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.history.kept_graph import graph_at
+from backcast.engine.history.late_outlines import after_outlines, texts_waiting, with_late_outlines
 from backcast.engine.history.legacies import LegacyReader
 from backcast.engine.history.moments import asked_at
 from backcast.engine.history.task_states import PROJECTIONS, TaskStates, states_at
@@ -47,9 +49,12 @@ from backcast.engine.models.templates import digest_of, pieces
 from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
 from backcast.projections import (
     context_map,
+    dependency_graph,
     offline_cache,
     online_cache,
 )
+
+log = logging.getLogger("backcast")
 
 CODE = {
     "builder": str(builder.VERSION), "rendering": str(rendering.VERSION), "summaries": EXTRACTIVE,
@@ -70,11 +75,12 @@ def context_at(
     """Return the context that a model would be shown at a moment; with `map` in place of the map
     that was known then.
 
-    `InputError` where the profile keeps too little for the answer.
+    Outlines of its texts count, also where the log got them later. `InputError` where the profile
+    keeps too little for the answer.
     """
     reserved(profile)
     nearness = nearness_of(store, policy)
-    return _built(store, task_id, moment, request, profile, policy, nearness, map=map)[1]
+    return _built(store, task_id, moment, request, profile, policy, nearness, map=map, late=True)[1]
 
 
 def nearness_of(store: EventStore, policy: Policy) -> Nearness | None:
@@ -124,12 +130,21 @@ def _built(
     nearness: Nearness | None,
     at: datetime | None = None,
     map: context_map.ContextMap | None = None,
+    *,
+    late: bool = False,
 ) -> tuple[TaskStates, Context]:
-    """Build a context; `at` is its time where that is not the moment's."""
-    states = states_at(store, task_id, moment)
+    """Build a context; `at` is its time where that is not the moment's, and `late` outlines are
+    those that the log got after the moment."""
+    known = states = states_at(store, task_id, moment)
+    if late:
+        states = with_late_outlines(store, task_id, moment, states)
+    graph = (
+        graph_at(store, task_id, moment, states.graph)
+        if states is known
+        else dependency_graph.graph_of(states.graph)
+    )
     states = states._replace(at=at or asked_at(store, moment, states.summaries.last_at))
     states = states if map is None else states._replace(map=map)
-    graph = graph_at(store, task_id, moment, states.graph)
     counter = tokenizer_of(profile.tokenizer)
     with (
         words_kept(store, "words of outlines", task_id, moment) as outlines,
@@ -150,8 +165,13 @@ def record_context(
     profile: ModelProfile,
     policy: Policy = DEFAULT,
 ) -> Context:
-    """Append the context of a moment as a CONTEXT_BUILT, and return it."""
+    """Append the context of a moment as a CONTEXT_BUILT, and return it.
+
+    The moment is that behind the outlines of its texts, where these follow on it. Texts that have
+    none yet are warned of: whoever records prompts has them outlined first.
+    """
     reserved(profile)
+    moment = after_outlines(store, task_id, moment)
     version, stood_at = store.version(task_id), store.version_at(task_id, moment)
     for event in store.read(task_id, after=stood_at - 1, last=stood_at) if stood_at else ():
         # The log could not show what other tasks contributed since the task's own last event.
@@ -159,6 +179,12 @@ def record_context(
     tokenizer, nearness = tokenizer_of(profile.tokenizer), nearness_of(store, policy)
     now = store.clock()
     states, context = _built(store, task_id, moment, request, profile, policy, nearness, now)
+    if behind := texts_waiting(states.graph):
+        log.warning(
+            "task %s: as of event %s the log has no outline of %s, so that the prompt shows little"
+            " of it: 'backcast outline' makes outlines",
+            task_id, stood_at, behind[0] if len(behind) == 1 else f"{len(behind)} modules",
+        )  # fmt: skip
     fact, blobs = fact_of(
         context, request, profile, policy, tokenizer, stood_at, in_hand(states, context),
         prefix_of(store, task_id, states.prompts.version, context, profile, tokenizer, policy),

@@ -24,15 +24,19 @@ RECORDED = "recorded"
 "Names each prompt's own policy, by which it was recorded."
 
 
-def profile_by(name: str, tokenizer: str | None, context_tokens: int | None) -> "ModelProfile":
-    """Return the profile of a name, with another tokenizer or context part where they are given;
-    counted by a bound where the tokenizer is not installed."""
+def profile_by(
+    name: str, tokenizer: str | None, context_tokens: int | None, prompt_tokens: int | None = None
+) -> "ModelProfile":
+    """Return the profile of a name, with another tokenizer, context part or whole prompt where they
+    are given; counted by a bound where the tokenizer is not installed."""
     from backcast.engine.models.tokenizers import counted_by
     from backcast.engine.workflow.runtime import profile_named
 
     profile = profile_named(name)
     if context_tokens is not None:
         profile = profile.with_context(context_tokens)
+    if prompt_tokens is not None:
+        profile = profile.with_prompt(prompt_tokens)
     return profile._replace(tokenizer=tokenizer or counted_by(profile.tokenizer))
 
 

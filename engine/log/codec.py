@@ -16,6 +16,7 @@ from pydantic_core import from_json, to_json
 from backcast.domain.errors import InputError
 from backcast.domain.events import Fact, UnknownFact, schema_of
 from backcast.domain.fact_types import FACTS
+from backcast.domain.problems import first_problem
 from backcast.engine.log.packing import plain
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -131,15 +132,6 @@ class Codec:
         return data
 
 
-def first_problem(error: ValidationError) -> str:
-    """Return a validation error in one line: the field, what was needed, what was found."""
-    problem = error.errors(include_url=False, include_context=False)[0]
-    field = ".".join(map(str, problem["loc"])) or "the whole"
-    found = repr(problem["input"])
-    found = "" if problem["type"] == "missing" else f", found {_short(found)}"
-    return f"{field}: {problem['msg'][0].lower()}{problem['msg'][1:]}{found}"
-
-
 def to_microseconds(time: datetime) -> int:
     """Return whole microseconds since 1970; `ValueError` for a time without a zone."""
     if time.tzinfo is None:
@@ -152,7 +144,3 @@ def from_microseconds(microseconds: int) -> datetime:
     if 0 <= microseconds < _EXACT_AS_FLOAT:
         return datetime.fromtimestamp(microseconds / 1e6, UTC)
     return EPOCH + timedelta(microseconds=microseconds)
-
-
-def _short(text: str, width: int = 60) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from backcast.domain.contradictions import contradictions
 from backcast.domain.node import kind_of
+from backcast.domain.problems import first_problem
 from backcast.domain.summary import BuiltFrom
-from backcast.engine.log.codec import first_problem
 from backcast.engine.memory.summariser import Made, NodeFacts, exactly, limit_of
 from backcast.engine.models import Completion, Limits, Message, Model
 from backcast.engine.models.tokenizers import Tokenizer

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from backcast.domain.events import PlannedModule
-from backcast.engine.log.codec import first_problem
+from backcast.domain.problems import first_problem
 from backcast.engine.workflow.code_answers import LONGEST, check_encodable, checked
 from backcast.engine.workflow.fences import blocks_of
 from backcast.engine.workflow.module_names import check_importable

@@ -1,6 +1,5 @@
 """Carries out the actions of a run: asks the model, runs tests, and returns facts."""
 
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -11,16 +10,11 @@ from backcast.domain.events import (
     Claim,
     Fact,
     ModelFailed,
-    PolicyUsed,
-    TaskComplete,
     ToolReturned,
     WorkflowEvent,
 )
 from backcast.domain.node import node_id
 from backcast.domain.outline import names_in
-from backcast.domain.summary import LIMITS
-from backcast.engine.log.blobs import Blob
-from backcast.engine.memory.summariser import Extractive
 from backcast.engine.workflow.answers import Answers, Checks, given
 from backcast.engine.workflow.calls import Calls
 from backcast.engine.workflow.decide import (
@@ -40,6 +34,7 @@ from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import run_checks
 from backcast.engine.workflow.spec import Spec
 from backcast.engine.workflow.step_questions import StepQuestions
+from backcast.engine.workflow.task_facts import completed, settings_used
 from backcast.engine.workflow.waves import LaneAction, module_of
 from backcast.projections import dependency_graph, progress
 
@@ -83,7 +78,7 @@ class Performer:
                 outcome = self.checks(self.task.files(), given(self.spec), self.spec.checks)
                 return checks_ran(with_some_run(outcome), None)
             case Complete():
-                return self._complete()
+                return completed(self.task, self.prompts.tokenizer)
             case AppendFacts(facts=facts):
                 return ActionResult(facts, forced=False)  # they follow from what is on the disk
             case UsePlan(claim=claim):
@@ -126,12 +121,10 @@ class Performer:
 
     def use(self) -> None:
         """Record the model, profile and policy of the run where they differ from the last ones."""
-        name, out = self.runtime.name, self.runtime.out
-        profile = Blob(json.dumps(self.runtime.profile._asdict(), sort_keys=True).encode())
-        policy = Blob(self.runtime.policy.body)
-        fact = PolicyUsed(policy=policy.ref, profile=profile.ref, model=name, out=out)
-        if self.task.used != fact:
-            self.append(ActionResult([fact], [profile, policy]))
+        runtime = self.runtime
+        used = settings_used(runtime.profile, runtime.policy, runtime.name, runtime.out)
+        if [self.task.used] != used.facts:
+            self.append(used)
         if cut := self.calls.budget.settled_cut():
             self.append(ActionResult(cut))
         budget = self.runtime.budget
@@ -158,18 +151,6 @@ class Performer:
             for node in nodes
             if not any(inputs.modules.holds(s.made_of) for s in known.nodes.get(node, ()))
         ]
-
-    def _complete(self) -> ActionResult:
-        """Summarise the task and end it: later tasks see its results from now on."""
-        inputs, node = self.task.summary_inputs(), node_id("task", self.task_id)
-        # The summary is appended together with the end, and is read after it.
-        inputs.stands = self.task.stands._replace(status="complete")
-        asked = inputs.node_facts(node)
-        if asked is None:
-            return ActionResult([TaskComplete()])
-        made = Extractive().summarise(asked, LIMITS, self.prompts.tokenizer)
-        claim, _ = inputs.claim(node, made, Extractive.id, self.task.version)
-        return ActionResult([claim, TaskComplete()])
 
 
 def _of_call(fact: Fact | Claim, call: int, module: str) -> Fact | Claim:

@@ -44,7 +44,7 @@ def request_of(action: AskModel, state: progress.State, spec: Spec) -> Request:
         case "summary":
             return Request(action.module, _summary(action.module), (action.module,))
     planned = next(module for module in state.planned if module.path == action.module)
-    files = [planned.path, *_tests(planned, state)]
+    files = [planned.path, *tests_of(planned, state)]
     if state.whole is not None or len(files) == 1:
         files += [test.path for test in spec.tests]
     wanted = tuple(dict.fromkeys(node_id("module", path) for path in files))
@@ -86,7 +86,7 @@ def _thinks(action: AskModel, state: progress.State, policy: Policy) -> bool:
     return settings.always or hard
 
 
-def _tests(planned: progress.Planned, state: progress.State) -> list[str]:
+def tests_of(planned: progress.Planned, state: progress.State) -> list[str]:
     """Return the tests of a module, or of the modules that need it where it has none."""
     needing = [other for other in state.planned if planned.path in other.dependencies]
     tests = planned.tests or [test for other in needing for test in other.tests]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic import model_validator as validator
 
 from backcast.domain.errors import InputError
-from backcast.engine.log.codec import first_problem
+from backcast.domain.problems import first_problem
 from backcast.engine.workflow.module_names import check_importable
 from backcast.engine.workflow.sandbox.box import check_paths, safe_path
 from backcast.engine.workflow.sandbox.run import SandboxLimits

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from backcast.domain.context import Context
 
 BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--tokenizer",
-            "context_tokens": "--context-tokens", "text_only": "--text",
-            "record": "--record"}  # fmt: skip
+            "context_tokens": "--context-tokens", "prompt_tokens": "--prompt-tokens",
+            "text_only": "--text", "record": "--record"}  # fmt: skip
 "Options that need a request: a recorded prompt is as it was."
 
 
@@ -44,6 +44,7 @@ BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--toke
     metavar="N",
     help="A context part of N tokens, within the profile's window.",
 )
+@click.option("--prompt-tokens", type=int, metavar="N", help="A prompt of N tokens at most.")
 @click.option("--explain", is_flag=True, help="What is in it and why, what is out and why.")
 @click.option("--anatomy", is_flag=True, help="An agent's prompt by part, in tokens.")
 @click.option("--text", "text_only", is_flag=True, help="What is known of the code alone.")
@@ -112,8 +113,8 @@ def command(
 
 def _print_built(
     place: Place, target: str | None, query: str, *, policy_name: str | None, name: str | None,
-    tokenizer: str | None, context_tokens: int | None, explain: bool, text_only: bool,
-    record: bool, as_json: bool,
+    tokenizer: str | None, context_tokens: int | None, prompt_tokens: int | None, explain: bool,
+    text_only: bool, record: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Build the context of a request, and print it."""
     from backcast.domain.policy import MAP
@@ -125,7 +126,7 @@ def _print_built(
 
     at = place.outlined()
     request = Request(node_asked(target, query, place.store, place.task, at), query)
-    profile = profile_by(name or DEFAULT_PROFILE, tokenizer, context_tokens)
+    profile = profile_by(name or DEFAULT_PROFILE, tokenizer, context_tokens, prompt_tokens)
     policy = policy_by(policy_name)
     counter = tokenizer_of(profile.tokenizer)
     if record and place.log:

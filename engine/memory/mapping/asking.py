@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from backcast.domain.context_map import MapAnswered
-from backcast.engine.log.codec import first_problem
+from backcast.domain.problems import first_problem
 from backcast.engine.models import Call, Limits, Message, Model
 
 LONGEST = 2_000_000

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backcast.domain.dispatch_results import schema_of
 from backcast.domain.errors import InputError
-from backcast.engine.log.codec import first_problem
+from backcast.domain.problems import first_problem
 
 FOLDER = Path(__file__).parent / "agents"
 COMMAND = "cmd:"

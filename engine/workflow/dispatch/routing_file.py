@@ -21,8 +21,8 @@ from pydantic import ValidationError
 
 from backcast.domain.errors import InputError
 from backcast.domain.ledger import STALLS, StallPolicy
+from backcast.domain.problems import first_problem
 from backcast.domain.routing import RoutingPolicy
-from backcast.engine.log.codec import first_problem
 from backcast.engine.workflow.dispatch.agents import AgentForm, agent_of
 
 

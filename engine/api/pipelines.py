@@ -1,0 +1,329 @@
+"""A pipeline of your own, recorded as `backcast run` records its runs: asks, answers, code, checks.
+
+What it appends are the facts of a run, in their order, and its prompts are built by the parts that
+build a run's. So every command and assertion reads it as it reads a run.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from backcast.domain.budget import ModelProfile, reserved
+from backcast.domain.errors import InputError
+from backcast.domain.events import (
+    AnswerRefused,
+    CheckFailure,
+    Claim,
+    Fact,
+    GenerationComplete,
+    ModelFailed,
+    ModuleComplete,
+    ModuleIteration,
+    ModuleStarted,
+    PlannedModule,
+    PlanningComplete,
+    PlanningStarted,
+    RequirementsComplete,
+    SourceRead,
+    StepStarted,
+    TaskFailed,
+    TaskStarted,
+    WorkflowEvent,
+)
+from backcast.domain.moment import NOW
+from backcast.domain.node import SYMBOLS, kind_of, name_of, node_id, path_of
+from backcast.domain.policy import Policy
+from backcast.engine.context.request import Request
+from backcast.engine.interfaces.named_nodes import has_kind, near_nodes, node_named
+from backcast.engine.log.blobs import Blob
+from backcast.engine.models import Completion
+from backcast.engine.replay.steps import RecordedPrompt
+from backcast.engine.workflow.prompts import PromptBuilder, RunningTask
+from backcast.engine.workflow.requests import tests_of
+from backcast.engine.workflow.results import ActionResult, checks_ran, replied
+from backcast.engine.workflow.sandbox.box import safe_path
+from backcast.engine.workflow.sandbox.run import Outcome
+from backcast.engine.workflow.task_facts import completed, settings_used
+from backcast.projections import dependency_graph, progress
+
+from .tasks import OpenedStore, Prompt, Task
+
+WRITER = "pipeline"
+FAILURES = 100
+"Failures of a run of checks that its fact holds."
+
+
+class Pipeline(Task):
+    """A task that a program of yours works on; `Store.start` begins it, `Store.resume` goes on.
+
+    >>> import backcast
+    >>> with backcast.open("sqlite://") as store:
+    ...     shop = store.start("shop", "sell tea", files={"test_tea.py": "from tea import PRICE"})
+    ...     prompt = shop.ask("tea.py", "Write tea.py: what tea costs.", wanted=["test_tea.py"])
+    ...     shop.answered("PRICE = 3")                  # what a model said to prompt.messages
+    ...     shop.wrote("tea.py", "PRICE = 3")           # what you made of it
+    ...     shop.checked("tea.py", passed=1)            # and what your tests said
+    ...     shop.done()
+    ...     [item.node for item in prompt.items], all(found.holds for found in shop.verify())
+    (['module:test_tea.py', 'task:shop'], True)
+
+    Of two programs that work on one task, one appends and the other gets a `ConflictError`.
+    """
+
+    def __init__(
+        self, store: OpenedStore, id: str, profile: ModelProfile, policy: Policy, model: str = "",
+    ) -> None:  # fmt: skip
+        super().__init__(store, id)
+        self.model = model
+        self._task = RunningTask(self.store, id)
+        self._task.read_on()
+        self._prompts = PromptBuilder(self._task, reserved(profile), policy)
+        self._runner = uuid4().hex
+        used, before = settings_used(profile, policy, model), self._task.used
+        names = ("policy", "profile", "model")
+        if not before or any(getattr(before, n) != getattr(used.facts[0], n) for n in names):
+            self._append(used._replace(writer=WRITER))
+
+    def plan(self, modules: Sequence[PlannedModule | Mapping[str, Any]]) -> None:
+        """Record the modules that will be written, in their order.
+
+        Each has a path, and may have a purpose, dependencies (paths of modules that it needs) and
+        tests (paths of the files that check it). `ask` shows the tests, and what is needed.
+        """
+        named = [one.model_dump() if isinstance(one, PlannedModule) else one for one in modules]
+        for plan in named:
+            for key in plan:
+                if key not in PlannedModule.model_fields:
+                    known = ", ".join(PlannedModule.model_fields)
+                    raise InputError(f"plan: needed modules with {known}, found {key!r}")
+        self._record(PlanningComplete(planned=named), writer=self._replier())  # type: ignore[arg-type]
+
+    def read(self, path: str, text: str) -> None:
+        """Record a file as it was found: code that is there already, or a test."""
+        source = Blob(_bytes(text))
+        self._record(SourceRead(path=safe_path(path), source=source.ref), blobs=[source])
+
+    def ask(
+        self, target: str, query: str, *, wanted: Sequence[str] | None = None,
+        needs: Sequence[str] | None = None, kind: str = "code",
+    ) -> Prompt:  # fmt: skip
+        """Build the prompt of a request, record it, and return it.
+
+        `target` is the module (`cart.py`) or function (`cart.py::total`) that will be written, new
+        or not; empty for a question about the whole, such as for a plan (with kind="plan"). `query`
+        says in your words what is to be done, and in which form to answer. `wanted` names files,
+        functions or classes to show in full beside the target, `needs` modules that it needs; by
+        default those of its plan. All that was read or written before is in reach of the prompt.
+
+        `InputError` for what the task does not hold; `BudgetExceededError` where the query does not
+        fit.
+        """
+        self._task.read_on()  # what others have appended between two steps
+        self._read_on()
+        stands = self._task.stands
+        node = self._target(target)
+        path = path_of(node) if node else ""
+        planned = next((plan for plan in stands.planned if plan.path == path), None)
+        if wanted is None:
+            wanted = tests_of(planned, stands) if planned else ()
+        if needs is None:
+            needs = planned.dependencies if planned else ()
+        else:
+            needs = [path_of(self._known(name, "needs")) for name in needs]
+        shown = [self._known(name, "wanted") for name in wanted]
+        if path:
+            shown.insert(0, node_id("module", path))
+        if path and kind == "code" and path not in stands.modules:
+            self._record(ModuleStarted(module_name=path))
+            stands = self._task.stands
+        begun = stands.modules.get(path, progress.ModuleProgress())
+        request = Request(node, query, tuple(dict.fromkeys(shown)), tuple(dict.fromkeys(needs)))
+        made = self._prompts.build(request)
+        started = StepStarted(
+            kind=kind, module_name=path, iteration=begun.iteration + 1 if path else 0,
+            attempt=progress.attempt(stands), runner=self._runner,
+        )  # fmt: skip
+        claims = [Claim(fact, made.at, WRITER, ()) for fact in (started, made.fact)]
+        stood = self._task.stood_at
+        [_, built] = self._append(ActionResult(claims, made.blobs))
+        return Prompt(
+            self, RecordedPrompt(built.version, stood, started, made.fact, stood, (), made.at)
+        )
+
+    def answered(
+        self, text: str, *, model: str = "", finish: str = "stop", thinking: str = "",
+        prompt_tokens: int | None = None, tokens: int | None = None,
+        cached_tokens: int | None = None, seconds: float | None = None,
+    ) -> None:  # fmt: skip
+        """Record what the model answered to the last prompt; tokens are counted by the model."""
+        step = self._waiting(answered=False)
+        built = self._task.event(step.context).fact
+        answer = Completion(
+            text, prompt_tokens=prompt_tokens, tokens=tokens, finish=finish,
+            cached_tokens=cached_tokens, thinking=thinking, seconds=seconds, model=model,
+        )  # fmt: skip
+        self._append(replied(answer, self.model or WRITER, getattr(built, "tokens", None)))
+
+    def unanswered(self, reason: str, kind: str = "unavailable") -> None:
+        """Record that the model gave no answer: it was unavailable, timeout, overflow, ..."""
+        self._waiting(answered=False)
+        self._record(ModelFailed(reason=reason, kind=kind))
+
+    def refused(self, reason: str) -> None:
+        """Record that the answer was of no use; the next prompt about it tells the model why."""
+        self._waiting(answered=True)
+        self._record(AnswerRefused(reason=f"Your last answer was not used: {reason}"))
+
+    def wrote(self, path: str, text: str) -> None:
+        """Record the whole text of a module, as the answer to the last prompt has it, or as anyone
+        wrote it."""
+        self._read_on()
+        stands = self._task.stands
+        facts: list[Fact] = []
+        if safe_path(path) not in stands.modules:
+            facts.append(ModuleStarted(module_name=path))
+        begun = stands.modules.get(path, progress.ModuleProgress())
+        before = self._task.states.graph.modules.get(path)
+        source = Blob(_bytes(text), before.source if before else None)
+        made = ModuleIteration(
+            module_name=path, iteration=begun.iteration + 1, source=source.ref
+        )  # fmt: skip
+        claims = [Claim(fact, None, WRITER, ()) for fact in facts]
+        claims.append(Claim(made, None, self._replier(path), ()))
+        self._append(ActionResult(claims, [source]))
+        self._read_on()
+
+    def checked(
+        self, path: str, *, passed: int, failures: Sequence[CheckFailure | tuple[str, str]] = (),
+        output: str = "", skipped: int = 0, seconds: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Record what the checks of a module said, or with an empty path those of the whole task.
+
+        A failure is a name with a message, or a `CheckFailure`, which may also say where. Once all
+        have passed, the module is complete: its last text is what its prompts came to.
+        """
+        if path and path not in self._task.stands.modules:
+            raise self._unknown(path, "checked")
+        failed = tuple(
+            failure if isinstance(failure, CheckFailure)
+            else CheckFailure(name=failure[0], message=failure[1], kind="failure")
+            for failure in failures
+        )  # fmt: skip
+        errors = sum(failure.kind == "error" for failure in failed)
+        outcome = Outcome(
+            passed, len(failed) - errors, errors, failed[:FAILURES], _bytes(output), seconds, (),
+            {}, {}, skipped,
+        )  # fmt: skip
+        self._append(checks_ran(outcome, path or None)._replace(writer=WRITER))
+        if path and passed and not failed:
+            self.complete(path)
+
+    def complete(self, path: str) -> None:
+        """Record that a module is accepted as it is, as `checked` does where all has passed."""
+        module = self._task.stands.modules.get(path)
+        if module is None:
+            raise self._unknown(path, "complete")
+        if module.status != "complete":
+            self._record(ModuleComplete(module_name=path))
+
+    def done(self) -> None:
+        """End the task: what it made is in reach of the prompts of later tasks."""
+        self._read_on()
+        self._record(GenerationComplete())
+        ended = completed(self._task, self._prompts.tokenizer)
+        self._append(ended._replace(writer=WRITER))
+
+    def failed(self, reason: str) -> None:
+        """End the task without its goal."""
+        self._record(TaskFailed(reason=reason))
+
+    def _read_on(self) -> None:
+        """Outline the texts that have come; a task that has ended is not worked on."""
+        if self._task.stands.status in ("complete", "failed"):
+            raise InputError(f"task {self.id!r} has ended: needed another name for what comes next")
+        self._task.outline()
+
+    def _record(self, fact: Fact, *, writer: str = WRITER, blobs: Sequence[Blob] = ()) -> None:
+        self._read_on()
+        self._append(ActionResult([fact], blobs, writer))
+
+    def _append(self, done: ActionResult) -> list[WorkflowEvent]:
+        """Append after the last event that was read, and read the new events."""
+        events = self.store.append(
+            self.id, done.facts, after=self._task.version, writer=done.writer, blobs=done.blobs
+        )
+        self._task.read_on(events[-1].version)
+        return events
+
+    def _waiting(self, *, answered: bool) -> progress.PendingStep:
+        """Return the step whose answer is awaited, or is to be used."""
+        step = self._task.stands.step
+        if step is None or not step.context or bool(step.reply) != answered:
+            needed = "an answer to the last prompt" if answered else "a prompt without an answer"
+            raise InputError(f"task {self.id!r}: needed {needed}, found none")
+        return step
+
+    def _replier(self, path: str = "") -> str:
+        """Return who wrote what follows from an answer: its model where one is in use."""
+        step = self._task.stands.step
+        if step is None or not step.reply or path not in ("", step.module):
+            return WRITER
+        return self._task.event(step.reply).writer
+
+    def _target(self, text: str) -> str:
+        """Return the node that will be written, which need not exist yet."""
+        if not text:
+            return ""
+        if has_kind(text) and kind_of(text) in ("module", *SYMBOLS):
+            return text
+        path, mark, name = text.partition("::")
+        if has_kind(text) or not path or (mark and not name):
+            raise InputError(f"needed PATH or PATH::NAME to ask for, found {text!r}")
+        if not mark:
+            return node_id("module", safe_path(path))
+        facets = self._task.states.graph.modules.get(path, dependency_graph.ModuleNode()).facets
+        kind = (facets.get(f"sig:{name}") or ("function",))[0]
+        return node_id(kind, safe_path(path), name)
+
+    def _known(self, text: str, what: str) -> str:
+        """Return a node of the task; `InputError` where it holds none of the name."""
+        node = node_named(self.store, self.id, text, NOW)
+        path, name = path_of(node), name_of(node)
+        module = self._task.states.graph.modules.get(path)
+        if module is not None and not module.deleted:
+            if not name or f"sig:{name}" in module.facets:
+                return node
+        elif not name and any(plan.path == path for plan in self._task.stands.planned):
+            return node
+        raise self._unknown(text, what)
+
+    def _unknown(self, text: str, what: str) -> InputError:
+        near = near_nodes(self.store, self.id, text, NOW)
+        return InputError(f"{what}: needed what task {self.id!r} holds, found {text!r}{near}")
+
+
+def begin(
+    store: OpenedStore, id: str, goal: str, requirements: Sequence[str], files: Mapping[str, str],
+    context: str | None,
+) -> None:  # fmt: skip
+    """Record a new task: its goal, the files that are there, and what is required of it."""
+    if store.events.version(id):
+        raise InputError(
+            f"task {id!r} is in this store already: resume({id!r}) goes on with it; to begin anew,"
+            " name another task or another store"
+        )
+    named = {"context": context} if context else {}
+    sources = {safe_path(path): Blob(_bytes(text)) for path, text in files.items()}
+    facts: list[Fact] = [
+        TaskStarted(goal=goal, **named),
+        *(SourceRead(path=path, source=blob.ref) for path, blob in sources.items()),
+        RequirementsComplete(requirements=list(requirements)),  # type: ignore[call-arg]
+        PlanningStarted(),
+    ]
+    store.events.append(id, facts, after=0, writer=WRITER, blobs=list(sources.values()))
+
+
+def _bytes(text: str) -> bytes:
+    if not isinstance(text, str):
+        raise InputError(f"needed a text, found {type(text).__name__}")
+    return text.encode(errors="surrogatepass")

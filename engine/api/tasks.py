@@ -1,0 +1,212 @@
+"""A task of an open store, what was known of it at any moment, and its prompts."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from backcast.domain.budget import ModelProfile
+from backcast.domain.context_events import ContextItem, ContextOmission
+from backcast.domain.moment import NOW, Moment
+from backcast.domain.policy import Policy
+from backcast.engine.context.policies import policy_named
+from backcast.engine.context.recorded import context_at, messages
+from backcast.engine.context.request import Request
+from backcast.engine.history.late_outlines import with_late_outlines
+from backcast.engine.history.maps import map_at_commit
+from backcast.engine.history.moments import LAST
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.history.source_text import text_of
+from backcast.engine.history.staleness import Stale, stale
+from backcast.engine.history.task import TaskHandle, When
+from backcast.engine.history.task_states import TaskStates, states_at
+from backcast.engine.interfaces.named_nodes import node_asked
+from backcast.engine.interfaces.profiles import profile_by
+from backcast.engine.interfaces.testing.replayed import Replayed, replayed
+from backcast.engine.interfaces.view.notebook import BudgetParts, NotebookContext, prompt_html
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.outlines import Outlining
+from backcast.engine.models import Message
+from backcast.engine.replay.derive import BuilderPool
+from backcast.engine.replay.find import prompt_at
+from backcast.engine.replay.steps import RecordedPrompt, asked
+from backcast.engine.replay.verify import Verdict, verified
+from backcast.projections import Projection
+from backcast.projections.context_map import ContextMap
+
+
+class OpenedStore(Protocol):
+    """What a task needs of the store that holds it."""
+
+    events: EventStore
+    name: str
+
+
+class Task(TaskHandle):
+    """A task of a store: its events, its prompts, and what was known at any moment of it.
+
+    >>> import backcast
+    >>> with backcast.open_log("fixtures/logs/till.jsonl") as store:
+    ...     till = store.task("till")
+    ...     till.version, len(till.prompts()), till.at("first").progress.status
+    (185, 34, 'started')
+    """
+
+    def __init__(self, store: OpenedStore, id: str) -> None:
+        super().__init__(store.events, id)
+        self.opened = store
+
+    def at(self, when: When = NOW) -> "Known":
+        """Return what was known at a moment: an event number, a time, `commit:SHA`, ..."""
+        map = map_at_commit(self.store, self.id, when) if isinstance(when, str) else None
+        return Known(self, self.moment(when), map)
+
+    def prompt(self, when: str | int = LAST) -> "Prompt":
+        """Return the prompt that was recorded as an event, `first`, `last`, or last by a time."""
+        return Prompt(self, prompt_at(self.store, self.id, str(when)))
+
+    def prompts(self) -> "list[Prompt]":
+        """Return the recorded prompts, in the order in which they were asked for."""
+        return [Prompt(self, prompt) for prompt in asked(self.store, self.id)]
+
+    def replay(self, policy: Policy | str | None = None) -> Iterator[Replayed]:
+        """Yield each recorded prompt as it is built today, for the assertions below."""
+        return replayed(self.store, self.id, None if policy is None else policy_meant(policy))
+
+    def verify(self) -> list[Verdict]:
+        """Rebuild each recorded prompt, and derive it again; `holds` is true where both agree."""
+        return list(verified(self.store, self.id))
+
+
+class Known:
+    """The knowledge of a task at a moment, folded when it is asked for.
+
+    >>> import backcast
+    >>> with backcast.open_log("fixtures/logs/till.jsonl") as store:
+    ...     then = store.task("till").at(100)
+    ...     then.progress.status, then.source("money.py#to_cents").splitlines()[0]
+    ('generating', 'def to_cents(text: str) -> int:')
+    """
+
+    def __init__(self, task: Task, moment: Moment, map: ContextMap | None = None) -> None:
+        """`map` stands for the map that was known then, as at a commit."""
+        self.task, self.moment, self._map = task, moment, map
+        self._states: TaskStates | None = None
+
+    def state(self, projection: Projection) -> Any:
+        """Return the state of any projection at the moment."""
+        return state_at(self.task.store, projection, self.task.id, self.moment)
+
+    @property
+    def states(self) -> TaskStates:
+        """All states that prompts are built from; see `backcast.projections`."""
+        if self._states is None:
+            Outlining(self.task.store, self.task.id).catch_up()
+            states = states_at(self.task.store, self.task.id, self.moment)
+            states = with_late_outlines(self.task.store, self.task.id, self.moment, states)
+            self._states = states if self._map is None else states._replace(map=self._map)
+        return self._states
+
+    def __getattr__(self, name: str) -> Any:
+        """Return one state: progress, graph, summaries, online, prompts, changes, offline, map; or
+        versions."""
+        if name in TaskStates._fields:
+            return getattr(self.states, name)
+        if name == "versions":
+            from backcast.projections import versions
+
+            return self.state(versions)
+        raise AttributeError(f"no {name!r} is known; there are {', '.join(TaskStates._fields)}")
+
+    def source(self, path: str) -> str:
+        """Return a module's text as it was: `money.py`, `money.py#to_cents`, `money.py#L1-L9`."""
+        from backcast.domain.node import parse_reference
+
+        reference = parse_reference(f"storage://task/{path}")._replace(task_id=self.task.id)
+        return text_of(self.task.store, reference, self.moment).decode(errors="replace")
+
+    def stale(self) -> list[Stale]:
+        """Return the written summaries that no longer hold, each with its proof."""
+        return stale(self.task.store, self.task.id, self.moment)
+
+    def build(
+        self, node: str = "", query: str = "", *, policy: Policy | str | None = None,
+        profile: ModelProfile | str = "mistral-7b-8k",
+    ) -> NotebookContext:  # fmt: skip
+        """Return the context that a model would be shown for a request.
+
+        Texts that have no outline yet are outlined first, which appends to the log; what was known
+        at the moment, and so the context, is the same before and after.
+        """
+        store, id = self.task.store, self.task.id
+        Outlining(store, id).catch_up()
+        request = Request(node_asked(node, query, store, id, self.moment), query)
+        chosen = policy_meant(policy or "default")
+        window = profile_by(profile, None, None) if isinstance(profile, str) else profile
+        built = context_at(store, id, self.moment, request, window, chosen, self._map)
+        return NotebookContext._make(built)
+
+
+class Prompt:
+    """A recorded prompt, to the byte.
+
+    >>> import backcast
+    >>> with backcast.open_log("fixtures/logs/till.jsonl") as store:
+    ...     prompt = store.task("till").prompt(79)
+    ...     prompt.name, prompt.messages[0].role, prompt.items[-1].node
+    ('code orders.py #2', 'system', 'task:till')
+    """
+
+    def __init__(self, task: Task, recorded: RecordedPrompt) -> None:
+        self.task, self.recorded = task, recorded
+
+    def __repr__(self) -> str:
+        return f"<prompt {self.task.id}@{self.event} {self.name}>"
+
+    def _repr_html_(self) -> str:
+        fact = self.recorded.fact
+        window = BuilderPool(self.task.store).settings(fact)[0]
+        sections = list(fact.sections.items())
+        parts = BudgetParts(self.tokens, window.window, window.generation, sections)
+        title = f"{self.task.id}@{self.event} {self.name}"
+        return prompt_html(title, parts, self.items, self.omissions)
+
+    @property
+    def event(self) -> int:
+        """The number of its event."""
+        return self.recorded.version
+
+    @property
+    def name(self) -> str:
+        """The request in a few words: `code orders.py #2`."""
+        return self.recorded.name
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages as the model saw them, rebuilt from the recorded texts."""
+        rebuilt = messages(self.recorded.fact, self.task.store.get)
+        return [Message(role, text) for role, text in rebuilt]
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of the rendered prompt, as they were counted then."""
+        return self.recorded.fact.tokens or 0
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the rendered prompt, in hex."""
+        return self.recorded.fact.digest or ""
+
+    @property
+    def items(self) -> Sequence[ContextItem]:
+        """The things that it shows: node, section, level, tokens."""
+        return self.recorded.fact.items
+
+    @property
+    def omissions(self) -> Sequence[ContextOmission]:
+        """The things that it leaves out, with the reasons."""
+        return self.recorded.fact.omissions
+
+
+def policy_meant(named: Policy | str | Path) -> Policy:
+    """Return a policy as it is, or by its name or file."""
+    return named if isinstance(named, Policy) else policy_named(str(named))
