@@ -268,3 +268,14 @@ def test_a_prompt_that_is_recorded_without_outlines_says_so(
     assert "cents(prices[0])" in context.messages[-1][1]
     assert caplog.records == []
     assert all(verdict.holds for verdict in fresh.verify())
+
+
+def test_a_recorded_prompt_stands_beside_what_another_policy_makes_of_it() -> None:
+    with backcast.open_log("fixtures/logs/till.jsonl") as store:
+        prompt = store.task("till").prompt(79)
+        blind = prompt.under(backcast.policy("coverage", errors=0))
+        assert "failure:76.1" not in [item.node for item in blind.items]
+        found = backcast.diff(prompt, blind)
+        assert ("failure:76.1", "out") in [(change.node, change.kind) for change in found.changes]
+        assert found.tokens == (prompt.tokens, blind.tokens)
+        assert prompt.under("coverage").digest == prompt.digest

@@ -21,18 +21,15 @@ from backcast.engine.interfaces.testing.assertions import (
     assert_same_context,
     assert_within_budget,
 )
-from backcast.engine.interfaces.view.notebook import (
-    NotebookDiff,
-)
+from backcast.engine.interfaces.view.notebook import NotebookContext, NotebookDiff
 from backcast.engine.log.importers import Report
 from backcast.engine.log.open_logs import Log, opened
 from backcast.engine.log.store import EventStore, refs_in
 from backcast.engine.memory.import_log import counted, run
 from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
 from backcast.engine.replay.corpus import ReplayRun, Setting, runs_in
-from backcast.engine.replay.derive import BuilderPool
+from backcast.engine.replay.diff import built, recorded
 from backcast.engine.replay.diff import diff as _diff
-from backcast.engine.replay.diff import recorded
 from backcast.engine.replay.regress import Comparison, compared, rules_of
 from backcast.engine.replay.try_runs import tried
 from backcast.engine.workflow.runtime import used_before
@@ -165,8 +162,8 @@ def open_log(path: str | Path) -> Iterator[Store]:
         yield Store(log.store, str(path))
 
 
-def diff(before: Prompt, after: Prompt) -> NotebookDiff:
-    """Compare two recorded prompts, section by section.
+def diff(before: Prompt, after: Prompt | NotebookContext) -> NotebookDiff:
+    """Compare a recorded prompt with another, or with itself under another policy, by section.
 
     >>> import backcast
     >>> with backcast.open_log("fixtures/logs/till.jsonl") as store:
@@ -174,11 +171,15 @@ def diff(before: Prompt, after: Prompt) -> NotebookDiff:
     ...     backcast.diff(till.prompt(73), till.prompt(79)).shared.section
     'current module'
     """
+    window = before.pool.settings(before.recorded.fact)[0]
     sides = []
     for prompt in (before, after):
-        store, fact = prompt.task.store, prompt.recorded.fact
-        window = BuilderPool(store).settings(fact)[0]
-        sides.append(recorded(f"{prompt.event} {prompt.name}", fact, store.get, window.prompt))
+        if isinstance(prompt, Prompt):
+            store, fact = prompt.task.store, prompt.recorded.fact
+            window = prompt.pool.settings(fact)[0]
+            sides.append(recorded(f"{prompt.event} {prompt.name}", fact, store.get, window.prompt))
+        else:
+            sides.append(built(f"{before.event} {before.name}", prompt, window.template))
     try:
         counter: Any = tokenizer_of(window.tokenizer)
     except InputError:

@@ -96,7 +96,7 @@ class Pipeline(Task):
                 if key not in PlannedModule.model_fields:
                     known = ", ".join(PlannedModule.model_fields)
                     raise InputError(f"plan: needed modules with {known}, found {key!r}")
-        self._record(PlanningComplete(planned=named), writer=self._replier())  # type: ignore[arg-type]
+        self._record(PlanningComplete(planned=named), writer=self._replier())
 
     def read(self, path: str, text: str) -> None:
         """Record a file as it was found: code that is there already, or a test."""
@@ -317,7 +317,7 @@ def begin(
     facts: list[Fact] = [
         TaskStarted(goal=goal, **named),
         *(SourceRead(path=path, source=blob.ref) for path, blob in sources.items()),
-        RequirementsComplete(requirements=list(requirements)),  # type: ignore[call-arg]
+        RequirementsComplete(requirements=list(requirements)),
         PlanningStarted(),
     ]
     store.events.append(id, facts, after=0, writer=WRITER, blobs=list(sources.values()))

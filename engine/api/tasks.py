@@ -26,8 +26,9 @@ from backcast.engine.interfaces.view.notebook import BudgetParts, NotebookContex
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlines import Outlining
 from backcast.engine.models import Message
-from backcast.engine.replay.derive import BuilderPool
-from backcast.engine.replay.find import prompt_at
+from backcast.engine.replay.derive import BuilderPool, PolicyReplay
+from backcast.engine.replay.find import prompt_at, step_at
+from backcast.engine.replay.pairs import context_of
 from backcast.engine.replay.steps import RecordedPrompt, asked
 from backcast.engine.replay.verify import Verdict, verified
 from backcast.projections import Projection
@@ -164,7 +165,7 @@ class Prompt:
 
     def _repr_html_(self) -> str:
         fact = self.recorded.fact
-        window = BuilderPool(self.task.store).settings(fact)[0]
+        window = self.pool.settings(fact)[0]
         sections = list(fact.sections.items())
         parts = BudgetParts(self.tokens, window.window, window.generation, sections)
         title = f"{self.task.id}@{self.event} {self.name}"
@@ -205,6 +206,18 @@ class Prompt:
     def omissions(self) -> Sequence[ContextOmission]:
         """The things that it leaves out, with the reasons."""
         return self.recorded.fact.omissions
+
+    def under(self, policy: Policy | str | Path) -> NotebookContext:
+        """Return this prompt as another policy builds it, from what was known when it was asked
+        for; `backcast.diff` compares the two."""
+        pool, step = self.pool, step_at(self.task.store, self.task.id, str(self.event))
+        builder = PolicyReplay(pool, None, policy_meant(policy)).builder(step)
+        return NotebookContext._make(context_of(builder, step))
+
+    @property
+    def pool(self) -> BuilderPool:
+        """The builders of the store that holds it."""
+        return BuilderPool(self.task.store)
 
 
 def policy_meant(named: Policy | str | Path) -> Policy:

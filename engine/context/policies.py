@@ -92,7 +92,7 @@ def policy_named(name: str) -> Policy:
 
 def laid_over(policy: Policy, settings: Mapping[str, object]) -> Policy:
     """Return a policy with some settings laid over it, checked as those of a file are."""
-    return _checked("policy", _over(policy.model_dump(), settings))
+    return _checked("policy", _over(policy.model_dump(), dict(settings)))
 
 
 def changed(before: Policy, after: Policy) -> list[str]:

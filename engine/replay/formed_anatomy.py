@@ -85,9 +85,9 @@ def _compared(store: EventStore, before: AgentPrompt, after: AgentPrompt) -> Pro
     old, new = anatomy_of(store, before), anatomy_of(store, after)
     sides = ((old, before), (new, after))
     texts = {
-        part.text: told.text
+        part.text: shown.text
         for found, prompt in sides
-        for part, told in zip(found.parts, prompt.parts, strict=True)
+        for part, shown in zip(found.parts, prompt.parts, strict=True)
     }
     return difference_of(old, new, lambda part: texts[part.text], None)
 
@@ -123,9 +123,9 @@ def formed_origins(
     prompts, place = prompts_to(store, task_id, when, count)
     prompt = prompts[place]
     found = [
-        FormedOrigin(part, told.event)
-        for part, told in zip(map(_part, prompt.parts), prompt.parts, strict=True)
-        if wanted in (part.kind, part.name, part.title) or wanted in told.text
+        FormedOrigin(part, shown.event)
+        for part, shown in zip(map(_part, prompt.parts), prompt.parts, strict=True)
+        if wanted in (part.kind, part.name, part.title) or wanted in shown.text
     ]
     if not found:
         where = f"{task_id}@{prompt.version}"

@@ -33,7 +33,7 @@ class RepeatedRead(NamedTuple):
     that held both; 0 where other lines were read."""
 
 
-class _ShownResult:
+class _ReadResult:
     """A result, where it was asked for, and the prompts that hold it."""
 
     def __init__(self, part: MessagePart, at: int, path: str) -> None:
@@ -41,11 +41,11 @@ class _ShownResult:
         self.prompts: set[int] = set()
 
 
-class _OpenThread:
+class _ReadThread:
     """What a conversation's prompts have shown so far."""
 
     def __init__(self) -> None:
-        self.results: dict[tuple[str, ...], _ShownResult] = {}
+        self.results: dict[tuple[str, ...], _ReadResult] = {}
         self.writes: list[tuple[int, str]] = []
         "Where a file was changed: the number of results before, and its path."
         self.paths: list[str] = []
@@ -55,9 +55,9 @@ class _OpenThread:
 
 def repeated_reads(prompts: Iterable[AgentPrompt]) -> tuple[int, list[RepeatedRead]]:
     """Return how many files' reads prompts showed, and what was read again, most carried first."""
-    threads: dict[str, _OpenThread] = {}
+    threads: dict[str, _ReadThread] = {}
     for prompt in prompts:
-        thread = threads.setdefault(prompt.thread, _OpenThread())
+        thread = threads.setdefault(prompt.thread, _ReadThread())
         for part in prompt.parts:
             if part.kind == RESULT:
                 _meet(thread, part, prompt.version)
@@ -67,7 +67,7 @@ def repeated_reads(prompts: Iterable[AgentPrompt]) -> tuple[int, list[RepeatedRe
     return reads, sorted(found, key=lambda again: (-again.carried, again.at))
 
 
-def _meet(thread: _OpenThread, part: MessagePart, version: int) -> None:
+def _meet(thread: _ReadThread, part: MessagePart, version: int) -> None:
     """Note a result in a prompt."""
     key = (str(part.event),) if part.event else (part.call, part.tool, part.text)
     if key not in thread.results:
@@ -75,11 +75,11 @@ def _meet(thread: _OpenThread, part: MessagePart, version: int) -> None:
         path = _known(thread, reads.path) if reads else ""
         if part.writes and not part.failed:
             thread.writes.append((len(thread.results), _known(thread, part.writes)))
-        thread.results[key] = _ShownResult(part, thread.last, path)
+        thread.results[key] = _ReadResult(part, thread.last, path)
     thread.results[key].prompts.add(version)
 
 
-def _known(thread: _OpenThread, path: str) -> str:
+def _known(thread: _ReadThread, path: str) -> str:
     """Return a path by the name under which it was met first."""
     for known in thread.paths:
         if known == path or known.endswith(f"/{path}") or path.endswith(f"/{known}"):
@@ -88,8 +88,8 @@ def _known(thread: _OpenThread, path: str) -> str:
     return path
 
 
-def _again(thread: _OpenThread) -> Iterator[RepeatedRead]:
-    by_subject: dict[str, list[tuple[int, _ShownResult]]] = {}
+def _again(thread: _ReadThread) -> Iterator[RepeatedRead]:
+    by_subject: dict[str, list[tuple[int, _ReadResult]]] = {}
     for number, result in enumerate(thread.results.values()):
         part = result.part
         subject = result.path or shown_call(part)
@@ -101,8 +101,8 @@ def _again(thread: _OpenThread) -> Iterator[RepeatedRead]:
 
 
 def _beside(
-    thread: _OpenThread, subject: str, earlier: list[tuple[int, _ShownResult]], number: int,
-    result: _ShownResult,
+    thread: _ReadThread, subject: str, earlier: list[tuple[int, _ReadResult]], number: int,
+    result: _ReadResult,
 ) -> RepeatedRead | None:  # fmt: skip
     """Return a read beside the last one of the same lines, else of the same file."""
     part = result.part

@@ -9,7 +9,7 @@ from backcast.engine.interfaces.options import json_option, opened, store_option
 from backcast.engine.interfaces.terminal import message
 
 WIDTH = 100
-"Characters of the line about a task."
+"Characters that tell of a task."
 
 
 @click.command(name="tasks")
@@ -41,5 +41,5 @@ def command(url: str, as_json: bool) -> None:
                 line += f"  (the same session as {one_line(', '.join(others), 200)})"
             about = summary_of(store, task)
             row |= about._asdict()
-            line += f"\n          {one_line(said, WIDTH)}" if (said := about.words) else ""
+            line += f"  {one_line(said, WIDTH)}" if (said := about.words) else ""
             click.echo(json_text(row) if as_json else line)
