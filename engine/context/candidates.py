@@ -260,11 +260,11 @@ class Candidates:
         tests |= {node for node in self.scope.wanted if kind_of(node) == "test"}
         ordered, best = sorted(tests), 0.0
         if self.policy.in_order and ordered:
-            told = {test: tells_of(test, self.target) for test in ordered}
-            ordered.sort(key=lambda test: (-told[test], len(last_name(test))))
-            best = told[ordered[0]]
+            told_by = {test: tells_of(test, self.target) for test in ordered}
+            ordered.sort(key=lambda test: (-told_by[test], len(last_name(test))))
+            best = told_by[ordered[0]]
             if best >= OF_IT:
-                ordered = [test for test in ordered if told[test] or test in self.scope.wanted]
+                ordered = [test for test in ordered if told_by[test] or test in self.scope.wanted]
                 self.other_tests = len(tests) - len(ordered)
         for number, node in enumerate(ordered):
             alike = LIKE_ITS_TEST if best >= OF_IT and not number else 0.0

@@ -50,10 +50,10 @@ def likest(name: str, lines: Mapping[str, tuple[int, int]]) -> str:
 def _begins_alike(known: str, name: str) -> float:
     """Return how much of a name stands at the beginning of another too, in whole words."""
     both = 0
-    for one, other in zip(f"{known}_".split("_"), f"{name}_".split("_"), strict=False):
-        if one != other:
+    for word, other in zip(f"{known}_".split("_"), f"{name}_".split("_"), strict=False):
+        if word != other:
             break
-        both += len(one) + 1
+        both += len(word) + 1
     return both / (len(name) + 1)
 
 

@@ -106,7 +106,7 @@ class Surroundings:
         """
         scope, owner = self.scope, self.name.rpartition(".")[0]
         if scope.policy.in_order:
-            most = max(limit, int(SHARE * scope.profile.context))
+            most = max(limit, int(SHARE * scope.profile.context)) if limit else 0
             values = names_in_module(values_of(scope), self.path)
             return header_of(
                 self.lines, owner, self.place, scope.symbols.tops, values, most, self._tokens,
