@@ -108,7 +108,7 @@ class ContextBuilder:
             candidate = by_node.get(part.node)
             for number, level in enumerate(candidate.levels if candidate else ()):
                 shown = modules.forms(candidate, level) if modules and candidate else [level.text]
-                same = level.name == part.level and part.text in map(_ref, shown)
+                same = level.name == part.level and any(_ref(text) == part.text for text in shown)
                 # What is wanted is shown in full now, if it was shown by less.
                 if candidate and same and not (candidate.wanted and number):
                     retained[part.node] = Retained(place, part.section, number)
