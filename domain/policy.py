@@ -231,6 +231,9 @@ class Policy(BaseModel):
     whole: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context up to which all of a module is shown, its function included; with \
 this the lines around a place never take more."
+    in_order: bool = False
+    "Whether a module is shown as it stands: its header whole, each method below the line of its \
+class, no function begun in its midst, no lone names; a new function beside the likest by name."
     parts: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context from which on a function is offered in parts, too; 0 for never."
     checked: bool = False
@@ -335,6 +338,8 @@ asking a model where every precondition holds."
             del settings["facts"]  # as before there was such a row
         if not self.outputs:
             del settings["outputs"]
+        if not self.in_order:
+            del settings["in_order"]
         return json.dumps(settings, sort_keys=True).encode()
 
     def details(self, window: int) -> Details:
@@ -356,7 +361,7 @@ COVERAGE = Policy(name="coverage")
 which never change: a policy that a log recorded before a setting existed is read with them."""
 READER = Policy(
     name="reader",
-    version=4,
+    version=6,
     **SHORT_WORDS,
     pattern=1.0,
     longer=0.4,
@@ -377,6 +382,7 @@ READER = Policy(
     levels=True,
     libraries=2,
     outputs=True,
+    in_order=True,
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,

@@ -134,11 +134,11 @@ def test_a_function_that_is_changed_is_shown_in_full() -> None:
 # The lines above the first definition
 
 
-def opened(opening: str, **more: object) -> str:
-    """What is shown of a module's opening lines."""
+def opened(opening: str, *, in_order: bool = True, **more: object) -> str:
+    """What is shown of a module's opening lines; not `in_order` as before the whole header was."""
     request = Request("function:clients.py::fetch_orders")
     small = DEFAULT.small.model_copy(update=more)
-    policy = DEFAULT.model_copy(update={"small": small, "around": 0.0})
+    policy = DEFAULT.model_copy(update={"small": small, "around": 0.0, "in_order": in_order})
     [item] = [
         item
         for item in built(history(opening), request, 6_000, policy).items
@@ -157,9 +157,9 @@ def test_loose_lines_that_are_too_long_keep_what_is_of_the_project_and_near() ->
     opening = (
         f'"""{"Long. " * 80}"""\nimport {", ".join("abcdefghij" * 9)}\nimport money\n\nPAGE = 1\n'
     )
-    assert opened(opening, module_tokens=200) == "import money\nPAGE = 1"
+    assert opened(opening, in_order=False, module_tokens=200) == "import money\nPAGE = 1"
     table = "".join(f"ROW_{n} = {n}\n" for n in range(2_000))
-    text = opened(f'"""Rows."""\nimport money\n{table}', module_tokens=200)
+    text = opened(f'"""Rows."""\nimport money\n{table}', in_order=False, module_tokens=200)
     assert text.endswith("ROW_1998 = 1998\nROW_1999 = 1999")
     assert 100 < UpperBound().count(text) <= 200
     assert text.split("\n")[1] in table.split("\n")

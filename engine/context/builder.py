@@ -19,6 +19,7 @@ from backcast.domain.graph import Graph
 from backcast.domain.policy import ADDED, DEFAULT, MAP, STABLE, Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.candidates import Candidates
+from backcast.engine.context.module_order import ModuleOrder
 from backcast.engine.context.rendering import body_of, file_of, heading, messages_of
 from backcast.engine.context.request import Request
 from backcast.engine.context.request_scope import BuildSettings
@@ -80,7 +81,7 @@ class ContextBuilder:
         symbols = self.cache.symbols(states.graph, graph)
         offering = Candidates(states, symbols, request, self.settings)
         offered = offering.all()
-        retained = self._retained(states.prompts, request, offered)
+        retained = self._retained(states.prompts, request, offered, offering.order)
         items, large, omissions = self._chosen(offering, offered, retained)
         left_out = [*large, *offering.left_out(items), *self._first(omissions)]
         levels = {item.section: item.level for item in items}
@@ -91,8 +92,9 @@ class ContextBuilder:
         return self._context(items, left_out)._replace(long=long)
 
     def _retained(
-        self, before: prompts.State, request: Request, offered: Sequence[Candidate]
-    ) -> dict[str, Retained]:
+        self, before: prompts.State, request: Request, offered: Sequence[Candidate],
+        modules: ModuleOrder | None,
+    ) -> dict[str, Retained]:  # fmt: skip
         """Return the nodes of the last prompt about the target that can be shown as they were.
 
         Only stable sections count; nothing is retained where less than half of them remains.
@@ -105,7 +107,8 @@ class ContextBuilder:
         for place, part in enumerate(parts):
             candidate = by_node.get(part.node)
             for number, level in enumerate(candidate.levels if candidate else ()):
-                same = level.name == part.level and _ref(level.text) == part.text
+                shown = modules.forms(candidate, level) if modules and candidate else [level.text]
+                same = level.name == part.level and any(_ref(text) == part.text for text in shown)
                 # What is wanted is shown in full now, if it was shown by less.
                 if candidate and same and not (candidate.wanted and number):
                     retained[part.node] = Retained(place, part.section, number)
@@ -119,14 +122,14 @@ class ContextBuilder:
         The task names what is too large, if there is room for that. What this leaves no room for is
         too large as well.
         """
-        items, omissions = self._filled(offered, retained)
+        items, omissions = self._filled(offered, retained, offering.order)
         candidates, large = offered, set[str]()
         while more := _lowered(candidates, items):
             large |= more
             candidates = offering.noted(offered, large)
             stay = {node: before for node, before in retained.items() if node not in large}
             try:
-                noted, others = self._filled(candidates, stay)
+                noted, others = self._filled(candidates, stay, offering.order)
             except BudgetExceededError:
                 break
             if self._tokens(noted) > self.profile.prompt:
@@ -136,8 +139,9 @@ class ContextBuilder:
         return items, cut, omissions
 
     def _filled(
-        self, offered: Sequence[Candidate], retained: Mapping[str, Retained]
-    ) -> tuple[list[Item], list[Omission]]:
+        self, offered: Sequence[Candidate], retained: Mapping[str, Retained],
+        modules: ModuleOrder | None,
+    ) -> tuple[list[Item], list[Omission]]:  # fmt: skip
         """Return items and omissions such that the context part is within its tokens."""
         maps = [candidate for candidate in offered if candidate.section == MAP]
         mapped, _ = allocated(maps, {}, self.profile.prompt)
@@ -151,11 +155,13 @@ class ContextBuilder:
         room, again = limit - limit // 25, True
         while True:
             filling, some = self._allocated(offer, room, retained)
+            some = modules.merged(some) if modules and not retained else some
             over = self.estimate(some) - limit
             if again and over < -limit // 100 and not filling.is_whole:
                 room, again = room - over, False
                 continue
-            known = sorted(some, key=self._order(retained))
+            known = sorted(some, key=self._order(retained, modules))
+            known = modules.headed(known) if modules else known
             if over <= 0:
                 # Two texts may be more tokens together than apart, as may the final line end.
                 over = self.counting.size(text_of(known, self.policy) + "\n") - limit
@@ -174,7 +180,9 @@ class ContextBuilder:
         items = filling.items()
         return filling, [_placed(item, retained) for item in items] if retained else items
 
-    def _order(self, retained: Mapping[str, Retained]) -> Callable[[Item], tuple[object, ...]]:
+    def _order(
+        self, retained: Mapping[str, Retained], modules: ModuleOrder | None
+    ) -> Callable[[Item], tuple[object, ...]]:
         """Return a sort key: sections from stable to volatile, retained items first, then by file
         and line."""
         sections = {section: number for number, section in enumerate(self.policy.order)}
@@ -185,7 +193,9 @@ class ContextBuilder:
             # The last changes stand behind the text that they changed, most of which stays,
             # and so does what was said of it.
             late = item.node.startswith(("iteration:", CHECKS))
-            return sections[item.section], place, late, file_of(item.node), item.place, item.node
+            file = file_of(item.node)
+            far = modules is not None and not modules.near(file)
+            return sections[item.section], place, late, far, file, item.place, item.node
 
         return order
 

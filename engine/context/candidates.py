@@ -12,8 +12,11 @@ from backcast.domain.texts import TEXTS, reworded
 from backcast.engine.context.answers import answers
 from backcast.engine.context.evidence import DECIMALS, IDENTIFIER
 from backcast.engine.context.knowledge import knowledge
+from backcast.engine.context.likest_name import tells_of
 from backcast.engine.context.long_texts import printed_output, shortened
 from backcast.engine.context.maps import shown_map
+from backcast.engine.context.module_header import values_of
+from backcast.engine.context.module_order import ModuleOrder
 from backcast.engine.context.module_symbols import last_name
 from backcast.engine.context.patterns import recalled
 from backcast.engine.context.plan_examples import PlanExamples
@@ -28,6 +31,8 @@ from backcast.engine.context.work import failures, iterations, left_out
 from backcast.engine.history.task_states import TaskStates
 
 GONE = "its text is gone"
+OF_IT, LIKE_ITS_TEST = 0.5, 0.2
+"How much a test tells of the target by name, to be its own; and the worth of all of that test."
 
 
 class Candidates:
@@ -41,6 +46,7 @@ class Candidates:
         self.policy, self.levels = scope.policy, scope.levels
         self.sources, self.details, self.facets = scope.sources, scope.details, scope.facets
         self.path, self.name, self.target = scope.path, scope.name, scope.target
+        self.order = ModuleOrder(scope) if scope.policy.in_order else None
         self.surroundings = Surroundings(scope)
         self.functions = SymbolCandidates(scope, self.surroundings)
         self.plans = PlanExamples(states, request, self.policy, self.details.patterns)
@@ -52,6 +58,8 @@ class Candidates:
         "Wanted references without a text, and why."
         self.long: Sequence[LongText] = ()
         "Texts that are offered as their extracts."
+        self.other_tests = 0
+        "Tests that use the target and are of something else, by their names."
         self.opened: dict[str, str] = {}
         "Constants that the lines of the target's module hold, and their text."
 
@@ -106,6 +114,8 @@ class Candidates:
         omissions += (Omission(node, ADDED, why) for node, why in self.unknown.items())
         omissions += self.plans.left_out()
         omissions += self.off_map
+        if self.other_tests:
+            omissions.append(Omission(f"{self.other_tests} other tests", "test results", LOWER))
         if self.functions.passed_over:
             count = f"{self.functions.passed_over} functions and classes"
             omissions.append(Omission(count, "related modules", LOWER))
@@ -219,19 +229,23 @@ class Candidates:
     def _constants(self) -> Iterator[Candidate]:
         """Yield the module's constants, own and imported, each as its own line."""
         words = set(IDENTIFIER.findall(self.request.query))
-        needed = set(self.symbols.reads(self.target))
-        for node in self.symbols.constants(self.path):
+        needed, in_order = set(self.symbols.reads(self.target)), self.policy.in_order
+        near = {*values_of(self.scope), *self.functions.values.nodes} if in_order else set[str]()
+        for node in (*self.symbols.constants(self.path), *self.functions.values.nodes):
             path, name = path_of(node), name_of(node)
             piece = self.sources.constant(path, name)
             own = path == self.path
             if own and piece.signature and self.surroundings.has(piece.signature):
                 self.opened[node] = piece.signature
                 continue
-            why = "needed" if node in needed else "named" if name in words else \
+            if in_order and not piece.signature:
+                continue  # A name on a line of its own tells nothing.
+            why = "needed" if node in needed else "named" if name in words or node in near else \
                 "own file" if own else "imported"  # fmt: skip
             score = self.policy.constants.get(why, 0.0)
             section = "related functions" if own else "related modules"
-            levels = self.levels([("signature", piece.signature), ("name", name)], score)
+            lone = [] if in_order else [("name", name)]
+            levels = self.levels([("signature", piece.signature), *lone], score)
             priority = self.policy.priority(section)
             yield Candidate(
                 node, section, priority, levels, score, place=piece.place,
@@ -244,22 +258,31 @@ class Candidates:
         own = {self.target} if self.name else set(self.symbols.nodes[rows])
         tests = {test for test, tested in self.symbols.tests(self.path) if tested in own}
         tests |= {node for node in self.scope.wanted if kind_of(node) == "test"}
-        for number, node in enumerate(sorted(tests)):
-            yield self._test(node, round(0.5 / (1 + number), DECIMALS))
+        ordered, best = sorted(tests), 0.0
+        if self.policy.in_order and ordered:
+            told_by = {test: tells_of(test, self.target) for test in ordered}
+            ordered.sort(key=lambda test: (-told_by[test], len(last_name(test))))
+            best = told_by[ordered[0]]
+            if best >= OF_IT:
+                ordered = [test for test in ordered if told_by[test] or test in self.scope.wanted]
+                self.other_tests = len(tests) - len(ordered)
+        for number, node in enumerate(ordered):
+            alike = LIKE_ITS_TEST if best >= OF_IT and not number else 0.0
+            yield self._test(node, round(0.5 / (1 + number), DECIMALS), alike)
         checked = CheckedTests(self.states, self.symbols, self.path, sorted(tests))
         yield from checked.verdicts(self.policy, self.levels)
 
-    def _test(self, node: str, score: float) -> Candidate:
+    def _test(self, node: str, score: float, alike: float = 0.0) -> Candidate:
         path, wanted = path_of(node), node in self.scope.wanted
         piece = self.sources.piece(path, name_of(node))
         levels = {"full": piece.text, "signature": piece.signature, "name": last_name(node)}
-        if self.details.tests == "signature" and not wanted:
+        if self.details.tests == "signature" and not (wanted or alike):
             del levels["full"]
         if self.details.tests == "name" and not wanted:
             levels = {"name": levels["name"]}
         priority = "CRITICAL" if wanted else self.policy.priority("test results")
         return Candidate(
-            node, "test results", priority, self.levels(list(levels.items()), score), score,
+            node, "test results", priority, self.levels(list(levels.items()), score, alike), score,
             place=piece.place, within=self.scope.within(node), wanted=wanted,
             rank=self.scope.wanted.get(node, 0), **self.scope.source(path),
         )  # fmt: skip

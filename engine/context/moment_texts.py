@@ -7,6 +7,7 @@ from backcast.domain.staleness import Modules
 from backcast.domain.written_fields import TEXT, holding
 from backcast.engine.context.briefs import Briefs
 from backcast.engine.context.counting import Counting, Fewer
+from backcast.engine.context.interfaces import implemented, interface
 from backcast.engine.context.sources import SourceLines, SourcePiece, Sources
 from backcast.engine.context.symbols import Symbols
 from backcast.engine.history.task_states import TaskStates
@@ -66,7 +67,8 @@ class MomentTexts:
         self._briefs, self._counting, self._offered = briefs, counting, offered
         self._origins: dict[str, ModuleSource] = {}
         self._summaries: dict[tuple[str, int, float | None, bool], FoundSummary] = {}
-        self._forms: dict[tuple[int, bool, int, float | None, bool], SymbolForms] = {}
+        self._forms: dict[tuple[int, bool, int, float | None, bool, bool], SymbolForms] = {}
+        self._pieces: dict[tuple[str, str], SourcePiece] = {}
 
     def are_of(self, states: TaskStates, symbols: Symbols) -> bool:
         """Tell whether these are the texts of some states."""
@@ -145,20 +147,36 @@ class MomentTexts:
         summary: int,
         lives: float | None = None,
         levels: bool = False,
+        used: bool = False,
     ) -> SymbolForms:
         """Return the forms of a symbol, by its row: `whole` with its full text, and with its
-        summary within so many tokens, if any; `lives` and `levels` are as in `summary`."""
-        asked = row, whole, summary, lives, levels
+        summary within so many tokens, if any; `lives` and `levels` are as in `summary`.
+
+        With `used` its signature is what it is used by: see `interfaces`.
+        """
+        asked = row, whole, summary, lives, levels, used
         found = self._forms.get(asked)
         if found is None:
             found = self._forms[asked] = self._made(*asked)
         return found
 
+    def used(self, path: str, name: str) -> SourcePiece:
+        """Return a function or class with a signature that tells how it is used."""
+        if (path, name) not in self._pieces:
+            piece = implemented(self.sources.piece(path, name))
+            if piece.signature.lstrip().startswith("class "):
+                made = implemented(self.sources.piece(path, f"{name}.__init__"))
+                piece = piece._replace(signature=interface(piece, made.signature))
+            self._pieces[path, name] = piece
+        return self._pieces[path, name]
+
     def _made(
-        self, row: int, whole: bool, limit: int, lives: float | None, levels: bool
+        self, row: int, whole: bool, limit: int, lives: float | None, levels: bool, used: bool
     ) -> SymbolForms:
         node, path, name, _ = self.symbols.named[row]
         piece, found = self.sources.piece(path, name), FoundSummary("", 0)
+        if used and piece.signature:
+            piece = self.used(path, name)
         if limit and piece.signature:
             found = self.summary(node, limit, lives, levels=levels)
         made, known = (piece, found.text, whole), self._offered.get(node)

@@ -5,6 +5,7 @@ no window of a small model holds the function.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from backcast.engine.context.evidence import DECIMALS, Evidence
 from backcast.engine.context.sources import SourcePiece
 from backcast.engine.context.surroundings import Surroundings
 
+_QUOTES = re.compile(r"\s*[rRuU]?(\"{3}|'{3})")
 Count = Callable[[str], int]
 LEAST, MOST = 200, 520
 "Characters of a block: it ends before a blank or outer line behind so many, or after so many."
@@ -34,9 +36,12 @@ class Block(NamedTuple):
 class Parts:
     """The parts of functions that are likest to what will be written."""
 
-    def __init__(self, evidence: Evidence, likeness: Mapping[str, float], count: Count) -> None:
-        """`likeness` are the weights by which texts are alike; `count` counts tokens."""
-        self.evidence, self.count = evidence, count
+    def __init__(
+        self, evidence: Evidence, likeness: Mapping[str, float], count: Count, *, code: bool = False
+    ) -> None:
+        """`likeness` are the weights by which texts are alike; `count` counts tokens. With `code`
+        no part is of a docstring."""
+        self.evidence, self.count, self.code = evidence, count, code
         self.words, self.near = likeness.get("text words", 0.0), likeness.get("near", 0.0)
         evidence.gather(("text words", "near"))
         self.named = {name: likeness[name] for name in OF_NAMES if likeness.get(name)}
@@ -52,8 +57,9 @@ class Parts:
         path = self.evidence.symbols.named[row].path
         lines = piece.text.split("\n")
         head, place = _head(lines, piece.signature.split("\n")), piece.place
+        begins = _behind_docstring(lines, head) if self.code else head
         cut = [
-            block for block in _blocks(piece.text, head)
+            block for block in _blocks(piece.text, begins)
             if not surroundings.overlaps(path, place + block.begin, place + block.end - 1)
         ]  # fmt: skip
         if not cut:
@@ -85,6 +91,18 @@ def _head(lines: Sequence[str], signature: Sequence[str]) -> int:
         if lines[above + len(signature) - 1] == signature[-1]:
             return above + len(signature)
     return len(signature)
+
+
+def _behind_docstring(lines: Sequence[str], head: int) -> int:
+    """Return the line behind the docstring of a function whose body begins at line `head`."""
+    opened = _QUOTES.match(lines[head]) if head < len(lines) else None
+    if opened is None:
+        return head
+    for number in range(head, len(lines)):
+        begin = opened.end() if number == head else 0
+        if opened[1] in lines[number][begin:]:
+            return number + 1
+    return head
 
 
 def _shown(signature: str, text: str, before: bool, behind: bool) -> str:

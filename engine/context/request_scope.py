@@ -11,11 +11,13 @@ from backcast.domain.question_events import ANSWER
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.candidate_levels import CandidateLevels
 from backcast.engine.context.evidence import Evidence, RequestEvidence
+from backcast.engine.context.likest_name import likest
 from backcast.engine.context.recall.references import is_reference
 from backcast.engine.context.request import Request
 from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.context.symbols import NONE, Symbols
 from backcast.engine.history.task_states import TaskStates
+from backcast.projections import dependency_graph
 
 
 class BuildSettings(NamedTuple):
@@ -48,6 +50,8 @@ class RequestScope:
         self.path, self.name = path_of(request.target), name_of(request.target)
         self.facets: Mapping[str, Mapping[str, Facet]] = symbols.facets
         self.target = self._target()
+        self.behind = request.behind or self._beside()
+        "What a new target stands behind, where that is known or, by the policy, likely."
         places = {node: place for place, node in enumerate(dict.fromkeys(request.wanted), 1)}
         self.wanted = {
             node: n for node, n in places.items()
@@ -68,12 +72,19 @@ class RequestScope:
         sig = self.facets.get(self.path, {}).get(f"sig:{self.name}") if self.name else None
         return node_id(sig[0], self.path, self.name) if sig else self.request.target
 
+    def _beside(self) -> str:
+        """Return what a new function will likely stand behind, if the policy asks for it."""
+        if not (self.policy.in_order and self.name and self.path in self.facets):
+            return ""
+        lines = dependency_graph.lines_of(self.states.graph, self.path)
+        return "" if self.name in lines else likest(self.name, lines)
+
     def evidence(self) -> Evidence:
         """Return the evidence for the request, as far as it is gathered."""
         text = self.request.query
         if self.target in self.symbols.places or kind_of(self.target) == "test":
             text += "\n" + self.sources.piece(self.path, self.name).text
-        asked = RequestEvidence(self.target, text, self.request.behind)
+        asked = RequestEvidence(self.target, text, self.behind)
         return self.cache.evidence(self.symbols, self.states.graph, self.states.changes, asked)
 
     def must(self) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import unified_diff
 from functools import cached_property
 from typing import NamedTuple
@@ -113,7 +113,7 @@ class SourceLines:
         if signature is None:
             if len(self._signatures) > SIGNATURES:
                 self._signatures.clear()
-            signature = self._signatures[text] = _signature(own)
+            signature = self._signatures[text] = signature_of(own)
         return SourcePiece(text, signature, first)
 
     def changed(self, before: str, after: str) -> str:
@@ -155,6 +155,11 @@ class Sources:
             return ""
         return "\n".join(self._lines.of(module.source)).strip("\n")
 
+    def lines(self, path: str) -> Sequence[str]:
+        """Return the lines of a module's text where its outline tells of that text."""
+        text, _ = self._texts[path] if path in self._texts else self._of(path)
+        return text.lines if text else ()
+
     def constant(self, path: str, name: str) -> SourcePiece:
         """Return the lines that bind a name of a module; empty where they are too many."""
         text, _ = self._texts[path] if path in self._texts else self._of(path)
@@ -172,7 +177,8 @@ class Sources:
         return self._texts[path]
 
 
-def _signature(lines: list[str]) -> str:
+def signature_of(lines: list[str]) -> str:
+    """Return the first `def` or `class` line of some lines, all of it, and what it is marked as."""
     begin = 0
     while begin < len(lines):
         line = _closed(lines, begin, len(lines))

@@ -9,8 +9,10 @@ from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
+from backcast.engine.context.enclosing_lines import blocks
 from backcast.engine.context.evidence import place_of
 from backcast.engine.context.loose_code import Functions, loose_code, starts
+from backcast.engine.context.module_header import SHARE, header_of, names_in_module, values_of
 from backcast.engine.context.request_scope import RequestScope
 from backcast.projections import dependency_graph
 
@@ -52,7 +54,7 @@ class Surroundings:
             dependency_graph.lines_of(scope.states.graph, self.path) if exists else {}
         )
         "The first and last line of each function and class."
-        self.place = place_of(self.name, scope.request.behind, self.places)
+        self.place = place_of(self.name, scope.behind, self.places)
         self.lines = scope.sources.text(self.path).split("\n") if exists else []
         self.excerpt = self._excerpt()
         self.shown = ""
@@ -103,6 +105,13 @@ class Surroundings:
         What binds nothing of the project goes first, then what is farthest from the place.
         """
         scope, owner = self.scope, self.name.rpartition(".")[0]
+        if scope.policy.in_order:
+            most = max(limit, int(SHARE * scope.profile.context)) if limit else 0
+            values = names_in_module(values_of(scope), self.path)
+            return header_of(
+                self.lines, owner, self.place, scope.symbols.tops, values, most, self._tokens,
+                shown.holds if shown else lambda first, last: False, self.functions,
+            )  # fmt: skip
         return loose_code(
             "\n".join(self.lines), owner, self.place, scope.symbols.tops,
             lambda part: scope.counting.item("summary", part) <= limit,
@@ -133,7 +142,43 @@ class Surroundings:
         shown = around(self.lines, above, below, limit, self._tokens)
         near = shown.first, shown.last + 1
         begins = [*starts("\n".join(self.lines), self.functions, near), len(self.lines) + 1]
-        return _whole(shown, begins, self.places.values())
+        shown = _whole(shown, begins, self.places.values())
+        return self._begun(shown) if policy.in_order else shown
+
+    def _begun(self, shown: Excerpt) -> Excerpt:
+        """Return lines that begin within no function whose head would take too much."""
+        most = HEAD * self.scope.policy.around * self.scope.profile.context
+        if sum(map(self._tokens, self._heads(shown))) <= most:
+            return shown
+        end = max(
+            (last for name, (first, last) in self.places.items()
+             if first < shown.first <= last and not self._is_class(name)),
+            default=0,
+        )  # fmt: skip
+        return shown._replace(first=min(max(shown.first, end + 1), shown.above + 1))
+
+    def _is_class(self, name: str) -> bool:
+        return self.scope.facets[self.path].get(f"sig:{name}", ("",))[0] == "class"
+
+    def _heads(self, shown: Excerpt) -> list[str]:
+        """Return the lines of what the lines around the place begin within."""
+        owner = self.name.rpartition(".")[0]
+        inside = sorted(
+            (first, name) for name, (first, last) in self.places.items()
+            if first < shown.first <= last and name != owner
+        )  # fmt: skip
+        # Those of the class around the target stand above already.
+        texts, begin = list[str](), self.places.get(owner, (0, 0))[0]
+        for first, name in inside:
+            signature = self.scope.texts.used(self.path, name).signature
+            if self._is_class(name):
+                signature = self.scope.sources.piece(self.path, name).signature
+            texts += [opening.text for opening in blocks(self.lines, first, begin)]
+            texts += [signature, f"{_margin(signature)}    ..."]
+            begin = first
+        if not inside and shown.first <= len(self.lines):
+            texts += [opening.text for opening in blocks(self.lines, shown.first, begin)]
+        return texts
 
     def share(self, path: str, name: str) -> float:
         """Return how much of a function or class the lines around the place hold, from 0 to 1."""
@@ -147,6 +192,8 @@ class Surroundings:
 
     def _around(self, shown: Excerpt) -> str:
         """Return lines around the place, below the heads of what they begin within."""
+        if self.scope.policy.in_order:
+            return "\n".join([*self._heads(shown), shown.text(self.lines), *self._end(shown)])
         heads = list[str]()
         inside = {
             name: first for name, (first, last) in self.places.items()
@@ -159,6 +206,14 @@ class Surroundings:
         if size > HEAD * self.scope.policy.around * self.scope.profile.context:
             heads = []
         return "\n".join([*heads, shown.text(self.lines)])
+
+    def _end(self, shown: Excerpt) -> list[str]:
+        """Return the line that tells that a function goes on, where the last one does."""
+        cut = [
+            first for first, last in self.places.values()
+            if shown.below <= shown.last and first <= shown.last < last
+        ]  # fmt: skip
+        return [f"{_margin(self.lines[max(cut) - 1])}    ..."] if cut else []
 
     def _fits(self, limit: int) -> bool:
         """Tell whether the whole module has at most so many tokens."""

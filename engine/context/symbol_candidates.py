@@ -1,22 +1,28 @@
 """Functions and classes as candidates: the likeliest to be needed, or to be like what is asked."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Set
 
 import numpy as np
 
 from backcast.domain.context import Candidate
-from backcast.domain.node import kind_of
+from backcast.domain.node import kind_of, name_of, path_of
 from backcast.domain.policy import ADDED
 from backcast.engine.context.evidence import DECIMALS, weighed
-from backcast.engine.context.module_symbols import Floats
+from backcast.engine.context.module_symbols import Floats, last_name
+from backcast.engine.context.named_values import NamedValues
 from backcast.engine.context.parts import Parts
 from backcast.engine.context.request_scope import RequestScope, enclosing
+from backcast.engine.context.sources import SourcePiece
 from backcast.engine.context.surroundings import Surroundings
 
 LOOKED_AT = 30
 "The likeliest functions that are looked through for parts, where they are large."
 OF_METHODS = 0.9
 "A class is the line above its methods, so it is worth nearly as much as the best of them."
+CALLED = 0.95
+"The chance to be needed of a method that the target calls, of a class that it needs."
+_CALLS = re.compile(r"\.(\w+)\(")
 
 
 class SymbolCandidates:
@@ -28,6 +34,11 @@ class SymbolCandidates:
         self.must = {node for node in scope.must() if node in self.symbols.places}
         self.opened = {outer for node in self.must for outer in enclosing(node)}
         "Classes with methods that must be shown: as items of their own, so the class is not full."
+        self.values = NamedValues(scope)
+        self.called = set[str]()
+        "Methods that the target calls, of classes that it needs; what uses values that it names."
+        if self.policy.in_order:
+            self.called = {*called_methods(scope, self.must), *self.values.users()}
         self.large = scope.policy.parts * scope.profile.context
         "Tokens of a function beyond which it is offered in parts, too; 0 for never."
         self.passed_over = 0
@@ -41,6 +52,7 @@ class SymbolCandidates:
         room = self.policy.offered * self.scope.profile.context
         # The rows stand by path and name, and the sort is stable, so ties do too.
         best = np.maximum(scores, np.round(self.policy.pattern * alike, DECIMALS))
+        best[[self.symbols.places[node] for node in sorted(self.called)]] = 1.0
         for number, row in enumerate(np.argsort(-best, kind="stable").tolist()):
             if room <= 0:
                 self.passed_over = len(scores) - number - len(remaining)
@@ -48,7 +60,8 @@ class SymbolCandidates:
             candidate = self._symbol(row, chances[row], faded[row])
             remaining.pop(candidate.node, None)
             if levels := candidate.levels:
-                room -= levels[-2 if len(levels) > 1 else -1].tokens
+                least = -2 if len(levels) > 1 and levels[-1].name == "name" else -1
+                room -= levels[least].tokens
                 if number < LOOKED_AT and self._is_large(candidate):
                     candidate = self._with_parts(candidate, row, likeness[row], faded[row])
                 yield candidate
@@ -86,13 +99,15 @@ class SymbolCandidates:
         scope = self.scope
         node, path, name, outer = self.symbols.named[row]
         critical = node in self.must
+        if node in self.called:
+            score = max(score, CALLED)
         section = self._section(node, path, critical)
         summed = critical or score >= self.policy.summarised
         counted, piece, stale = scope.texts.forms(
             row, whole=critical or node not in self.opened,
             summary=scope.details.function_tokens if summed else 0,
             lives=scope.policy.lives.get(kind_of(node)) if scope.policy.lives else None,
-            levels=scope.policy.levels,
+            levels=scope.policy.levels, used=scope.policy.in_order,
         )  # fmt: skip
         if stale:
             scope.note(node, stale)
@@ -101,6 +116,8 @@ class SymbolCandidates:
         if path == scope.path and (seen := self.surroundings.share(path, name)):
             alike *= 1 - seen
             held = held or (f"module:{path}" if seen == 1 else "")
+        if self.policy.in_order and not critical and counted and counted[-1][0] == "name":
+            counted = counted[:-1]  # A name on a line of its own tells nothing.
         # Every prompt has hundreds of these, and their own constructor takes as long as the rest.
         return tuple.__new__(Candidate, (
             node, section, "CRITICAL" if critical else scope.priorities[section],
@@ -119,16 +136,22 @@ class SymbolCandidates:
 
     def _with_parts(self, candidate: Candidate, row: int, alike: float, faded: float) -> Candidate:
         scope, (_, path, name, _) = self.scope, self.symbols.named[row]
-        finder = Parts(scope.evidence(), self.policy.likeness, scope.counting.count)
+        finder = Parts(
+            scope.evidence(), self.policy.likeness, scope.counting.count, code=self.policy.in_order
+        )
         most = candidate.levels[0].tokens * 2 // 3
         parts = [
             (text, chance * faded / alike if alike else 0.0)
             for text, chance in finder.of(
-                row, scope.sources.piece(path, name), alike, most, self.surroundings
+                row, self._piece(path, name), alike, most, self.surroundings
             )
         ]
         levels = scope.levels.with_parts(candidate.levels, parts, candidate.score)
         return candidate._replace(levels=levels)
+
+    def _piece(self, path: str, name: str) -> SourcePiece:
+        texts = self.scope.texts
+        return texts.used(path, name) if self.policy.in_order else texts.sources.piece(path, name)
 
     def _section(self, node: str, path: str, must: bool) -> str:
         if node == self.scope.target:
@@ -138,3 +161,16 @@ class SymbolCandidates:
         if path == self.scope.path:
             return "related functions"
         return "dependencies" if must else "related modules"
+
+
+def called_methods(scope: RequestScope, must: Set[str]) -> Iterator[str]:
+    """Yield the methods that the target calls by name, of classes that it needs."""
+    if scope.target not in scope.symbols.places:
+        return
+    names = set(_CALLS.findall(scope.sources.piece(scope.path, scope.name).text))
+    for needed in sorted(must):
+        if kind_of(needed) == "class" and needed != scope.target:
+            path, inside = path_of(needed), f"{name_of(needed)}."
+            for node in scope.symbols.nodes[scope.symbols.rows[path]]:
+                if name_of(node).startswith(inside) and last_name(node) in names:
+                    yield node
