@@ -48,6 +48,8 @@ def header_of(
 
     chosen, free = list[LooseLines](), limit
     for part in sorted(parts, key=late):
+        if part.first > place and late(part)[0] > 2:
+            continue  # what is read last is read best, so no mere neighbour stands there
         size = count("\n".join(lines[part.first - 1 : part.last]))
         if size <= free:
             chosen.append(part)
