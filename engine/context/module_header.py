@@ -11,7 +11,7 @@ from backcast.domain.node import name_of, node_id, path_of
 from backcast.engine.context.loose_code import NEAR, Functions, LooseLines, statements
 from backcast.engine.context.request_scope import RequestScope
 
-SHARE = 0.15
+SHARE = 0.08
 "The share of the context that a header may take."
 _BOUND = re.compile(r"(\w+)\s*(?::[^=]*)?=")
 
