@@ -62,7 +62,6 @@ def core(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("question", "code"),
     [
-        (("blame", "agent", "a.py"), 2),
         (("blame", "agent@2", "a.py"), 2),
         (("diff", "agent@1", "agent@2"), 2),
         (("diff", "agent", "--policy", "no-cache"), 2),
@@ -95,7 +94,6 @@ def test_the_prompt_of_a_run_without_requests_is_formed_of_its_messages(backcast
         (("show", "versions", "agent"), "MODULE_ITERATION or MODULE_RENAMED or SOURCE_READ"),
         (("show", "changes", "agent"), "MODULE_ITERATION or MODULE_RENAMED or MODULE_DELETED"),
         (("show", "graph", "agent"), "MODULE_ITERATION or MODULE_RENAMED or SOURCE_READ"),
-        (("search", "agent", "a lamp"), "MODULE_ITERATION or MODULE_RENAMED or SOURCE_READ"),
         (("log", "agent", "--type", "COMMITTED"), "COMMITTED"),
         (("stale", "agent"), "SUMMARY_WRITTEN"),
     ],

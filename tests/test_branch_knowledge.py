@@ -22,6 +22,7 @@ from backcast.engine.history.task_states import contributions_at, states_at
 from backcast.engine.log import EventStore
 from backcast.engine.log.importers.events import export_lines
 from backcast.engine.memory.import_log import run
+from backcast.engine.memory.outlines import Outlining
 from backcast.engine.replay.verify import verified
 from backcast.projections import fold, offline_cache
 from tests.sources import Task
@@ -102,6 +103,7 @@ def test_the_next_prompt_is_the_one_that_its_origin_would_have_been_shown(
     for version in range(1, store.version("later") + 1):
         branch = of(store, fork(store, "later", version).task_id)
         branch.happened(MessageReceived(role="user"))
+        Outlining(store, branch.id).catch_up()
         for request, policy in product((LETTERS, SCALES), (COVERAGE, DEFAULT)):
             expected = then(store, "later", version, request, policy)
             assert built(branch, request, policy).digest == expected.digest
@@ -124,6 +126,7 @@ def test_a_branch_of_a_branch_is_shown_what_the_first_would_have_been(store: Eve
     for cut in (version - 4, version, version + 1, version + 2):
         again = of(store, fork(store, branch.id, cut).task_id)
         assert all(verdict.holds for verdict in verified(store, again.id))
+        Outlining(store, again.id).catch_up()
         expected = then(store, "later", min(cut, version), LETTERS)
         assert built(again, LETTERS).digest == (
             expected.digest if cut <= version + 1 else built(branch, LETTERS).digest

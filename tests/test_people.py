@@ -413,7 +413,8 @@ def test_a_request_to_a_model_without_tools_tells_the_task_behind_the_example(
     found = events_of(openhands, path)
     assert told_goal(found) == [GATE]
     roles = [e.fact.data["role"] for e in found if e.type == "MESSAGE_RECEIVED"]
-    assert roles == ["user", "machine"]
+    assert roles == ["user"]
+    assert [e.fact.data["tool"] for e in found if e.type == "TOOL_RETURNED"] == ["ls"]
 
 
 def test_a_demonstration_is_not_the_goal_of_a_trajectory(tmp_path: Path) -> None:

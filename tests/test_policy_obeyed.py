@@ -125,7 +125,10 @@ def test_a_query_alone_is_a_request(backcast: Callable[..., tuple[str, str]]) ->
         ((), "needed recorded prompts, found none: 'backcast context task-def456 --for NODE'"),
         (("--query", " "), "needed --for NODE or --query TEXT, or both"),
         (("--query", "x", "--policy", "DIR/bad.toml"), "bad.toml: needed one of name, "),
-        (("--query", "x", "--policy", "DIR/none.toml"), "none.toml: needed a policy file, found no such file"),
+        (
+            ("--query", "x", "--policy", "DIR/none.toml"),
+            "none.toml: needed a policy file, ",
+        ),
     ],
 )
 def test_a_request_that_cannot_be_read_is_one_line(

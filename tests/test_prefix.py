@@ -155,7 +155,7 @@ def test_a_prompt_after_an_iteration_and_a_failing_check_begins_as_the_one_befor
     assert many >= 0.8 * of  # 3,822 of 4,160
     assert (first.shared_prefix, first.parted_in) == (None, None)
     assert (second.shared_prefix, second.tokens) == (many, of)
-    assert second.parted_in == "related functions"
+    assert second.parted_in == "current module"
     assert "no farewell" in messages(second, task.store.get)[-1][1]
     assert [verdict.holds for verdict in verified(task.store, task.id)] == [True, True]
 

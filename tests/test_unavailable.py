@@ -291,7 +291,7 @@ def test_a_store_on_a_read_only_disk_can_be_read(small_disk: Path, lines: Path) 
         assert list(check(store)) == []
         with pytest.raises(UnavailableError, match="read-only: needed a store that can be written"):
             store.append("task", [TaskStarted()], after=3)
-    assert run("tasks", "--store", url).stdout.split() == ["3", "task"]
+    assert run("tasks", "--store", url).stdout.split()[:2] == ["3", "task"]
     assert "read-only" in complaint("import", "events", lines, "--store", url)
 
 

@@ -238,8 +238,8 @@ class Candidates:
             if own and piece.signature and self.surroundings.has(piece.signature):
                 self.opened[node] = piece.signature
                 continue
-            if in_order and not piece.signature:
-                continue  # A name on a line of its own tells nothing.
+            if in_order and (not piece.signature or self._is_own(node)):
+                continue  # A name on a line of its own tells nothing, nor does a line said twice.
             why = "needed" if node in needed else "named" if name in words or node in near else \
                 "own file" if own else "imported"  # fmt: skip
             score = self.policy.constants.get(why, 0.0)
@@ -271,6 +271,9 @@ class Candidates:
             yield self._test(node, round(0.5 / (1 + number), DECIMALS), alike)
         checked = CheckedTests(self.states, self.symbols, self.path, sorted(tests))
         yield from checked.verdicts(self.policy, self.levels)
+
+    def _is_own(self, node: str) -> bool:
+        return not self.scope.name and path_of(node) == self.path
 
     def _test(self, node: str, score: float, alike: float = 0.0) -> Candidate:
         path, wanted = path_of(node), node in self.scope.wanted
