@@ -35,7 +35,7 @@ class CallGate:
         self._under_way = Counter[str]()
         "Exchanges that have begun, and are not in the store."
         self._unwritten = Counter[str]()
-        "Those of them that have ended."
+        "Those of them whose last byte is sent, or about to be."
         self._settling = set[str]()
         self._recovered = False
         "Whether what killed proxies left is in the store."
@@ -71,10 +71,14 @@ class CallGate:
             self._under_way[task] += 1
         return ""
 
+    def ending(self, task: str) -> None:
+        """Note that the last of an exchange is about to be sent: it is not in the store yet."""
+        with self._lock:
+            self._unwritten[task] += 1
+
     def ended(self, task: str, method: str, path: str, *, reached: bool) -> None:
         """Note that an exchange has ended; one that reached no server costs no call."""
         with self._lock:
-            self._unwritten[task] += 1
             if not reached and asks_model(method, path) and task in self._rest:
                 rest, price = self._rest[task]
                 if rest.calls is not None:

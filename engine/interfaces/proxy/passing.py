@@ -81,15 +81,31 @@ class Proxy:
             return
         kept = _kept(scope["headers"], ASKED)
         exchange = self.folder.begin(scope["method"], _without_values(target), kept, task)
-        passing = _Passing(self, exchange, receive, send)
+        ending = False
+
+        async def sending(event: Event) -> None:
+            # Whoever has the last byte may ask again at once, and must find this call uncounted.
+            nonlocal ending
+            if self.gate and not ending and _is_last(event):
+                ending = True
+                self.gate.ending(task)
+            await send(event)
+
+        passing = _Passing(self, exchange, receive, sending if self.gate else send)
         try:
             await passing.run(scope, target)
         finally:
             exchange.end(spool.KILLED)  # only where nothing ended it before
             if self.gate:
                 reached = exchange.how != spool.UNAVAILABLE
+                if not ending:
+                    self.gate.ending(task)
                 self.gate.ended(task, scope["method"], target, reached=reached)
             self.done(exchange)
+
+
+def _is_last(event: Event) -> bool:
+    return event["type"] == "http.response.body" and not event.get("more_body", False)
 
 
 class _Passing:
