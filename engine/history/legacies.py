@@ -49,7 +49,7 @@ def legacies_at(
     for task, kind in (*ended, *others):
         version = store.version_at(task, moment) if task != root else 0
         kind = kind or _begun(store, task).kind(version)
-        if kind == "complete" and task in offline.running:
+        if kind == "complete" and task != root and task in offline.running:
             version = offline.complete[task].version  # what it does since is not done
         if kind and version and len(found) < LEGACIES:
             goal = offline.complete[task].goal if task in ends else _begun(store, task).goal
