@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import backcast as api
 from backcast.engine.context.policies import policy_at
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.cli import main
@@ -218,10 +219,26 @@ def test_a_recorded_prompt_is_explained_and_takes_no_option_of_a_new_one(
     assert "failure:65.1" in out
     assert "superseded" in out
     assert "1374 tokens, counted by mistral-common v3" in out
-    for option, value in (("--policy", "none.toml"), ("--profile", "qwen3-8b-32k")):
+    for option, value in (("--prompt-tokens", "900"), ("--profile", "qwen3-8b-32k")):
         out, err, code = backcast(*recorded, option, value)
         assert (out, code) == ("", 2)
         assert f"{option} needs --for NODE or --query TEXT" in err
+
+
+def test_a_recorded_prompt_is_built_under_another_policy_from_what_was_known_then(
+    backcast: Backcast,
+) -> None:
+    out, err, code = backcast("context", f"{TILL}@79", "--policy", "no-cache")
+    with api.open_log(TILL) as store:
+        prompt = store.task("till").prompt(79)
+        messages = prompt.under("no-cache").messages
+    assert (out, err, code) == ("".join(f"[{role}]\n{text}\n\n" for role, text in messages), "", 0)
+    assert out != backcast("context", f"{TILL}@79")[0]
+    out, _, code = backcast("context", f"{TILL}@79", "--policy", "no-cache", "--explain")
+    assert (code, "digest" in out, "failure:65.1" in out) == (0, True, True)
+    for option in (("--record",), ("--prompt-tokens", "900")):
+        _, err, code = backcast("context", f"{TILL}@79", "--policy", "no-cache", *option)
+        assert (code, f"{option[0]} needs --for NODE or --query TEXT" in err) == (2, True)
 
 
 def test_a_type_of_which_there_is_no_event_is_told(backcast: Backcast) -> None:

@@ -37,7 +37,9 @@ def node_asked(target: str | None, query: str, store: EventStore, task: str, at:
     if kind_of(node) in ("module", *SYMBOLS):
         return node
     near = near_nodes(store, task, target, at)
-    raise InputError(f"needed module:PATH or function:PATH::NAME, found {target!r}{near}")
+    new = "" if has_kind(target) or not outliner_of(target) else \
+        f": for one that is not there yet, write module:{target}"  # fmt: skip
+    raise InputError(f"needed module:PATH or function:PATH::NAME, found {target!r}{new}{near}")
 
 
 def node_named(store: EventStore, task: str, text: str, at: Moment) -> str:

@@ -20,6 +20,7 @@ from backcast.engine.interfaces.profiles import (
 from backcast.engine.interfaces.terminal import hand_on, message
 
 if TYPE_CHECKING:
+    from backcast.domain.budget import ModelProfile
     from backcast.domain.context import Context
 
 BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--tokenizer",
@@ -59,6 +60,7 @@ def command(
     \b
     backcast context validators@21                     # the prompt that was recorded as event 21
     backcast context validators@21 --explain           # what it was made of
+    backcast context validators@21 --policy no-cache   # the same request under another policy
     backcast context recorded@12 --anatomy             # what filled an agent's window
     backcast context recorded@12 --policy mask-3       # the same, with old results as lines
     backcast context tasks@3 --explain                 # a dispatch's prompt, by its parts
@@ -66,7 +68,7 @@ def command(
     backcast context httpx@before:commit:SHA --query "retry when a server is too busy"
 
     Without --for and --query it is a recorded prompt, rebuilt from the log: the one at WHEN, or the
-    last one. A function that is asked for need not exist yet. A policy file sets what differs from
+    last one; with --policy as another policy builds it, from what was known then. A function that is asked for need not exist yet. A policy file sets what differs from
     the default, or from the strategy that it names as its `base`; 'backcast policy' prints all
     settings, 'backcast help policies' the strategies.
     """
@@ -74,6 +76,7 @@ def command(
     from backcast.engine.interfaces.foreign_prompts import is_foreign, print_request
     from backcast.engine.interfaces.formed_prompts import is_formed, print_formed
     from backcast.engine.interfaces.histories import is_agents_run, print_prompt
+    from backcast.engine.replay.steps import asked as holds_prompts
 
     policy_name = building["policy_name"]
     with task_at(address, url) as place:
@@ -96,6 +99,9 @@ def command(
             )
         if asked:
             _print_built(place, target, query, explain=explain, as_json=as_json, **building)
+            return
+        if policy_name and holds_prompts(place.store, place.task):
+            _print_under(place, explain=explain, as_json=as_json, **building)
             return
         for name, option in BUILDING.items():
             if building[name]:
@@ -142,7 +148,33 @@ def _print_built(
         found = context_at(place.store, place.task, at, request, profile, policy, map)
     if not counter.exact and (tokenizer or profile.tokenizer != "upper-bound"):  # else it was noted
         message("note: tokens are counted by an upper bound, a token a byte")
-    for note in notes(found, request.target, text_only=text_only and not (explain or as_json)):
+    _show_built(found, request.target, profile, place, explain=explain, as_json=as_json,
+                text_only=text_only)  # fmt: skip
+
+
+def _print_under(
+    place: Place, *, policy_name: str, name: str | None, explain: bool, text_only: bool,
+    as_json: bool, **others: Any,
+) -> None:  # fmt: skip
+    """Build a recorded prompt anew under another policy, from what was known then, and print it."""
+    from backcast.engine.replay.derive import BuilderPool, PolicyReplay
+    from backcast.engine.replay.find import step_at
+    from backcast.engine.replay.pairs import context_of
+
+    for option in (BUILDING[other] for other, value in others.items() if value):
+        raise InputError(f"{option} needs --for NODE or --query TEXT, which say what to build")
+    step = step_at(place.store, place.task, place.when)
+    profile = profile_by(name, None, None) if name else None
+    builder = PolicyReplay(BuilderPool(place.store), profile, policy_by(policy_name)).builder(step)
+    _show_built(context_of(builder, step), step.request.target, builder.profile, place,
+                explain=explain, as_json=as_json, text_only=text_only)  # fmt: skip
+
+
+def _show_built(
+    found: "Context", target: str, profile: "ModelProfile", place: Place, *, explain: bool,
+    as_json: bool, text_only: bool,
+) -> None:  # fmt: skip
+    for note in notes(found, target, text_only=text_only and not (explain or as_json)):
         message(f"note: {note}")
     if profile.yarn > 1 and found.tokens <= profile.window // profile.yarn:
         message(
