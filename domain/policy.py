@@ -234,6 +234,8 @@ this the lines around a place never take more."
     in_order: bool = False
     "Whether a module is shown as it stands: its header whole, each method below the line of its \
 class, no function begun in its midst, no lone names; a new function beside the likest by name."
+    beside: Annotated[float, Field(ge=0, le=1)] = 0.0
+    "The share of the context up to which the module most like a new one, of its folder, is shown."
     parts: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context from which on a function is offered in parts, too; 0 for never."
     checked: bool = False
@@ -340,6 +342,8 @@ asking a model where every precondition holds."
             del settings["outputs"]
         if not self.in_order:
             del settings["in_order"]
+        if not self.beside:
+            del settings["beside"]
         return json.dumps(settings, sort_keys=True).encode()
 
     def details(self, window: int) -> Details:
@@ -361,7 +365,7 @@ COVERAGE = Policy(name="coverage")
 which never change: a policy that a log recorded before a setting existed is read with them."""
 READER = Policy(
     name="reader",
-    version=6,
+    version=7,
     **SHORT_WORDS,
     pattern=1.0,
     longer=0.4,
@@ -383,6 +387,7 @@ READER = Policy(
     libraries=2,
     outputs=True,
     in_order=True,
+    beside=0.35,
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,

@@ -57,6 +57,8 @@ LINES: Mapping[str, str] = {
     " others a sentence each.",
 }
 "The lines of the task's section, in which requests are recorded."
+NEW: Mapping[str, str] = {"new": "Work on {path}."}
+"The line in place of `work` for a module that is not there yet; a policy without it has `work`."
 PLANS: Mapping[str, str] = {
     "example": "Plan of an earlier task like this one, {task}, whose tests passed: {goal}",
     "differs": "It was asked for otherwise: {theirs}.",
@@ -75,7 +77,7 @@ CHECKED: Mapping[str, str] = {
     "still": "Still failed: {names}.",
 }
 "The lines about runs of checks: the last one, and those before it."
-TEXTS: Mapping[str, str] = {**HEADINGS, **FILE, **LINES, **PLANS, **CHECKED}
+TEXTS: Mapping[str, str] = {**HEADINGS, **FILE, **LINES, **NEW, **PLANS, **CHECKED}
 "Every text by name, as it always was."
 
 HOLDS: Mapping[str, tuple[str, ...]] = {
@@ -86,7 +88,7 @@ HOLDS: Mapping[str, tuple[str, ...]] = {
 "What texts must hold that may not be empty: the user's words, and the form that is read."
 HOLDS_IF_ANY: Mapping[str, tuple[str, ...]] = {
     "show": ("```show",), "import": ("{modules}",), "checked": ("{tests}",), "large": ("{names}",),
-    "file": ("{path}",), "work": ("{path}",), "work on": ("{path}", "{name}"),
+    "file": ("{path}",), "work": ("{path}",), "new": ("{path}",), "work on": ("{path}", "{name}"),
     "example": ("{task}",), "differs": ("{theirs}",),
 }  # fmt: skip
 "What texts must hold unless they are empty."
@@ -209,6 +211,7 @@ SHORT_WORDS: Mapping[str, Any] = {
     "system": "Write Python. Use what the project has.",
     "texts": {
         **TEXTS,
+        "new": "Work on {path}, a new module.",
         "context map": "# Map",
         "related modules": "# Modules",
         "dependencies": "# Imports",

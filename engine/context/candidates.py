@@ -23,6 +23,7 @@ from backcast.engine.context.plan_examples import PlanExamples
 from backcast.engine.context.recall.references import is_reference, piece_of
 from backcast.engine.context.request import Request
 from backcast.engine.context.request_scope import BuildSettings, RequestScope
+from backcast.engine.context.sibling_module import SiblingModule
 from backcast.engine.context.surroundings import Surroundings
 from backcast.engine.context.symbol_candidates import SymbolCandidates
 from backcast.engine.context.symbols import NONE, Symbols
@@ -48,6 +49,10 @@ class Candidates:
         self.path, self.name, self.target = scope.path, scope.name, scope.target
         self.order = ModuleOrder(scope) if scope.policy.in_order else None
         self.surroundings = Surroundings(scope)
+        self.sibling = SiblingModule(scope).candidate()
+        scope.beside = path_of(self.sibling.node) if self.sibling else ""
+        if self.sibling and self.sibling.levels[0].name == "full":
+            scope.whole = {*scope.whole, path_of(self.sibling.node)}
         self.functions = SymbolCandidates(scope, self.surroundings)
         self.plans = PlanExamples(states, request, self.policy, self.details.patterns)
         self.off_map: Sequence[Omission] = ()
@@ -76,6 +81,7 @@ class Candidates:
             lines = self.scope.cache.lines
             candidates += iterations(online, self.path, policy, details, lines, self.levels)
             candidates += trail(self.states.checks, self.path, policy, details, lines, self.levels)
+        candidates += [self.sibling] if self.sibling else []
         candidates += map(self._file, sorted((*map(path_of, self._files()), *self.scope.needed)))
         candidates += self.functions.all()
         candidates += self._constants()
@@ -144,7 +150,8 @@ class Candidates:
         query = reworded(self.request.query.strip(), TEXTS, texts)
         task = self.states.graph.task_id
         goal = texts["goal"].format(goal=" ".join((state.goal or "").split()) or task)
-        work = texts["work on" if self.name else "work"]
+        new = self.path not in self.facets and "new" in self.policy.texts
+        work = texts["work on" if self.name else "new" if new else "work"]
         head = work.format(path=self.path, name=self.name) if self.path else ""
         levels = [
             ("full", (goal, head, note, query)),

@@ -26,6 +26,8 @@ TOP = "."
 "The place behind a module's head, before its first function or class."
 NEAR = 40
 "Lines from the place, at which being near counts half."
+BESIDE = 0.5
+"How near the functions of the module are that a new one is most like."
 RANK, TEXT = ("rank",), ("text words",)
 LIKENESS = ("like name", "same name", "like class", "like path", "folder", "near", "parameters")
 "Evidence that is gathered only where it is weighed."
@@ -43,6 +45,8 @@ class RequestEvidence(NamedTuple):
     "All that is said about it: words to look for, its old text where there is one."
     behind: str = ""
     "What it will stand behind in its module, where it is new and that is known."
+    beside: str = ""
+    "The module that it is most like, where its own is new and that is known."
 
 
 def chances(
@@ -221,6 +225,8 @@ class Evidence(dict[str, Floats]):
         for row in range(*self.own.indices(len(symbols.nodes))):
             first = lines.get(symbols.named[row].name, (0, 0))[0]
             self["near"][row] = NEAR / (NEAR + abs(first - place)) if first else 0
+        if self.asked.beside:
+            self["near"][symbols.rows.get(self.asked.beside, NONE)] = BESIDE
         if parameters := self.parameters():
             self["parameters"] = symbols.with_words(parameters) / len(parameters)
         if own >= 0:

@@ -64,6 +64,8 @@ class RequestScope:
         self.whole: Set[str] = {*whole, *self.needed}
         "The modules that may be shown in full."
         self.priorities = {name: self.policy.priority(name) for name in self.policy.order}
+        self.beside = ""
+        "The module that a new one is most like, if the policy asks for it and it was found."
         self.stale: dict[str, int] = {}
         "Nodes whose written summary no longer holds, and the version that wrote it."
 
@@ -84,7 +86,7 @@ class RequestScope:
         text = self.request.query
         if self.target in self.symbols.places or kind_of(self.target) == "test":
             text += "\n" + self.sources.piece(self.path, self.name).text
-        asked = RequestEvidence(self.target, text, self.behind)
+        asked = RequestEvidence(self.target, text, self.behind, self.beside)
         return self.cache.evidence(self.symbols, self.states.graph, self.states.changes, asked)
 
     def must(self) -> Iterator[str]:

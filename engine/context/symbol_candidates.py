@@ -158,7 +158,7 @@ class SymbolCandidates:
             return "current module"
         if node in self.scope.wanted:
             return ADDED
-        if path == self.scope.path:
+        if path in (self.scope.path, self.scope.beside):
             return "related functions"
         return "dependencies" if must else "related modules"
 

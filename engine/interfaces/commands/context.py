@@ -68,9 +68,10 @@ def command(
     backcast context httpx@before:commit:SHA --query "retry when a server is too busy"
 
     Without --for and --query it is a recorded prompt, rebuilt from the log: the one at WHEN, or the
-    last one; with --policy as another policy builds it, from what was known then. A function that is asked for need not exist yet. A policy file sets what differs from
-    the default, or from the strategy that it names as its `base`; 'backcast policy' prints all
-    settings, 'backcast help policies' the strategies.
+    last one; with --policy as another policy builds it, from what was known then. A function that
+    is asked for need not exist yet. A policy file sets what differs from the default, or from the
+    strategy that it names as its `base`; 'backcast policy' prints all settings, 'backcast help
+    policies' the strategies.
     """
     from backcast.engine.interfaces.dispatched_prompts import is_dispatched, print_dispatched
     from backcast.engine.interfaces.foreign_prompts import is_foreign, print_request
