@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
+from backcast.domain.context import Item
 from backcast.domain.graph import Graph
+from backcast.domain.node import name_of, path_of
 from backcast.domain.policy import DEFAULT, SYSTEM, Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder, text_of
@@ -206,11 +208,7 @@ def _within(
     while True:
         wider = profile.with_context(size + free, WIDEST)
         context = ContextBuilder(wider, cache, policy).build(states, graph, request)
-        others = [
-            item
-            for item in context.items
-            if not (item.level == "full" and item.text.strip() in task.asked)
-        ]
+        others = [item for item in context.items if not _is_asked(item, task)]
         text = text_of(others, policy)
         if len(others) == len(context.items) or free:
             if cache.counting.tokenizer.count(text) <= size:
@@ -218,6 +216,12 @@ def _within(
             free -= max(8, free // 20)
         else:
             free = sum(item.tokens for item in context.items if item not in others)
+
+
+def _is_asked(item: Item, task: ReadTask) -> bool:
+    """Tell whether an item is the target's own old text, whatever stands above it there."""
+    own = name_of(item.node) == task.task.name and path_of(item.node) == task.task.path
+    return item.level == "full" and (own or item.text.strip() in task.asked)
 
 
 def policies_of(names: Sequence[str]) -> dict[str, Policy]:
