@@ -232,8 +232,7 @@ def test_workers_open_a_postgresql_store_themselves_and_no_password_is_shown(
     for command in (
         ("verify", with_password, "--report", report),
         ("regress", with_password, "--policy", "no-cache"),
-        ("influence", f"{with_password}#palindrome", "--json"),
-        ("score", "--store", with_password, "palindrome", "--json"),
+        ("influence", f"{with_password}#palindrome", "--json", "--report", report),
     ):
         there = ask(*command, "--on", machines.name)
         assert there[0] in (0, 1), there
@@ -246,8 +245,8 @@ def test_workers_open_a_postgresql_store_themselves_and_no_password_is_shown(
         assert not [text for text in texts if PASSWORD in text]
         report.unlink(missing_ok=True)
     with EventStore.open(with_password) as store:
-        scored = [event.fact for event in store.read(types=["SCORED"])]
-    assert len({(fact.prompt, fact.outcome) for fact in scored}) == len(scored) > 1
+        scored = [event.fact.data for event in store.read(types=["SCORED"])]
+    assert len({(fact["prompt"], fact["outcome"]) for fact in scored}) == len(scored) > 1
     assert PASSWORD not in machines.output()
 
 

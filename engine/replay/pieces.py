@@ -196,7 +196,8 @@ def _scored(piece: dict[str, Any]) -> Iterator[ScoredStretch]:
 def _influences(piece: dict[str, Any]) -> Iterator[InfluenceAnswer]:
     task, version, policies, more, reader, known = piece["arguments"]
     store = _WORKER.take(piece["log"], piece["place"], piece["stamps"])
-    question = InfluenceQuestion(*_settings(policies), *more)
+    [setting] = _settings(policies)
+    question = InfluenceQuestion(setting, *more)
     log = Log(piece["log"], store, (task,))
     yield answered_there(log, version, question, SentReader(*reader), known)
 
