@@ -190,7 +190,8 @@ def refuse_moments(addresses: Sequence[Address]) -> None:
     """Raise `InputError` where an address names a moment of a log, and not the log."""
     for address in addresses:
         if address.when:
-            raise InputError(f"{str(address)!r}: needed a task or a log, found a moment of one")
+            name = shown(str(address))
+            raise InputError(f"{name!r}: needed a task or a log, found a moment of one")
 
 
 def logs_named(

@@ -6,12 +6,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from backcast.domain.errors import InputError
-from backcast.engine.interfaces.scoring import Reading, duration
+from backcast.engine.interfaces.scoring import Reading, duration, threads_each
 from backcast.engine.interfaces.terminal import in_a_line, message, progress_bar
 
 if TYPE_CHECKING:
     from backcast.domain.policy import Policy
     from backcast.engine.interfaces.log_shelf import LogShelf
+    from backcast.engine.log.engines import WorkEngine
     from backcast.engine.replay.fit_run import FitCost, FitResult, PolicyFit
     from backcast.engine.replay.score_summary import ScoreDifference
 
@@ -44,16 +45,28 @@ def check_place(out: Path, force: bool) -> None:
         beside.unlink(missing_ok=True)
 
 
-def planned_fit(reading: Reading, logs: "LogShelf", base: "Policy") -> "tuple[PolicyFit, FitCost]":
-    """Return a fit that can be run, after it is said what that takes."""
+def planned_fit(
+    reading: Reading, logs: "LogShelf", base: "Policy", engine: "WorkEngine | None" = None
+) -> "tuple[PolicyFit, FitCost]":
+    """Return a fit that can be run, after it is said what that takes; with `engine` its workers
+    read."""
     from backcast.engine.replay.fit_run import PolicyFit
     from backcast.engine.replay.fit_search import ROUNDS, moves
     from backcast.engine.replay.fit_steps import StepList
     from backcast.engine.replay.kept_scores import score_books
+    from backcast.engine.replay.read_elsewhere import ElsewhereReader
+    from backcast.engine.replay.readers import sent
 
-    known = StepList(reading.plan(reading.reader(), []))
+    reader = reading.reader()
+    known = StepList(reading.plan(reader, []))
     reading.take(known, logs)
-    fit = PolicyFit(known, base, score_books(logs.logs, reading.scores), reading.seconds)
+    books = score_books(logs.logs, reading.scores)
+    if engine is None:
+        fit = PolicyFit(known, base, books, reading.seconds)
+    else:
+        needed = sent(reader, reading.context_tokens, reading.threads or threads_each(engine))
+        ahead = ElsewhereReader(engine, needed, books).read
+        fit = PolicyFit(known, base, books, reading.seconds, ahead)
     with progress_bar("prompts", len(known.training)) as advance:
         cost = fit.plan(advance)
     likely = base if base.pattern else base.model_copy(update={"pattern": 1.0})

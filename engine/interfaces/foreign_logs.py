@@ -9,7 +9,7 @@ from backcast.engine.interfaces.addresses import note_others
 from backcast.engine.interfaces.terminal import message
 from backcast.engine.log.importers import Report
 from backcast.engine.log.places import ENDINGS, is_pattern, places_of
-from backcast.engine.log.remote import copied, is_remote, shown
+from backcast.engine.log.remote import copied, is_remote, scheme_of, shown
 
 _PACKED = ("", ".gz", ".zst")
 NAMES = {
@@ -34,10 +34,20 @@ def logs_to_import(format: str, paths: Sequence[str]) -> tuple[list[str], int]:
     found: dict[str, None] = {}
     failed = 0
     for path in paths:
-        if not (is_pattern(path) or is_remote(path)) and format not in NAMES:
+        scheme = scheme_of(path)
+        if not (scheme or is_pattern(path)) and format not in NAMES:
             found[path] = None
             continue
         try:
+            if scheme and not is_remote(path):
+                raise InputError(
+                    f"{shown(path)}: needed a path, or a URL of https://, http://, s3:// or gs://,"
+                    f" found {scheme}://"
+                )
+            if scheme and format == "git":
+                raise InputError(
+                    f"{shown(path)}: needed the folder of a repository, found a URL: clone it first"
+                )
             places = places_of(path, NAMES.get(format, ENDINGS))
         except BackcastError as error:
             if len(paths) == 1:

@@ -25,8 +25,8 @@ class LogShelf:
         self._url, self._again = url, again
         self._open: list[tuple[Log, ExitStack]] = []
         self._done: Callable[[int], None] = lambda logs: None
-        self.read = 0
-        "Logs that could be opened."
+        self.read = self.torn = 0
+        "Logs that could be opened, and those of them that are not whole."
 
     def __enter__(self) -> Self:
         return self
@@ -54,6 +54,7 @@ class LogShelf:
                     for problem in () if self._again else log.problems:
                         message(f"skipped {problem}")
                     self.read += 1
+                    self.torn += bool(log.problems)
                     self._open.append((log, stack.pop_all()))
                     yield log
             self._done(1)

@@ -75,6 +75,20 @@ def on_option(default: str | None) -> Callable[[Callable[..., Any]], Callable[..
     )
 
 
+def processes_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --processes to a command that works in its own process where there is no --on."""
+    return click.option("--processes", type=click.IntRange(1), metavar="N",
+                        help="Of --on processes: as many as there are cores.")(command)  # fmt: skip
+
+
+def check_on(on: str | None, processes: int | None, seconds: float | None = None) -> None:
+    """Refuse options that do not fit to --on, or to its absence."""
+    if on is None and processes is not None:
+        raise click.UsageError("--processes: needed --on processes, found no --on")
+    if on is not None and seconds is not None:
+        raise click.UsageError("--seconds: needed no --on beside it: --sample N reads less there")
+
+
 @contextmanager
 def engine_on(name: str, processes: int | None = None) -> "Iterator[WorkEngine]":
     """Open the engine of --on; processes here start when there is work."""

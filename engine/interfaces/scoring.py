@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from backcast.engine.interfaces.log_shelf import LogShelf
     from backcast.engine.log.engines import WorkEngine
-    from backcast.engine.log.open_logs import Log
     from backcast.engine.models.reading import OutcomeReader
     from backcast.engine.replay.corpus import Setting
     from backcast.engine.replay.kept_scores import ScoreBook
@@ -49,9 +48,11 @@ class Reading(NamedTuple):
 
         `InputError` where no step has an outcome that can be read.
         """
+        from backcast.engine.replay.kept_scores import score_books
+
         plan = self.plan(reader, settings)
         self.take(plan, logs)
-        return self.read(plan, logs.logs)
+        return self.read(plan, score_books(logs.logs, self.scores))
 
     def take(self, plan: "ScorePlan", logs: "LogShelf") -> None:
         """Add the steps of some logs to a plan; end where none of the logs can be read."""
@@ -74,7 +75,7 @@ class Reading(NamedTuple):
         if not plan.cut:
             _refuse_nothing(plan)
         books = score_books(logs.logs, self.scores)
-        threads = self.threads or _threads_each(engine)
+        threads = self.threads or threads_each(engine)
         scoring = ScoringElsewhere(plan, books, engine, sent(reader, self.context_tokens, threads))
         message(
             f"{len(plan.cut) * len(settings)} prompts of {len(plan.cut)} steps, in"
@@ -91,11 +92,9 @@ class Reading(NamedTuple):
 
         return ScorePlan(reader, settings, profile_of(reader, self.context_tokens))
 
-    def read(self, plan: "ScorePlan", logs: "Sequence[Log]") -> "tuple[Scoring, bool]":
+    def read(self, plan: "ScorePlan", books: "dict[str, ScoreBook]") -> "tuple[Scoring, bool]":
         """Read what of a plan was never read; return the scores, and whether Ctrl-C ended it."""
-        from backcast.engine.replay.kept_scores import score_books
-
-        return _scored(plan, score_books(logs, self.scores), self.seconds)
+        return _scored(plan, books, self.seconds)
 
 
 def _scored(
@@ -170,7 +169,7 @@ def _run_elsewhere(scoring: "ScoringElsewhere") -> bool:
     return False
 
 
-def _threads_each(engine: "WorkEngine") -> int | None:
+def threads_each(engine: "WorkEngine") -> int | None:
     """Return the threads of each worker that shares this machine; None where it has its own."""
     from backcast.engine.models.threads import VARIABLE, threads_free
 

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from backcast.domain.errors import InputError, MomentError
 from backcast.domain.moment import Moment
-from backcast.engine.history.commits import changed
+from backcast.engine.history.commits import CodeChange, changed
 from backcast.engine.history.moments import FIRST, LAST, moment_at, near_numbers, position_of
 from backcast.engine.history.task_states import states_at
 from backcast.engine.log.store import EventStore
@@ -71,11 +71,16 @@ def step_at(store: EventStore, task_id: str, when: str = LAST) -> ReplayStep:
     )
 
 
-def _change_at(store: EventStore, task_id: str, when: str) -> ReplayStep:
+def change_at(store: EventStore, task_id: str, when: str) -> CodeChange:
+    """Return the change at a moment of a task without prompts; `InputError` if it has none."""
     changes = changed(store, task_id)
     if not changes:
         raise InputError(f"task {task_id!r}: needed prompts, or changes of modules, found none")
-    change = last_by(store, task_id, when, changes, [change.first for change in changes])
+    return last_by(store, task_id, when, changes, [change.first for change in changes])
+
+
+def _change_at(store: EventStore, task_id: str, when: str) -> ReplayStep:
+    change = change_at(store, task_id, when)
     for step in requests(store, task_id, [change]):
         return step
     raise InputError(

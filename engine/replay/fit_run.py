@@ -32,6 +32,7 @@ JUDGED_SHARE = 0.4
 "The share of the time that is kept for the steps held out, at most."
 
 Advance = Callable[[int], None]
+ReadAhead = Callable[[Sequence[ScorePlan], Advance], None]
 
 
 class FitCost(NamedTuple):
@@ -67,10 +68,15 @@ class PolicyFit:
 
     def __init__(
         self, known: StepList, base: Policy, books: Mapping[str, ScoreBook],
-        seconds: float | None = None,
+        seconds: float | None = None, ahead: ReadAhead = lambda plans, advance: None,
     ) -> None:  # fmt: skip
-        """`known` has the steps; `InputError` where they are too few to learn, or to judge."""
+        """`known` has the steps; `InputError` where they are too few to learn, or to judge.
+
+        `ahead` is called with what is about to be read, in that order: what it keeps of it in the
+        books is not read again.
+        """
         self.known, self.base, self.books, self.seconds = known, base, books, seconds
+        self._ahead = ahead
         self.items: list[ItemPlan] = []
         self.begun: ScorePlan | None = None
         self.judged: ScorePlan | None = None
@@ -139,7 +145,10 @@ class PolicyFit:
         until = self._until(ITEMS_SHARE)
         found = list[ItemWorth]()
         # By lot, so that those within the time are a sample.
-        for item in sorted(self.items, key=lambda item: draw(item.plan.jobs[0])):
+        items = sorted(self.items, key=lambda item: draw(item.plan.jobs[0]))
+        assert self.begun is not None, "it is planned first"
+        self._ahead([*(item.plan for item in items), self.begun], advance)
+        for item in items:
             for step in self._read(item.plan, until, advance).steps:
                 found += item.worths(step)
         return found
@@ -196,6 +205,7 @@ class PolicyFit:
     def _read(self, plan: ScorePlan, until: float, advance: Advance) -> Scoring:
         """Read a plan until a moment; steps are then taken by lot."""
         seconds = None if math.isinf(until) else max(0.0, until - monotonic())
+        self._ahead([plan], advance)
         scoring = Scoring(plan, self.books, seconds)
         scoring.run(advance)
         self.known.left_out += [out for out in scoring.failed if out not in self.known.left_out]

@@ -19,7 +19,7 @@ from backcast.engine.history.commits import changed
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.actions import actions, replies
 from backcast.engine.replay.corpus import Setting
-from backcast.engine.replay.find import last_by, prompt_at, step_at
+from backcast.engine.replay.find import change_at, last_by, prompt_at, step_at
 from backcast.engine.replay.instructions import text_parts, without_part, worded
 from backcast.engine.replay.outcomes import outcome_of
 from backcast.engine.replay.score import ScorePlan
@@ -70,6 +70,16 @@ class InfluencePlan(NamedTuple):
     "The items that halves are drawn of; empty where each is left out alone."
     halves: tuple[tuple[bool, ...], ...] = ()
     "Of each half, read behind the parts, which items are in it."
+
+
+def version_at(store: EventStore, task_id: str, when: str) -> int:
+    """Return the version of the step at a moment; `InputError` where there is none."""
+    if asked(store, task_id):
+        return prompt_at(store, task_id, when).version
+    sent = list(replies(store, task_id))
+    if not sent or changed(store, task_id):
+        return change_at(store, task_id, when).first
+    return last_by(store, task_id, when, sent, [reply.version for reply in sent]).version
 
 
 def step_with_outcome(store: EventStore, task_id: str, when: str) -> ReplayStep:

@@ -8,6 +8,7 @@ from backcast.domain.errors import BackcastError
 from backcast.engine.history.commits import CodeChange, changed
 from backcast.engine.history.follow import TaskFollower
 from backcast.engine.log.open_logs import opened
+from backcast.engine.log.remote import shown
 from backcast.engine.log.stamps import shown_stamp, stamps_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.changes import begun, requests
@@ -44,7 +45,7 @@ class LogWorker:
                 store = self._opened(name, place).store
                 self._stamps = stamps_of(store)
             except (BackcastError, OSError) as error:
-                raise OtherLogError(f"needed the log {name}, found none: {error}") from None
+                raise OtherLogError(f"needed the log {shown(name)}, found none: {error}") from None
             for task in self._odd(stamps):
                 found = self._stamps.get(task)
                 raise OtherLogError(

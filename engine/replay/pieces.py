@@ -26,9 +26,15 @@ from backcast.engine.log.spread import broken, done, failed, refused
 from backcast.engine.replay.bisect import with_event
 from backcast.engine.replay.conditions import conditions, unmet
 from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
+from backcast.engine.replay.influence_run import (
+    InfluenceAnswer,
+    InfluenceQuestion,
+    answered_there,
+)
 from backcast.engine.replay.log_worker import LogWorker, OtherLogError
 from backcast.engine.replay.readers import OtherModelError, SentReader
-from backcast.engine.replay.score_stretch import ScoredStretch, scored_stretch
+from backcast.engine.replay.score_jobs import ScoreJob
+from backcast.engine.replay.score_stretch import ScoredStretch, read_prompts, scored_stretch
 from backcast.engine.replay.verify import Verdict, verified
 
 SQLITE = "sqlite:///"
@@ -98,6 +104,21 @@ def score_piece(
     return _piece("scored", log, {task: stamp}, arguments)
 
 
+def influence_piece(
+    log: str, task: str, stamp: str, version: int, question: InfluenceQuestion,
+    reader: SentReader, known: Sequence[Any],
+) -> str:  # fmt: skip
+    """Return the piece that answers of the step at a version; `known` are scores of it."""
+    setting, *more = question
+    arguments = [task, version, _bodies([setting]), more, reader, known]
+    return _piece("influences", log, {task: stamp}, arguments)
+
+
+def read_piece(jobs: Iterable[tuple[Sequence[str], ScoreJob]], reader: SentReader) -> str:
+    """Return the piece that reads prompts of some steps, named by their policies; it has no log."""
+    return _piece("read", "", {}, [list(jobs), reader])
+
+
 def verdicts_of(result: Any) -> list[Verdict]:
     """Return what came of a piece that verifies."""
     found: list[Verdict] = list(_VERDICTS(result))
@@ -111,7 +132,7 @@ def _builder(kind: object) -> Callable[[Any], Any]:
 
 
 _RUNS, _TRIED = _builder(tuple[ReplayRun, ...]), _builder(tuple[Tried, ...])
-_VERDICTS = _builder(tuple[Verdict, ...])
+_VERDICTS, _JOB = _builder(tuple[Verdict, ...]), _builder(ScoreJob)
 
 
 def work(text: str) -> str:
@@ -125,7 +146,8 @@ def work(text: str) -> str:
             return refused(_own_name(), reason, whole=True)
         with _TURN, rarely_collecting():
             try:
-                _WORKER.take(piece["log"], piece["place"], piece["stamps"])
+                if piece["log"]:
+                    _WORKER.take(piece["log"], piece["place"], piece["stamps"])
             except OtherLogError as error:
                 return refused(_own_name(), str(error), whole=False)
             return done(list(_WORKS[piece["work"]](piece)))
@@ -171,6 +193,22 @@ def _scored(piece: dict[str, Any]) -> Iterator[ScoredStretch]:
     yield scored_stretch(log, versions, _settings(policies), SentReader(*reader), known)
 
 
-_WORKS: Mapping[str, Callable[[dict[str, Any]], Iterator[Tried | Verdict | ScoredStretch]]] = {
-    "tried": _tried, "verified": _verified, "scored": _scored,
+def _influences(piece: dict[str, Any]) -> Iterator[InfluenceAnswer]:
+    task, version, policies, more, reader, known = piece["arguments"]
+    store = _WORKER.take(piece["log"], piece["place"], piece["stamps"])
+    [setting] = _settings(policies)
+    question = InfluenceQuestion(setting, *more)
+    log = Log(piece["log"], store, (task,))
+    yield answered_there(log, version, question, SentReader(*reader), known)
+
+
+def _read(piece: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    jobs, reader = piece["arguments"]
+    for names, job in jobs:
+        yield read_prompts(_JOB(job), names, SentReader(*reader))
+
+
+_WORKS: Mapping[str, Callable[[dict[str, Any]], Iterator[Any]]] = {
+    "tried": _tried, "verified": _verified, "scored": _scored, "influences": _influences,
+    "read": _read,
 }  # fmt: skip

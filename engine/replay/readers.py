@@ -83,3 +83,7 @@ class KeptReader:
                 raise OtherModelError(f"needed {odd[1]} at {name}, found {odd[0]}")
             self._open = needed, reader
         return self._open[1]
+
+
+KEPT = KeptReader()
+"The model of this process, which reads for one piece of work after another."

@@ -1,4 +1,4 @@
-"""Score a stretch of a log for another process, which keeps the scores."""
+"""Score a stretch of a log, or prompts, for another process, which keeps the scores."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -8,13 +8,10 @@ from backcast.engine.history.state_json import builder
 from backcast.engine.log.open_logs import Log
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.kept_scores import ScoreBook
-from backcast.engine.replay.readers import KeptReader, SentReader
+from backcast.engine.replay.readers import KEPT, SentReader
 from backcast.engine.replay.score import ScorePlan, profile_of
 from backcast.engine.replay.score_jobs import LeftOut, ScoreJob
 from backcast.engine.replay.score_run import Scoring
-
-_READER = KeptReader()
-"The model of this process, which reads for one piece after another."
 
 
 class ScoredStretch(NamedTuple):
@@ -53,7 +50,7 @@ def scored_stretch(
 
     `OtherModelError` where the model that is needed cannot be had.
     """
-    reader = _READER.take(needed)
+    reader = KEPT.take(needed)
     plan = ScorePlan(reader, settings, profile_of(reader, needed.context_tokens))
     plan.add_stretch(log, versions)
     book = SentScores(known)
@@ -64,6 +61,20 @@ def scored_stretch(
         tuple(fact.data for fact in book.new),
         tuple(plan.left_out), tuple(scoring.failed), scoring.not_reached,
     )  # fmt: skip
+
+
+def read_prompts(job: ScoreJob, names: Sequence[str], needed: SentReader) -> list[dict[str, Any]]:
+    """Read the prompts of a step, each under the policy of a name; return the scores, as stored.
+
+    Where one cannot be read, those before it are returned.
+    """
+    reader = KEPT.take(needed)
+    profile = profile_of(reader, needed.context_tokens)
+    plan = ScorePlan(reader, [Setting(name, None) for name in names], profile)
+    plan.jobs.append(job)
+    book = SentScores(())
+    Scoring(plan, {job.log: book}).run()
+    return [fact.data for fact in book.new]
 
 
 def stretch_of(result: Any) -> ScoredStretch:

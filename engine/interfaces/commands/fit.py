@@ -1,5 +1,6 @@
 """`backcast fit`: settings under which a model holds what was written for likelier."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,14 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument
 from backcast.engine.interfaces.log_shelf import LogShelf
-from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.options import (
+    check_on,
+    engine_on,
+    json_option,
+    on_option,
+    processes_option,
+    store_option,
+)
 from backcast.engine.interfaces.profiles import policy_by, policy_option
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading
@@ -42,17 +50,22 @@ NOTHING_LEARNED = 1
 @click.option("--threads", type=click.IntRange(1), help="As many as cores are free.")
 @click.option("--scores", type=Path, metavar="FILE",
               help="Where scores are kept, not in the store or FILE.jsonl.scores.")  # fmt: skip
+@on_option(None)
+@processes_option
 @json_option
 def command(
     addresses: tuple[Address, ...], url: str, model: str | None, keep: bool, out: Path, force: bool,
     policy_name: str | None, context_tokens: int | None, sample: int | None,
-    seconds: float | None, threads: int | None, scores: Path | None, as_json: bool,
+    seconds: float | None, threads: int | None, scores: Path | None, on: str | None,
+    processes: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit a policy to a model that reads what was written.
 
     \b
     backcast fit 'runs/*.jsonl' --model llama:model.gguf --out mine.toml --context-tokens 2000
     backcast fit httpx --model llama:model.gguf --out mine.toml --sample 60 --seconds 3600
+    backcast fit 'runs/**/*.jsonl' --model llama:/models/model.gguf --out mine.toml \\
+        --on dask://HOST:8786
     backcast fit 'runs/*.jsonl' --keep --out keep.toml
 
     LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
@@ -60,7 +73,8 @@ def command(
     evidence, and then which settings do so in whole prompts. The third step judges: where what was
     written is not likelier there than under --policy, nothing is written. A policy that was fitted
     on a log must be judged on another one, or on the part that was held out: on the log itself it
-    looks better than it is. Every score is kept: Ctrl-C loses nothing, the next call goes on.
+    looks better than it is. Every score is kept: Ctrl-C loses nothing, the next call goes on. With
+    --on the model reads there; the policy is fitted here, and is the same.
 
     With --keep no model reads: what an agent's next actions used of its long results, and what a
     compression dropped of it, gives rules on what to keep; runs that are held out confirm them.
@@ -72,8 +86,9 @@ def command(
     from backcast.engine.interfaces.fitting import check_place, planned_fit, remarks, run_fit
     from backcast.engine.replay.fit_file import completed, own_settings
 
+    check_on(on, processes, seconds)
     if keep:
-        _fit_keep(addresses, url, out, force, policy_name, as_json, bool(model))
+        _fit_keep(addresses, url, out, force, policy_name, as_json, bool(model), bool(on))
     if not model:
         raise click.UsageError("needed --model llama:FILE, who reads, or --keep, found neither")
     base = completed(_base(policy_name))
@@ -81,9 +96,11 @@ def command(
     over = _over(policy_name)
     own_settings(base, STRATEGIES[over])  # or it says why no file could hold what is made of it
     reading = Reading(model, context_tokens, sample, seconds, threads, scores)
-    with LogShelf(addresses, url) as logs:
+    with ExitStack() as stack:
+        logs = stack.enter_context(LogShelf(addresses, url))
+        engine = stack.enter_context(engine_on(on, processes)) if on else None
         try:
-            fit, cost = planned_fit(reading, logs, base)
+            fit, cost = planned_fit(reading, logs, base, engine)
             found = run_fit(fit, cost)
         except KeyboardInterrupt:
             message("interrupted by Ctrl-C; the scores so far are kept: run it again to go on")
@@ -100,7 +117,7 @@ def command(
 
 def _fit_keep(
     addresses: tuple[Address, ...], url: str, out: Path, force: bool, policy: str | None,
-    as_json: bool, reads: bool,
+    as_json: bool, reads: bool, elsewhere: bool,
 ) -> None:  # fmt: skip
     """Fit what is kept of long results, and leave with the exit code."""
     from backcast.engine.interfaces.fitting import check_place
@@ -108,6 +125,8 @@ def _fit_keep(
 
     if reads:
         raise click.UsageError("--keep asks no model: needed --model or --keep, found both")
+    if elsewhere:
+        raise click.UsageError("--on: needed --model, which reads there, found --keep")
     check_place(out, force)
     learned, whole = fit_keeping(addresses, url, policy, out, as_json=as_json)
     raise SystemExit(NOTHING_LEARNED if not learned else 0 if whole else UNREADABLE)

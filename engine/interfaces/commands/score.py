@@ -10,7 +10,14 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument
 from backcast.engine.interfaces.log_shelf import LogShelf
-from backcast.engine.interfaces.options import engine_on, json_option, on_option, store_option
+from backcast.engine.interfaces.options import (
+    check_on,
+    engine_on,
+    json_option,
+    on_option,
+    processes_option,
+    store_option,
+)
 from backcast.engine.interfaces.profiles import RECORDED, setting_of
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading
@@ -39,8 +46,7 @@ if TYPE_CHECKING:
 @click.option("--scores", type=Path, metavar="FILE",
               help="Where scores are kept, not in the store or FILE.jsonl.scores.")  # fmt: skip
 @on_option(None)
-@click.option("--processes", type=click.IntRange(1), metavar="N",
-              help="Of --on processes: as many as there are cores.")  # fmt: skip
+@processes_option
 @click.option("--lines", "by_line", is_flag=True, help="Also each line of each outcome.")
 @json_option
 def command(
@@ -63,13 +69,11 @@ def command(
     gave a function, and tells how likely it held that text: nats per token, lower is better. That
     is not what it would have answered. Each score is kept, and never asked for twice: in a store as
     an event of the task, for a log that is a file in FILE.jsonl.scores. No prompt is ever built of
-    scores. Exit codes: 0, 1 where workers of --on could not score a step, 2 where nothing can be
-    scored, 130 after Ctrl-C, which loses nothing. 'backcast help scores' explains the table.
+    scores. Exit codes: 0, 1 where a log is not whole or workers of --on could not score a step, 2
+    where nothing can be scored, 130 after Ctrl-C, which loses nothing. 'backcast help scores'
+    explains the table.
     """
-    if on is None and processes is not None:
-        raise click.UsageError("--processes: needed --on processes, found no --on")
-    if on is not None and seconds is not None:
-        raise click.UsageError("--seconds: needed no --on beside it: --sample N reads less there")
+    check_on(on, processes, seconds)
     settings = _settings(policies or (RECORDED,))
     reading = Reading(model, context_tokens, sample, seconds, threads, scores)
     reader, lost = reading.reader(), 0
@@ -85,7 +89,7 @@ def command(
         message("interrupted by Ctrl-C; the scores so far are kept")
         raise SystemExit(INTERRUPTED)
     nothing = not scoring.steps and bool(scoring.failed)
-    raise SystemExit(1 if lost else UNREADABLE if logs.unreadable or nothing else 0)
+    raise SystemExit(1 if lost or logs.torn else UNREADABLE if logs.unreadable or nothing else 0)
 
 
 def _settings(names: "Sequence[str]") -> "list[Setting]":

@@ -1,5 +1,6 @@
 """The tables on PostgreSQL: several machines write, one transaction at a time."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
@@ -86,6 +87,9 @@ BUNDLES = (
     )""",
 )
 
+_QUOTED = re.compile('"[^"]*"?')
+_PORTS = re.compile(r"[\d,]*")
+
 
 class _Cursor:
     """A psycopg cursor that takes `?` for parameters."""
@@ -110,11 +114,17 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
         try:
             said = conninfo_to_dict(url)
         except psycopg.Error as error:
-            raise InputError(f"store: needed postgresql://USER@HOST/NAME: {_line(error)}") from None
+            reason = _QUOTED.sub("...", _line(error))  # it repeats what may be of a password
+            raise InputError(f"store: needed postgresql://USER@HOST/NAME: {reason}") from None
         host, port, name = (said.pop(key, "") for key in ("host", "port", "dbname"))
         if not name and "service" not in said:  # libpq would take one of the user's name
             raise InputError(
                 "store: needed postgresql://USER@HOST/NAME, found no NAME of a database"
+            )
+        if not _PORTS.fullmatch(str(port)) or ("@" in f"{host}{name}" and "%40" not in url):
+            raise InputError(
+                "store: needed postgresql://USER:PASSWORD@HOST:PORT/NAME with the signs @ : / # of"
+                " a password as %40 %3A %2F %23, found another"
             )
         shown = f"postgresql://{host}/{name}"
         try:  # the pool would wait, and not say why
