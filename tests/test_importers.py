@@ -13,6 +13,7 @@ from pydantic_core import from_json, to_json
 
 from backcast.domain.errors import InputError
 from backcast.domain.events import UnknownFact, WorkflowEvent
+from backcast.engine.interfaces.task_summaries import summary_of
 from backcast.engine.log.importers import (
     Report,
     atif,
@@ -170,6 +171,25 @@ def test_a_trajectory_tells_thought_call_and_result_in_turn() -> None:
     assert [event.because for event in found[3:6]] == [(3,), (4,), (5,)]
     assert found[0].fact.data["goal"] == "Circles are square."
     assert found[-1].type == "TASK_COMPLETE"
+
+
+def test_a_run_that_was_cut_off_at_a_limit_did_not_complete(tmp_path: Path) -> None:
+    log = records(FOREIGN / "swe-agent.traj")[0]
+    log["info"]["exit_status"] = "submitted (exit_cost)"
+    with store() as opened:
+        imported(opened, swe_agent, written(tmp_path / "run.traj", log))
+        [task] = opened.tasks()
+        *_, last = opened.read(task)
+        assert (last.type, last.fact.data["reason"]) == ("TASK_FAILED", "submitted (exit_cost)")
+        about = summary_of(opened, task).words
+        assert about.startswith("failed (submitted (exit_cost)), 2 answers: Circles")
+
+
+def test_what_the_history_of_a_trajectory_repeats_takes_no_time(tmp_path: Path) -> None:
+    found = events(swe_agent, FOREIGN / "swe-agent.traj")
+    times = {event.timestamp for event in found if event.type == "SWE_AGENT_HISTORY"}
+    assert times == {event.timestamp for event in found if event.type == "TOOL_RETURNED"} & times
+    assert len(times) == 1
 
 
 def test_a_chat_without_call_ids_still_pairs_commands_with_results() -> None:
