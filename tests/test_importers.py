@@ -213,6 +213,21 @@ def test_times_without_a_zone_are_read_as_utc_and_a_note_says_so_once() -> None:
         assert first.timestamp.isoformat() == "2026-01-02T03:04:05.000001+00:00"
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_a_sample_tells_of_a_call_is_counted(tmp_path: Path, apart: bool) -> None:
+    log = records(FOREIGN / "inspect.json")[0]
+    output = log["samples"][0]["events"][1]["output"]
+    output["usage"] = {
+        "input_tokens": 32 if apart else 96, "output_tokens": 7, "total_tokens": 103,
+        "input_tokens_cache_read": 64,
+    }  # fmt: skip
+    output["time"] = 1.5
+    found = events(inspect_ai, written(tmp_path / "log.json", log))
+    reply = next(event.fact.data for event in found if event.type == "MODEL_REPLIED")
+    assert (reply["prompt_tokens"], reply["cached_tokens"]) == (96, 64)
+    assert (reply["tokens"], reply["seconds"]) == (7, 1.5)
+
+
 def test_a_sample_without_events_still_has_its_goal(tmp_path: Path) -> None:
     log = records(FOREIGN / "inspect.json")[0]
     log["samples"] = [{"id": 1, "input": "Greet the world."}]

@@ -29,14 +29,14 @@ class TaskSummary(NamedTuple):
     def words(self) -> str:
         """All of it in a line, what is not known left out."""
         counted = (
-            self._ended, self.format,
+            self.ended, self.format,
             f"{self.answers:,} answers" if self.answers else "",
             f"{self.failed:,} failed" if self.failed else "",
         )  # fmt: skip
         return ": ".join(filter(None, (", ".join(filter(None, counted)), self.goal)))
 
     @property
-    def _ended(self) -> str:
+    def ended(self) -> str:
         status = "" if self.status == "unknown" else self.status
         return f"{status} ({cut_inside(self.reason, REASON)})" if self.reason else status
 

@@ -195,9 +195,9 @@ class ForeignRecord:
         rest: object,
         because: Iterable[object],
         thinking: str | None = None,
-        counts: Mapping[str, int] = {},
+        counts: Mapping[str, float] = {},
     ) -> str:
-        """Add a reply of the model; `counts` are the tokens that its server told."""
+        """Add a reply of the model; `counts` are the tokens and seconds that its server told."""
         named: dict[str, Any] = {"model": model, **counts}
         named |= self._body("text", text) | self._body("thinking", thinking)
         writer = string(model) or "agent"
