@@ -16,7 +16,7 @@ FILES, WIDE = 6, 50
 "Files that are named one by one, and characters of a task's name."
 
 
-class AgentRun(NamedTuple):
+class ComparedRun(NamedTuple):
     """What a comparison tells of a run."""
 
     task: str
@@ -28,7 +28,7 @@ class AgentRun(NamedTuple):
     "The files that it changed, in the order of their first change."
 
 
-def agent_run(place: Place) -> AgentRun:
+def compared_run(place: Place) -> ComparedRun:
     """Return the run of an agent that a task holds."""
     text, calls, failed = partial(read_text, place.store), [], 0
     files: dict[str, None] = {}
@@ -41,17 +41,17 @@ def agent_run(place: Place) -> AgentRun:
             case ModuleIteration(module_name=path) | ModuleDeleted(module_name=path):
                 files[path] = None
     about = summary_of(place.store, place.task)
-    return AgentRun(place.task, about, tuple(calls), failed, tuple(files))
+    return ComparedRun(place.task, about, tuple(calls), failed, tuple(files))
 
 
-def same_calls(before: AgentRun, after: AgentRun) -> int:
+def same_calls(before: ComparedRun, after: ComparedRun) -> int:
     """Return how many calls both runs begin with."""
     both = zip(before.calls, after.calls, strict=False)
     return next((n for n, (one, other) in enumerate(both) if one[1] != other[1]),
                 min(len(before.calls), len(after.calls)))  # fmt: skip
 
 
-def agent_rows(*runs: AgentRun) -> Iterator[tuple[str, ...]]:
+def agent_rows(*runs: ComparedRun) -> Iterator[tuple[str, ...]]:
     """Yield the rows of a table of runs, its heads first."""
     yield "", *(cut_inside(run.task, WIDE) for run in runs)
     yield "ended", *(run.about.ended for run in runs)
@@ -66,7 +66,7 @@ def agent_rows(*runs: AgentRun) -> Iterator[tuple[str, ...]]:
         yield "", *(f"and {count:,} more" if count else "" for count in more)
 
 
-def parting_lines(before: AgentRun, after: AgentRun) -> Iterator[str]:
+def parting_lines(before: ComparedRun, after: ComparedRun) -> Iterator[str]:
     """Yield how many calls both begin with, and the first of each that is another."""
     same = same_calls(before, after)
     alike = "the first call is" if same == 1 else f"the first {same:,} calls are"

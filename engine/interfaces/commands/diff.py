@@ -128,13 +128,13 @@ def _compare_agents(before: Place, after: Place, as_json: bool) -> None:
     from backcast.engine.history.state_json import plain
     from backcast.engine.interfaces.agent_runs import (
         agent_rows,
-        agent_run,
+        compared_run,
         parting_lines,
         same_calls,
     )
     from backcast.engine.interfaces.views import console, table
 
-    runs = agent_run(before), agent_run(after)
+    runs = compared_run(before), compared_run(after)
     if as_json:
         click.echo(json_text({"runs": plain(runs), "same_calls": same_calls(*runs)}))
         return
