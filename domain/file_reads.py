@@ -39,6 +39,7 @@ _SHELL = re.compile(r"[|&;<>`$*?\n]")
 _PIPED = re.compile(r"(?:cat|nl)(?: -n| -ba| -b a)? (\S+) \| sed -n ['\"]?(\d+)(?:,(\d+))?p['\"]?")
 "Numbered lines of a file, as agents with nothing but a shell read them."
 _LINES = re.compile(r"(\d+)(?:,(\d+))?p")
+_LINE = re.compile(r"-1$|\d{1,9}$")
 
 
 def file_read(tool: str, arguments: object) -> FileRead | None:
@@ -49,9 +50,9 @@ def file_read(tool: str, arguments: object) -> FileRead | None:
     path = _path(fields)
     if path and (name in READERS or (name in EDITORS and command == "view")):
         return FileRead(path, *_range(fields))
-    if name in EDITORS or not isinstance(command, str):
+    if not isinstance(command, str):
         return None
-    return _shell_read(command)
+    return _typed_view(command) if name in EDITORS else _shell_read(command)
 
 
 def file_write(tool: str, arguments: object) -> tuple[str, bool] | None:
@@ -59,7 +60,7 @@ def file_write(tool: str, arguments: object) -> tuple[str, bool] | None:
     fields = _fields(arguments)
     path, name, command = _path(fields), tool.lower(), fields.get("command")
     if path is None:
-        return None
+        return _typed_change(command) if name in EDITORS and isinstance(command, str) else None
     if name in EDITORS:
         return None if command == "view" else (path, command == "create")
     if name in WRITERS:
@@ -120,6 +121,26 @@ def _shell_read(command: str) -> FileRead | None:
             return FileRead(_within(folder, path), exact=line)
         case ["open", path] | ["open", path, _]:  # a window whose size the call does not tell
             return FileRead(_within(folder, path), exact=line)
+    return None
+
+
+def _typed_view(command: str) -> FileRead | None:
+    """Return what an editor's line shows, as SWE-agent types its calls: `editor view a.py`."""
+    match command.split():
+        case [_, "view", path]:
+            return FileRead(normpath(path))
+        case [_, "view", path, "--view_range", first, last] if _LINE.match(first) and _LINE.match(
+            last
+        ):
+            return FileRead(normpath(path), int(first), None if int(last) < 0 else int(last))
+    return None
+
+
+def _typed_change(command: str) -> tuple[str, bool] | None:
+    """Return the path that an editor's line changes, and whether the line holds all its text."""
+    match command.split(maxsplit=3):
+        case [_, "create" | "str_replace" | "insert" | "undo_edit" as what, path, *_]:
+            return normpath(path), what == "create"
     return None
 
 

@@ -319,6 +319,13 @@ def test_settings_out_of_reach_are_refused(fields: dict[str, int], needed: str) 
         ("view", {"path": "./a.py", "view_range": [3, -1]}, FileRead("a.py", 3)),
         ("file_editor", {"command": "view", "path": "a.py"}, FileRead("a.py")),
         ("file_editor", {"command": "str_replace", "path": "a.py"}, None),
+        ("str_replace_editor", {"command": "str_replace_editor view /a.py"}, FileRead("/a.py")),
+        ("str_replace_editor", {"command": "str_replace_editor view /a.py --view_range 4 9"},
+         FileRead("/a.py", 4, 9)),
+        ("str_replace_editor", {"command": "str_replace_editor view /a.py --view_range 4 -1"},
+         FileRead("/a.py", 4)),
+        ("str_replace_editor", {"command": "str_replace_editor view /a.py --view_range 4 x"}, None),
+        ("str_replace_editor", {"command": "str_replace_editor insert /a.py 3"}, None),
         ("read_files", {"files": [{"path": "a.py", "start_line": 2, "end_line": 4}]},
          FileRead("a.py", 2, 4)),
         ("read_files", {"files": [{"path": "a.py"}, {"path": "b.py"}]}, None),
@@ -342,6 +349,12 @@ def test_writes_are_known_by_their_calls() -> None:
     assert file_write("Edit", {"file_path": "a.py"}) == ("a.py", False)
     assert file_write("str_replace_editor", {"command": "create", "path": "a.py"}) == ("a.py", True)
     assert file_write("file_editor", {"command": "view", "path": "a.py"}) is None
+    typed = "str_replace_editor create /a.py --file_text 'x = 1\ny = 2\n'"
+    assert file_write("str_replace_editor", {"command": typed}) == ("/a.py", True)
+    typed = "str_replace_editor str_replace /a.py --old_str 'x' --new_str 'y'"
+    assert file_write("str_replace_editor", {"command": typed}) == ("/a.py", False)
+    typed = "str_replace_editor view /a.py"
+    assert file_write("str_replace_editor", {"command": typed}) is None
     assert file_write("bash", {"command": "rm a.py"}) is None
 
 

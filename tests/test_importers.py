@@ -13,6 +13,7 @@ from pydantic_core import from_json, to_json
 
 from backcast.domain.errors import InputError
 from backcast.domain.events import UnknownFact, WorkflowEvent
+from backcast.engine.interfaces.task_summaries import summary_of
 from backcast.engine.log.importers import (
     Report,
     atif,
@@ -172,6 +173,25 @@ def test_a_trajectory_tells_thought_call_and_result_in_turn() -> None:
     assert found[-1].type == "TASK_COMPLETE"
 
 
+def test_a_run_that_was_cut_off_at_a_limit_did_not_complete(tmp_path: Path) -> None:
+    log = records(FOREIGN / "swe-agent.traj")[0]
+    log["info"]["exit_status"] = "submitted (exit_cost)"
+    with store() as opened:
+        imported(opened, swe_agent, written(tmp_path / "run.traj", log))
+        [task] = opened.tasks()
+        *_, last = opened.read(task)
+        assert (last.type, last.fact.data["reason"]) == ("TASK_FAILED", "submitted (exit_cost)")
+        about = summary_of(opened, task).words
+        assert about.startswith("failed (submitted (exit_cost)), 2 answers: Circles")
+
+
+def test_what_the_history_of_a_trajectory_repeats_takes_no_time(tmp_path: Path) -> None:
+    found = events(swe_agent, FOREIGN / "swe-agent.traj")
+    times = {event.timestamp for event in found if event.type == "SWE_AGENT_HISTORY"}
+    assert times == {event.timestamp for event in found if event.type == "TOOL_RETURNED"} & times
+    assert len(times) == 1
+
+
 def test_a_chat_without_call_ids_still_pairs_commands_with_results() -> None:
     found = events(swe_agent, FOREIGN / "mini-swe-agent.traj.json")
     result = next(event for event in found if event.type == "TOOL_RETURNED")
@@ -191,6 +211,21 @@ def test_times_without_a_zone_are_read_as_utc_and_a_note_says_so_once() -> None:
         assert report.notes == ["times without a zone were read as UTC"]
         first = next(opened.read())
         assert first.timestamp.isoformat() == "2026-01-02T03:04:05.000001+00:00"
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_a_sample_tells_of_a_call_is_counted(tmp_path: Path, apart: bool) -> None:
+    log = records(FOREIGN / "inspect.json")[0]
+    output = log["samples"][0]["events"][1]["output"]
+    output["usage"] = {
+        "input_tokens": 32 if apart else 96, "output_tokens": 7, "total_tokens": 103,
+        "input_tokens_cache_read": 64,
+    }  # fmt: skip
+    output["time"] = 1.5
+    found = events(inspect_ai, written(tmp_path / "log.json", log))
+    reply = next(event.fact.data for event in found if event.type == "MODEL_REPLIED")
+    assert (reply["prompt_tokens"], reply["cached_tokens"]) == (96, 64)
+    assert (reply["tokens"], reply["seconds"]) == (7, 1.5)
 
 
 def test_a_sample_without_events_still_has_its_goal(tmp_path: Path) -> None:

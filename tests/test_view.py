@@ -6,6 +6,7 @@ import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
@@ -367,6 +368,16 @@ def test_a_port_in_use_gets_one_line(capsys: pytest.CaptureFixture[str]) -> None
             cli.main(["view", TILL, "--port", port])
     assert ended.value.code == 2
     assert f"needed a free port, found {port}" in capsys.readouterr().err
+
+
+def test_the_list_of_tasks_tells_what_each_is() -> None:
+    with EventStore.open("sqlite://") as store:
+        facts = TaskStarted(goal="Make circles <round>"), TaskFailed(reason="exit_cost")
+        claims = [Claim(fact, datetime(2026, 1, 2, tzinfo=UTC), "user", ()) for fact in facts]
+        store.append("t", claims, after=0)
+        kind, shown = PageServer(store, None, 0, []).answer("/", {})
+        assert kind == "text/html"
+        assert ">failed (exit_cost): Make circles &lt;round&gt;</p>" in shown
 
 
 def test_a_store_without_tasks_gets_one_line(tmp_path: Path) -> None:

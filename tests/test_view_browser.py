@@ -181,6 +181,23 @@ def test_what_if_has_an_address_and_begins_with_all_named_policies(
     chromium.until("document.querySelector('.whatif-panel pre.pin')")
 
 
+def test_a_link_to_a_what_if_shows_no_other_step_while_it_is_worked_out(
+    chromium: Browser, till: str
+) -> None:
+    chromium.open(f"{till}?slow#e=12")
+    chromium.go(12)
+    wait = "(url, more) => more ? new Promise(() => {}) : asIs(url)"
+    chromium.js(f"(asIs = window.fetch, window.fetch = {wait}, location.hash = '#w=79:no-cache')")
+    chromium.until("document.querySelector('#middle h2')?.textContent === 'What if: no-cache'")
+    assert "computing" in chromium.text("#middle .computing")
+    chromium.until("document.querySelector('#moment h2 b')?.textContent === '79'")
+    chromium.driver.back()
+    chromium.until("document.querySelector('#step h2')")
+    chromium.js("(location.hash = '#e=9999', 1)")
+    chromium.until("document.querySelector('#live').textContent.startsWith('not shown')")
+    assert chromium.text("#live") == "not shown: 185 is the last event"
+
+
 def test_a_click_on_the_strip_leads_to_its_step_and_the_words_are_explained(
     chromium: Browser, address: str
 ) -> None:

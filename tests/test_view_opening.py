@@ -1,10 +1,12 @@
 """What the page of `backcast view` shows first: a prompt, what a log is, and what to open."""
 
+import json
 import os
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from backcast.domain.events import (
@@ -23,10 +25,14 @@ from backcast.engine.interfaces.terminal import size_text
 from backcast.engine.interfaces.view.file import whole_page
 from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.reading import RunReader
+from backcast.engine.interfaces.view.sequence import RunSequence
 from backcast.engine.interfaces.view.step_panel import step_panel
+from backcast.engine.interfaces.views import event_line
 from backcast.engine.log.blobs import Blob
+from backcast.engine.log.importers import Report, import_batches, swe_agent
 from backcast.engine.log.open_logs import opened
 from backcast.engine.log.store import EventStore
+from backcast.engine.replay.agent_prompt import read_text
 from backcast.projections import progress
 from tests.browsers import ROOT, viewed
 
@@ -86,6 +92,31 @@ def test_a_message_that_nothing_answered_names_its_step() -> None:
             text=text,
         ).sequence  # fmt: skip
         assert [step.title for step in sequence.steps] == ["answer", "Now round it up, please"]
+
+
+def test_a_failed_call_is_named_by_its_words_and_says_why(tmp_path: Path) -> None:
+    command = "str_replace_editor str_replace /shapes/area.py --old_str '" + "x = 1\n" * 999 + "'"
+    view = "str_replace_editor view /shapes/a/very/long/way/to/the/modules/area.py --view_range 4"
+    outputs = "Ran into a long word.\nNo replacement was performed.\nTry it again.", "1\tx"
+    steps = [
+        {"response": "See.", "action": action, "observation": output}
+        for action, output in zip((command, f"{view} 467"), outputs, strict=True)
+    ]
+    path = tmp_path / "run.traj"
+    path.write_text(json.dumps({"trajectory": steps, "history": []}))
+    with EventStore.open("sqlite://") as store:
+        import_batches(store, "swe-agent", swe_agent.read(path, "t", Report()), Report())
+        sequence = RunSequence(store, "t")
+        failed, fine = [step for step in sequence.read_on() if step.number]
+        assert failed.name.startswith("str_replace_editor str_replace /shapes/area.py --old_str")
+        assert failed.name.endswith("…")
+        assert (failed.outcome, failed.why) == ("failed", "No replacement was performed.")
+        assert len(fine.name) == 80
+        assert fine.name.endswith("area.py --view_range 4 467")
+        lines = [event_line(event, partial(read_text, store)) for event in store.read("t")]
+        [result] = [line for line in lines if "TOOL_RETURNED" in line and "failed" in line]
+        assert "str_replace_editor failed: No replacement was performed." in result
+        assert not any("blob:" in line for line in lines)
 
 
 def test_a_history_says_what_it_is_and_no_more() -> None:

@@ -3,9 +3,13 @@
 from typing import NamedTuple
 
 from backcast.domain.events import Imported, ToolReturned
+from backcast.domain.message_parts import cut_inside
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log.store import EventStore
 from backcast.projections import progress
+
+REASON = 40
+"Characters of a failure's reason in the line."
 
 
 class TaskSummary(NamedTuple):
@@ -18,16 +22,23 @@ class TaskSummary(NamedTuple):
     answers: int
     failed: int
     "Results of tools that failed."
+    reason: str = ""
+    "Why the task failed, if it did and the log tells."
 
     @property
     def words(self) -> str:
         """All of it in a line, what is not known left out."""
         counted = (
-            (self.status if self.status != "unknown" else ""), self.format,
+            self.ended, self.format,
             f"{self.answers:,} answers" if self.answers else "",
             f"{self.failed:,} failed" if self.failed else "",
         )  # fmt: skip
         return ": ".join(filter(None, (", ".join(filter(None, counted)), self.goal)))
+
+    @property
+    def ended(self) -> str:
+        status = "" if self.status == "unknown" else self.status
+        return f"{status} ({cut_inside(self.reason, REASON)})" if self.reason else status
 
 
 def summary_of(store: EventStore, task: str) -> TaskSummary:
@@ -40,4 +51,5 @@ def summary_of(store: EventStore, task: str) -> TaskSummary:
             case ToolReturned(failed=True):
                 failed += 1
     goal = " ".join((state.goal or "").split())
-    return TaskSummary(state.status, goal, format, state.replies, failed)
+    reason = " ".join((state.reason or "").split())
+    return TaskSummary(state.status, goal, format, state.replies, failed, reason)

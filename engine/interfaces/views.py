@@ -11,20 +11,24 @@ from rich.table import Table
 from rich.text import Text
 
 from backcast.domain.events import (
+    BLOB_PREFIX,
     ChecksRan,
     Committed,
     Imported,
     PlanningComplete,
     ToolCalled,
+    ToolReturned,
     WorkflowEvent,
     line_of,
 )
 from backcast.domain.json_text import json_text
 from backcast.domain.memory_events import MapEdited
+from backcast.domain.message_parts import cut_inside
 from backcast.domain.question_events import AnswerGiven, QuestionAsked
 from backcast.domain.score_events import Scored
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.dispatch_titles import DISPATCH_FACTS, dispatch_title
+from backcast.engine.interfaces.failed_results import failure_line
 from backcast.engine.interfaces.terminal import escaped
 from backcast.projections import (
     changes,
@@ -40,6 +44,18 @@ from backcast.projections import (
 
 _TITLES = ("module_name", "path", "sha", "tool", "role", "goal", "reason", "target", "kind",
            "model", "step", "origin")  # fmt: skip
+FAILED = 120
+"Characters that a line says of a result."
+NAME, SHORT = 80, 240
+"Characters of a call's name, and of a call whose end is a part of it: it says which lines, say."
+
+BodyText = Callable[[str], str]
+"Reads the body of a blob as a text."
+
+
+def _unread(ref: str) -> str:
+    """Stand for a body that nobody reads."""
+    return ""
 
 
 def console() -> Console:
@@ -53,20 +69,28 @@ def event_json(event: WorkflowEvent) -> str:
     return json_text(place | line_of(event))
 
 
-def event_line(event: WorkflowEvent) -> str:
-    """Return an event as one line of text."""
+def event_line(event: WorkflowEvent, text: BodyText = _unread) -> str:
+    """Return an event as one line of text; `text` reads the body of a blob."""
     when = event.timestamp.strftime("%Y-%m-%d %H:%M:%S")
     stated = _stated_time(event)
     dated = f" dated {one_line(stated, 40)}" if stated else ""
     line = (
         f"{event.position:>7}  {when}  {one_line(event.task_id, 200)}@{event.version}"
-        f"  {one_line(event.type):<16} {one_line(event_title(event))}{dated}"
+        f"  {one_line(event.type):<16} {_shortened(event, text)}{dated}"
         f"  {one_line(event.writer, 30)}"
     )
     return line.rstrip()
 
 
-def event_title(event: WorkflowEvent) -> str:
+def _shortened(event: WorkflowEvent, text: BodyText) -> str:
+    """Return an event's title in the room that a line has for it: of a call both ends."""
+    title = event_title(event, text)
+    if isinstance(event.fact, ToolReturned):
+        return cut_inside(escaped(title[:FAILED]), FAILED)
+    return cut_inside(escaped(title), 70) if isinstance(event.fact, ToolCalled) else one_line(title)
+
+
+def event_title(event: WorkflowEvent, text: BodyText = _unread) -> str:
     """Return what an event is about, in a few words."""
     data = event.fact.data
     title = next((str(data[key]) for key in _TITLES if data.get(key) not in (None, "")), "")
@@ -82,7 +106,11 @@ def event_title(event: WorkflowEvent) -> str:
     if isinstance(data.get("tokens"), int):
         title += f" {data['tokens']} tokens"
     if isinstance(event.fact, ToolCalled):
-        title = called(event.fact)
+        title = called(event.fact, text)
+    if isinstance(event.fact, ToolReturned) and event.fact.failed:
+        title = ": ".join(
+            filter(None, (f"{title} failed".strip(), failed_because(event.fact, text)))
+        )
     if isinstance(event.fact, QuestionAsked | AnswerGiven):
         title = f"{event.fact.name}: {event.fact.text or data.get('reason', '')}"
         title += f" (unproven: {data['unproven']})" if data.get("unproven") else ""
@@ -101,23 +129,45 @@ def event_title(event: WorkflowEvent) -> str:
     return title
 
 
-def called(fact: ToolCalled) -> str:
-    """Return a tool's name and the beginning of what it was called with."""
-    words = next(_words(fact.arguments), "")
-    called = words if words.startswith(fact.tool) else f"{fact.tool} {words[:200]}"
-    return " ".join(called[:200].split())[:80]
+def failed_because(fact: ToolReturned, text: BodyText = _unread) -> str:
+    """Return why a call failed, by its message or its output; empty where neither tells."""
+    return fact.message or failure_line(text(fact.output) if fact.output else "")
 
 
-def _words(arguments: Any) -> Iterator[str]:
+def called(fact: ToolCalled, text: BodyText = _unread) -> str:
+    """Return a tool's name and the beginning of what it was called with, of a short call the end.
+
+    >>> command = "view /testbed/shop/domain/prices/discounts/of_the_summer.py --lines 4 90"
+    >>> called(ToolCalled(tool="file_editor", arguments={"command": command}))
+    'file_editor view /testbed/shop/domain/p…/discounts/of_the_summer.py --lines 4 90'
+    >>> called(ToolCalled(tool="editor", arguments={"command": "view", "path": "/a.py"}))
+    'editor view /a.py'
+    >>> called(ToolCalled(tool="click", arguments={"element": 151}))
+    'click 151'
+    """
+    words = next(_words(fact.arguments, text), "")
+    line = " ".join(
+        (words if words.startswith(fact.tool) else f"{fact.tool} {words}")[:999].split()
+    )
+    if len(line) <= SHORT:
+        return cut_inside(line, NAME)
+    return f"{line[: NAME - 1]}…"
+
+
+def _words(arguments: Any, text: BodyText) -> Iterator[str]:
     """Yield the texts in a call's arguments; those of a list of files or commands are a text."""
     match arguments:
         case str() if arguments.strip():
-            yield arguments
+            yield text(arguments) if arguments.startswith(BLOB_PREFIX) else arguments
+        case int() if not isinstance(arguments, bool):
+            yield str(arguments)
+        case {"command": str(command), "path": str(path)} if command.isidentifier():
+            yield f"{command} {path}"
         case dict():
-            for value in arguments.values():
-                yield from _words(value)
+            for value in sorted(arguments.values(), key=lambda value: isinstance(value, int)):
+                yield from _words(value, text)
         case list():
-            if found := [next(_words(value), "") for value in arguments[:3]]:
+            if found := [next(_words(value, text), "") for value in arguments[:3]]:
                 yield " ".join(found)
 
 

@@ -18,7 +18,7 @@ from backcast.domain.message_parts import CALL, MESSAGE, THINKING, Count, Messag
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.agent_prompt import AgentPrompt, as_read, read_text
 from backcast.engine.replay.result_parts import result_part
-from backcast.engine.replay.tool_calls import argument_line, argument_text, called
+from backcast.engine.replay.tool_calls import argument_line, argument_text, called, whole
 
 TYPES = ("MESSAGE_RECEIVED", "MODEL_REPLIED", "TOOL_CALLED", "TOOL_RETURNED", "MODULE_ITERATION",
          "CLAUDE_CODE_REPLY_PART")  # fmt: skip
@@ -122,10 +122,11 @@ class PromptFormer:
         self.calls[str(event.version)] = fact
         if fact.call_id:
             self.calls[fact.call_id] = fact
-        text = called(fact.tool, argument_text(fact.arguments, self.store))
+        arguments = whole(fact.arguments, self.store)
+        text = called(fact.tool, argument_text(arguments))
         key = fact.call_id or str(event.version)
         self._add(thread, MessagePart("assistant", CALL, text, tool=fact.tool, call=key,
-                                      arguments=argument_line(fact.arguments)))  # fmt: skip
+                                      arguments=argument_line(arguments)))  # fmt: skip
         if thread.waiting:
             thread.waiting = thread.waiting._replace(action=(*thread.waiting.action, text))
 
@@ -135,7 +136,7 @@ class PromptFormer:
         text = read_text(self.store, fact.output)
         part = result_part(
             text or fact.message or "", fact.tool or (call.tool if call else ""),
-            call.arguments if call else None, call=str(key) if call else "",
+            whole(call.arguments, self.store) if call else None, call=str(key) if call else "",
             ref=fact.output or "", failed=fact.failed,
         )  # fmt: skip
         thread.places[event.version] = len(thread.parts)

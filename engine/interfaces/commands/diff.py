@@ -44,6 +44,7 @@ def command(
     backcast diff till till~1                  # two runs: the first prompts that differ
     backcast diff tasks@5 tasks@10             # what one agent was told and another was not
     backcast diff agent                        # an agent's run: where each prompt leaves the last
+    backcast diff agent other                  # two agents' runs: their ends, and where they part
 
     A prompt that is compared under two policies is built twice now; with one, the recorded prompt
     is the other.
@@ -100,7 +101,10 @@ def command(
         raise click.UsageError("--for, --query and --profile go with two moments of one task")
     with ExitStack() as stack:
         places = [stack.enter_context(task_at(address, url)) for address in (first, second)]
-        _compare_runs(places[0], places[1], as_json)
+        if not (first.when or second.when) and all(map(is_agents_run, places)):
+            _compare_agents(places[0], places[1], as_json)
+        else:
+            _compare_runs(places[0], places[1], as_json)
 
 
 def _refuse_names(policies: tuple[str, ...], profiles: tuple[str, ...]) -> None:
@@ -117,6 +121,27 @@ def _refuse_names(policies: tuple[str, ...], profiles: tuple[str, ...]) -> None:
             profile_named(name)
     except InputError as error:
         raise click.UsageError(str(error)) from None
+
+
+def _compare_agents(before: Place, after: Place, as_json: bool) -> None:
+    """Print two runs of agents side by side, and the calls at which they part."""
+    from backcast.engine.history.state_json import plain
+    from backcast.engine.interfaces.agent_runs import (
+        agent_rows,
+        compared_run,
+        parting_lines,
+        same_calls,
+    )
+    from backcast.engine.interfaces.views import console, table
+
+    runs = compared_run(before), compared_run(after)
+    if as_json:
+        click.echo(json_text({"runs": plain(runs), "same_calls": same_calls(*runs)}))
+        return
+    heads, *rows = agent_rows(*runs)
+    table(console(), heads, rows)
+    for line in parting_lines(*runs):
+        click.echo(escaped(line))
 
 
 def _compare_runs(before: Place, after: Place, as_json: bool) -> None:

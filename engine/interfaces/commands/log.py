@@ -3,6 +3,7 @@
 import sys
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ def command(
     from backcast.domain.moment import NOW
     from backcast.engine.history.moments import moment_at
     from backcast.engine.interfaces.views import event_json, event_line
+    from backcast.engine.replay.agent_prompt import read_text
 
     address = address or Address()
     if follow and (address.when or address.log):
@@ -86,9 +88,10 @@ def command(
             events = iter(())
         else:
             found = False
+        text = partial(read_text, store)
         for event in events:
             found = True
-            click.echo(event_json(event) if as_json else event_line(event))
+            click.echo(event_json(event) if as_json else event_line(event, text))
             if follow:
                 sys.stdout.flush()
         if not found:

@@ -6,6 +6,7 @@ from threading import Lock
 from urllib.parse import quote
 
 from backcast.domain.errors import InputError
+from backcast.engine.interfaces.task_summaries import summary_of
 from backcast.engine.interfaces.view.difference_panel import difference_panel
 from backcast.engine.interfaces.view.markup import Markup, tag
 from backcast.engine.interfaces.view.moment_panel import moment_panel
@@ -117,9 +118,17 @@ class PageServer:
         return page(maker, version, middle, head, notes=self.notes)
 
     def _tasks(self) -> str:
-        rows = [tag("li", _task_link(task)) for task in self.store.tasks()]
-        top = tag("head", tag("meta", charset="utf-8"), tag("title", "backcast"),
-                  tag("link", rel="stylesheet", href="/view.css"))  # fmt: skip
+        rows = [
+            tag("li", _task_link(task), tag("p", summary_of(self.store, task).words, class_="note"))
+            for task in self.store.tasks()
+        ]
+        top = tag(
+            "head",
+            tag("meta", charset="utf-8"),
+            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+            tag("title", "backcast"),
+            tag("link", rel="stylesheet", href="/view.css"),
+        )
         body = tag("body", tag("header", tag("h1", "Tasks")), tag("ol", *rows, class_="tasks"))
         return f"<!doctype html>\n{tag('html', top, body, lang='en')}\n"
 

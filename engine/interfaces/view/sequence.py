@@ -24,9 +24,10 @@ from backcast.domain.question_events import AnswerGiven
 from backcast.engine.interfaces.view import dispatch_steps
 from backcast.engine.interfaces.view.run_step import RANKS, RunStep
 from backcast.engine.interfaces.view.step_words import name_of, outcomes_of
-from backcast.engine.interfaces.views import called
+from backcast.engine.interfaces.views import NAME, called
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.store import EventStore
+from backcast.engine.replay.agent_prompt import GONE, read_text
 from backcast.projections import versions
 from backcast.projections.progress import history_words
 
@@ -152,10 +153,10 @@ class RunSequence:
         # Of another program's step the calls tell most; the first names it.
         unnamed = step.name in ("answer", "") or (step.foreign and step.outcome != "tool")
         if isinstance(fact, ToolCalled) and unnamed:
-            step = step._replace(name=called(fact))
+            step = step._replace(name=called(fact, self._text))
         if isinstance(fact, AnswerGiven) and not step.prompt:
             step = step._replace(name=f"answer to {fact.name}")
-        for outcome, why in (*outcomes_of(fact), *dispatch_steps.outcomes(fact)):
+        for outcome, why in (*outcomes_of(fact, self._text), *dispatch_steps.outcomes(fact)):
             if RANKS[outcome] >= RANKS[step.outcome]:
                 step = step._replace(outcome=outcome, why=why or step.why)
         self.steps[-1] = step
@@ -204,15 +205,16 @@ class RunSequence:
             if part.kind in ("message", "result"):
                 with suppress(DamagedError, ValueError):
                     words = part_text(self.store.get(part.text))[:200].split()
-                    return " ".join(words)[:80]
+                    return _cut(" ".join(words))
         return ""
 
     def _beginning(self, ref: str | None) -> str:
         """Return the beginning of an answer or a message."""
-        with suppress(DamagedError, ValueError):
-            words = self.store.get(ref).decode(errors="replace") if ref else ""
-            return " ".join(words[:200].split())[:80]
-        return ""
+        return _cut(" ".join(self._text(ref or "")[:200].split()))
+
+    def _text(self, ref: str) -> str:
+        text = read_text(self.store, ref)
+        return "" if text == GONE else text
 
     @property
     def subject(self) -> str:
@@ -234,3 +236,7 @@ OPENERS = (
 
 def _is_whole(fact: object) -> bool:
     return isinstance(fact, ChecksRan) and fact.module_name is None
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= NAME else f"{words[: NAME - 1]}…"

@@ -139,7 +139,11 @@ def _events(maker: PanelMaker, step: RunStep) -> Markup:
 
 
 def _row(maker: PanelMaker, event: WorkflowEvent) -> Iterator[object]:
-    title = event.fact.sha[:12] if isinstance(event.fact, Committed) else event_title(event)
+    title = (
+        event.fact.sha[:12]
+        if isinstance(event.fact, Committed)
+        else event_title(event, maker.shown.text)
+    )
     yield tag(
         "p", maker.link(event.version), " ",
         tag("time", event.timestamp.strftime("%Y-%m-%d %H:%M:%S"), class_="clock"), " ",
@@ -193,7 +197,7 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
                         [(tag("code", failure.name), failure.message, tag("code", failure.at))
                          for failure in fact.failures])  # fmt: skip
         case ToolReturned():
-            yield from body("output", fact.output)
+            yield from body("output", fact.output, is_open=fact.failed)
         case MapEdited():
             edits = [(edit.operation, edit.item, edit.section, edit.text, edit.refused)
                      for edit in fact.edits]  # fmt: skip

@@ -20,6 +20,7 @@ from backcast.domain.events import (
     ToolReturned,
 )
 from backcast.domain.memory_events import SummaryWritten
+from backcast.engine.interfaces.views import BodyText, failed_because
 
 
 def name_of(fact: object) -> str:
@@ -45,8 +46,8 @@ def name_of(fact: object) -> str:
     return "no answer"
 
 
-def outcomes_of(fact: object) -> Iterator[tuple[str, str]]:
-    """Yield what an event makes of its step, and why."""
+def outcomes_of(fact: object, text: BodyText) -> Iterator[tuple[str, str]]:
+    """Yield what an event makes of its step, and why; `text` reads the body of a blob."""
     match fact:
         case TaskFailed() | ModelFailed():
             yield "failed", fact.reason or "it failed, and the log does not say why"
@@ -70,6 +71,6 @@ def outcomes_of(fact: object) -> Iterator[tuple[str, str]]:
         case ToolCalled():
             yield "tool", ""
         case ToolReturned() if fact.failed:
-            yield "failed", fact.message or f"the tool {fact.tool or ''} failed"
+            yield "failed", failed_because(fact, text) or f"the tool {fact.tool or ''} failed"
         case ModelReplied():
             yield "reply", ""

@@ -35,12 +35,13 @@ from backcast.engine.log.importers.eval_archive import is_archive, read_archive
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 
 FORMAT = "inspect"
-VERSION = 5
+VERSION = 6
 FAULTS = {
     1: "a sample without events had no goal",
     2: NO_EDITS,
     3: f"{NO_REPLACED}; {SED_SCRIPTS}",
     4: FAILED_UNSAID,
+    5: "the tokens and seconds of a call were left in fields that nobody counts",
 }
 "What was wrong with the facts of earlier versions."
 PREFIX = "INSPECT"
@@ -171,8 +172,24 @@ def _model(
     kept = without(message, "tool_calls") if all_valid else message
     choices = [{**choice, "message": replaced(kept, "content", remaining)}, *others]
     rest["output"] = {**output, "choices": choices}
-    id = record.reply(text, output.get("model"), rest, ())
+    id = record.reply(text, output.get("model"), rest, (), counts=_counts(output))
     for call in valid:
         about = without(call, "function", "id", "arguments")
         record.call(call["function"], call.get("id"), call.get("arguments"), about, (id,))
     return asked
+
+
+def _counts(output: dict[str, Any]) -> dict[str, float]:
+    """Return the tokens and seconds of a call. Some servers count cached tokens apart, the total
+    holds them."""
+    usage = mapping(output.get("usage"))
+    read, made, whole, cached = (
+        value if type(value := usage.get(name)) is int and value >= 0 else None
+        for name in ("input_tokens", "output_tokens", "total_tokens", "input_tokens_cache_read")
+    )
+    if whole is not None and made is not None:
+        read = max(read or 0, whole - made)
+    seconds = output.get("time")
+    found = {"prompt_tokens": read, "tokens": made, "cached_tokens": cached,
+             "seconds": seconds if isinstance(seconds, int | float) else None}  # fmt: skip
+    return {name: value for name, value in found.items() if value is not None}

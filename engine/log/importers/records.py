@@ -77,9 +77,14 @@ class ForeignLog:
         "The files that the run's tools write and read."
         self._step = 0
 
-    def record(self, id: str, raw: bytes, time: object = None) -> "ForeignRecord":
-        """Begin a record. Without a time, or with a wild one, it takes that of the one before."""
-        self._step += 1
+    def record(
+        self, id: str, raw: bytes, time: object = None, *, beside: bool = False
+    ) -> "ForeignRecord":
+        """Begin a record. Without a time, or with a wild one, it takes that of the one before.
+
+        In a log without times each is a second later, unless it stands `beside` the one before.
+        """
+        self._step += not beside
         stated = self._with_zone(time)
         wild = stated is not None and not self.timeline.record(stated)
         named = f"{id.removeprefix('start:')[:48]} ({str(time)[:40]})"
@@ -190,9 +195,9 @@ class ForeignRecord:
         rest: object,
         because: Iterable[object],
         thinking: str | None = None,
-        counts: Mapping[str, int] = {},
+        counts: Mapping[str, float] = {},
     ) -> str:
-        """Add a reply of the model; `counts` are the tokens that its server told."""
+        """Add a reply of the model; `counts` are the tokens and seconds that its server told."""
         named: dict[str, Any] = {"model": model, **counts}
         named |= self._body("text", text) | self._body("thinking", thinking)
         writer = string(model) or "agent"

@@ -35,7 +35,7 @@ from backcast.engine.log.importers.records import ForeignLog, ForeignRecord, all
 from backcast.engine.log.importers.shown_texts import broke_off
 
 FORMAT = "swe-agent"
-VERSION = 5
+VERSION = 6
 FAULTS = {
     1: "sessions of Cline and requests of OpenHands were taken for trajectories; the task of a"
     " demonstration could become the goal",
@@ -43,6 +43,8 @@ FAULTS = {
     3: SED_SCRIPTS,
     4: f"{FAILED_UNSAID}, nor did those of commands that an exception ended; a run of"
     " mini-swe-agent without an exit status never ended",
+    5: "a run that was cut off at a limit, and whose changes were submitted for it, counted as"
+    " complete; what the history repeats got times of its own, behind those of the steps",
 }
 "What was wrong with the facts of earlier versions."
 PREFIX = "SWE_AGENT"
@@ -51,6 +53,8 @@ NEEDED = "a SWE-agent trajectory (JSON object with 'trajectory', 'history' or 'm
 LISTS = ("trajectory", "history", "messages")
 SUBMIT = ("echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "echo MINI_SWE_AGENT_FINAL_OUTPUT")
 "The commands by which mini-swe-agent ends its run; its last message is what they printed."
+SUBMITTED = "submitted"
+"The exit status of a run that ended itself. `submitted (exit_cost)` is one that was cut off."
 CONSTANT = ("environment", "replay_config")
 "Fields that stay the same during a run."
 OWN_FACTS = ("response", "action", "observation")
@@ -122,7 +126,7 @@ def _steps(
     for number, message in enumerate(history[len(prompts) :], len(prompts) + 1):
         if message is UNREAD:
             continue
-        record = log.record(f"history:{number}", to_json(message))
+        record = log.record(f"history:{number}", to_json(message), beside=True)
         record.unknown("HISTORY", message)
         yield record.batch
     log.last = last
@@ -187,7 +191,7 @@ def _end(log: ForeignLog, run: dict[str, Any]) -> Iterator[Batch]:
     status = string(mapping(rest.get("info")).get("exit_status"))
     if status is None:
         record.unknown("INFO", rest, (log.last,))
-    elif status.lower().startswith("submitted"):
+    elif status.lower() == SUBMITTED:
         record.tell(TaskComplete, {}, rest, writer="agent", because=(log.last,))
     else:
         record.tell(TaskFailed, {"reason": status}, rest, writer="agent", because=(log.last,))

@@ -101,7 +101,10 @@
     const difference = given.get("d"), other = given.get("w"), begun = performance.now();
     const version = difference ? +difference.split("..")[1]
       : parseInt(other || given.get("e") || at, 10);
-    if (!(version >= 1 && version <= last)) return;
+    if (!(version >= 1 && version <= last)) {
+      if (location.hash.length > 1) $("live").textContent = `not shown: ${last} is the last event`;
+      return;
+    }
     at = version;
     const row = rowAt(version);
     if (row !== chosen) choose(row);
@@ -113,6 +116,7 @@
       : other ? (live ? whatIf(other, given.get("t") || "") : panel("whatif", { w: other }))
       : panel("step", { e: live ? version : row.dataset.first });
     const now = panel("moment", { e: version });
+    if (other && live) now.then((html) => { if (mine === asked) moment.innerHTML = html; }, () => {});
     try {
       const [stepHtml, momentHtml] = await Promise.all([step, now]);
       if (mine !== asked) return;
@@ -313,8 +317,14 @@
     told.className = "note computing";
     told.textContent = "computing … the page goes on meanwhile";
     for (const other of document.querySelectorAll(".computing")) other.remove();
-    (form || middle).append(told);
     const [w, policy] = which.split(/:(.*)/s);
+    if (shown[0] !== "w" && shown !== `s${rowAt(+w).dataset.first}`) {  // a link was followed
+      const section = document.createElement("section"), title = document.createElement("h2");
+      title.textContent = `What if: ${policy || "another policy"}`;
+      section.append(title, told);
+      middle.replaceChildren(section);
+      shown = "";
+    } else (form || middle).append(told);
     const answer = await fetch("/whatif",
       { method: "POST", body: new URLSearchParams({ w, policy: policy || "", toml, task }) });
     return answer.text();

@@ -1,0 +1,43 @@
+"""The line of a failed result that tells most of why it failed.
+
+>>> failure_line("<returncode>1</returncode>\\n<output>\\nTraceback (most recent call last):\\n"
+...              '  File "till.py", line 3\\nKeyError: 7\\n</output>')
+'KeyError: 7'
+>>> failure_line("No replacement was performed, as it did not appear.\\nTry again.")
+'No replacement was performed, as it did not appear.'
+>>> failure_line("collected 4 items\\n\\n3 passed, 1 failed in 0.1s")
+'3 passed, 1 failed in 0.1s'
+>>> failure_line("<returncode>1</returncode>\\n<output>\\n</output>"), failure_line("")
+('exit code 1', '')
+"""
+
+import re
+
+from backcast.domain.message_parts import cut_inside
+
+WIDTH = 200
+"Characters of the line."
+_FRAME = re.compile(r"</?\w+>|<returncode>-?\d+</returncode>")
+_CODE = re.compile(r"<returncode>(-?\d{1,9})</returncode>")
+"What an agent's shell puts around an output."
+_RAISED = re.compile(r"\b[A-Z]\w*(?:Error|Exception|Interrupt|Warning): ")
+_SAID = re.compile(
+    r"\b(?:error|fatal|failed|failure|invalid|not found|no such|cannot|unable|denied|timed out)\b"
+    r"|\bno replacement\b|\bdid not\b|exit (?:code|status)",
+    re.IGNORECASE,
+)
+
+
+def failure_line(output: str) -> str:
+    """Return the last line that names an exception, else the first that speaks of a failure.
+
+    Where no line does, it is the last of them; where there is none, an exit code that is told.
+    """
+    lines = [line.strip() for line in output.splitlines()]
+    lines = [line for line in lines if line and not _FRAME.fullmatch(line)]
+    raised = [line for line in lines if _RAISED.search(line)]
+    said = [line for line in lines if _SAID.search(line)]
+    best = raised[-1:] or said[:1] or lines[-1:]
+    if not best and (code := _CODE.search(output)):
+        return f"exit code {code[1]}"
+    return cut_inside(" ".join("".join(best)[: 4 * WIDTH].split()), WIDTH)
