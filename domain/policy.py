@@ -17,7 +17,7 @@ from backcast.domain.compression_settings import CompressionSettings
 from backcast.domain.context import PRIORITIES
 from backcast.domain.message_settings import MessageSettings
 from backcast.domain.summary import LIMITS
-from backcast.domain.texts import SHORT_WORDS, TEXTS, problem_of
+from backcast.domain.texts import KNOWN, SHORT_WORDS, TEXTS, problem_of
 
 SYSTEM = (
     "You write Python for the project that is shown below. Use what it already has: its functions,"
@@ -304,7 +304,7 @@ asking a model where every precondition holds."
         _of("constants", self.constants, CONSTANTS)
         _of("lives", self.lives, LIMITS)
         _of("priorities", self.priorities.values(), PRIORITIES)
-        _of("texts", self.texts, TEXTS)
+        _of("texts", self.texts, KNOWN)
         for name, text in self.texts.items():
             if problem := problem_of(name, text):
                 raise ValueError(f"texts.{name}: {problem}")
@@ -313,7 +313,7 @@ asking a model where every precondition holds."
     @property
     def words(self) -> dict[str, str]:
         """Every text, with today's for those that a recorded policy did not know yet."""
-        return {**TEXTS, **self.texts}
+        return {**KNOWN, **self.texts}
 
     @property
     def digest(self) -> str:

@@ -58,7 +58,7 @@ LINES: Mapping[str, str] = {
 }
 "The lines of the task's section, in which requests are recorded."
 NEW: Mapping[str, str] = {"new": "Work on {path}."}
-"The line in place of `work` for a module that is not there yet; a policy without it has `work`."
+"The line for a module that is not there yet; a policy whose texts lack it has that of `work`."
 PLANS: Mapping[str, str] = {
     "example": "Plan of an earlier task like this one, {task}, whose tests passed: {goal}",
     "differs": "It was asked for otherwise: {theirs}.",
@@ -77,8 +77,10 @@ CHECKED: Mapping[str, str] = {
     "still": "Still failed: {names}.",
 }
 "The lines about runs of checks: the last one, and those before it."
-TEXTS: Mapping[str, str] = {**HEADINGS, **FILE, **LINES, **NEW, **PLANS, **CHECKED}
+TEXTS: Mapping[str, str] = {**HEADINGS, **FILE, **LINES, **PLANS, **CHECKED}
 "Every text by name, as it always was."
+KNOWN: Mapping[str, str] = {**TEXTS, **NEW}
+"Every text that a policy may have."
 
 HOLDS: Mapping[str, tuple[str, ...]] = {
     "goal": ("{goal}",), "write": ("{purpose}",), "mend": ("{purpose}",),
@@ -116,7 +118,7 @@ def problem_of(name: str, text: str) -> str:
         fields = [part[1:] for part in Formatter().parse(text) if part[1] is not None]
     except ValueError as error:
         return f"needed a text in which braces hold a name, found {text!r}: {error}"
-    known = fields_of(TEXTS[name])
+    known = fields_of(KNOWN[name])
     for field, how, conversion in fields:
         if field not in known or how or conversion:
             names = " or ".join(f"{{{one}}}" for one in known)
