@@ -231,6 +231,8 @@ def _moved_on(
     }
     if shown:
         for path, links in kept.items():
+            if shown.isdisjoint(links.reads):
+                continue
             if path in modules and anew.get(path, ()) is not None:
                 asked = ((other, links.reads[other]) for other in shown if other in links.reads)
                 if any(_differ(before.get(o), modules.get(o), keys) for o, keys in asked):

@@ -23,6 +23,7 @@ FEW = (12, 6, 3, 2, 1)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'(\[])")
 _CLAUSE = re.compile(r"(?:[,;:]| - | -- | \u2013 | \u2014 )(?=\s|$)")
 _PAIRS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+_MARKS = re.compile(r"[,'\"()\[\]{}]")
 OTHERS = 50
 "The rank from which on a field waits until those before it are good enough."
 
@@ -173,7 +174,8 @@ def split_list(text: str) -> list[str]:
     ['a: dict[str, int]', "b='x, y'", '*c']
     """
     parts, depth, quote, begin = list[str](), 0, "", 0
-    for place, letter in enumerate(text):
+    for found in _MARKS.finditer(text):
+        place, letter = found.start(), found[0]
         if quote:
             quote = "" if letter == quote and text[place - 1] != "\\" else quote
         elif letter in "'\"":
@@ -187,7 +189,9 @@ def split_list(text: str) -> list[str]:
 
 
 def _balanced(text: str) -> bool:
-    return sum(_PAIRS.get(letter, 0) for letter in text) == 0 and text.count("`") % 2 == 0
+    return (
+        sum(by * text.count(mark) for mark, by in _PAIRS.items()) == 0 and text.count("`") % 2 == 0
+    )
 
 
 def distinct(forms: Iterable[str]) -> tuple[str, ...]:

@@ -165,7 +165,7 @@ class Linking:
     def _meant_own(self, dotted: str, standard: Facet) -> bool:
         """Return whether an apparent library is one of the task's own, removed modules."""
         names = dotted.split(".")
-        if names[0] in standard or not self.past.gone:
+        if names[0] in standard or not self.past.gone or not self.past.roots(names[0]):
             return False
         written = [".".join(names[:end]) for end in range(len(names), 0, -1)]
         own = next(filter(None, (module_path(self.past, self.path, one) for one in written)), None)

@@ -1,11 +1,13 @@
 """What does the path of a module tell? Whether it is code, a test, or beside the code."""
 
+from functools import lru_cache
 from posixpath import basename
 
 ASIDE = frozenset(("benchmarks", "docs", "docs_src", "doc", "examples", "example", "scripts"))
 "Folders at the top that show or measure the code and are not the code."
 
 
+@lru_cache(maxsize=50_000)
 def is_test(path: str) -> bool:
     """Return whether a module holds tests, or code shared by tests, by its path.
 
@@ -48,6 +50,7 @@ def is_hidden(path: str) -> bool:
     return any(part.startswith(".") for part in path.split("/"))
 
 
+@lru_cache(maxsize=50_000)
 def is_own(path: str) -> bool:
     """Return whether a module is code of the project itself: no test, not hidden, not beside it.
 

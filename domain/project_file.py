@@ -6,6 +6,7 @@ It is read from `pyproject.toml`, and from files of requirements beside it.
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from posixpath import basename
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -138,6 +139,7 @@ def _said(found: Any, most: int = LONGEST) -> str:
     return " ".join(found.split())[:most] if isinstance(found, str) else ""
 
 
+@lru_cache(maxsize=50_000)
 def is_requirements(path: str) -> bool:
     """Return whether a file tells what a project requires."""
     return path.count("/") <= 1 and (basename(path) == NAME or bool(_FILES.search(path)))

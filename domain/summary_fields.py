@@ -32,6 +32,7 @@ WORDED = ("Purpose", "Goal", "Workflow", "Decisions", "Side effects told")
 "Parts of sentences."
 _ROLE = re.compile(r":[\w:]+:`~?([^`<]+)`")
 "Roles of reStructuredText, as in :class:`~enum.IntEnum`."
+_MARKS = re.compile(r"[=()\[\]{}]")
 _SHORTEST = 24
 "Characters of a type behind which its parameters are left out."
 
@@ -151,8 +152,10 @@ def _name(parameter: str) -> str:
 def _apart(parameter: str) -> tuple[str, str, str]:
     """Return what stands before an equals sign outside of brackets, the sign, and the rest."""
     depth = 0
-    for place, letter in enumerate(parameter):
-        depth += {"[": 1, "(": 1, "{": 1, "]": -1, ")": -1, "}": -1}.get(letter, 0)
-        if letter == "=" and not depth and parameter[place - 1 : place] not in ("=", "!", "<", ">"):
+    for found in _MARKS.finditer(parameter):
+        place, letter = found.start(), found[0]
+        if letter != "=":
+            depth += 1 if letter in "[({" else -1
+        elif not depth and parameter[place - 1 : place] not in ("=", "!", "<", ">"):
             return parameter[:place], "=", parameter[place + 1 :]
     return parameter, "", ""

@@ -57,7 +57,7 @@ class BuildCache:
     def texts(self, states: TaskStates, symbols: Symbols) -> MomentTexts:
         """Return the texts of a moment; those of the last one are kept, for other policies."""
         if self._moment is None or not self._moment.are_of(states, symbols):
-            if len(self._offered) > SPARE + TIMES * len(symbols.nodes):
+            if len(self._offered) > SPARE + TIMES * len(symbols.parts):
                 self._offered = {}
             self._moment = MomentTexts(
                 states, symbols, self.lines, self.briefs, self.counting, self._offered

@@ -26,6 +26,8 @@ class ModuleOrder:
         self.scope = scope
         self.top = scope.path.partition("/")[0]
         self._modules: dict[str, EnclosingLines] = {}
+        self._named: dict[str, tuple[str, str, str]] = {}
+        "Kind, path and name of each node: items are chosen several times for a request."
 
     def near(self, path: str) -> bool:
         """Tell whether a file stands in the same top folder as the target."""
@@ -45,29 +47,29 @@ class ModuleOrder:
         found, open, where = list[Item](), tuple[Opening, ...](), ("", "")
         begun = {(item.section, item.node) for item in items if item.node.endswith(".__init__")}
         for item in items:
-            if item.section not in PARTS or kind_of(item.node) not in NAMED:
+            kind, path, name = self._named.get(item.node) or self._parted(item.node)
+            if item.section not in PARTS or kind not in NAMED:
                 found.append(item)
                 open = ()
                 continue
-            path, name = path_of(item.node), name_of(item.node)
             module = self.module(path)
             open = open if where == (item.section, path) else ()
             where, around = (item.section, path), module.of(name)
-            if item.level == "signature" and item.node.startswith("class:"):
+            if item.level == "signature" and kind == "class":
                 first = (item.section, f"method:{path}::{name}.__init__")
                 if first in begun:
                     item = self._with(item, module.signature(name))
-            if kind_of(item.node) == "class" and item.level == "name":
+            if kind == "class" and item.level == "name":
                 around = ()
-            same = next(
-                (n for n, both in enumerate(zip(open, around, strict=False)) if both[0] != both[1]),
-                min(len(open), len(around)),
-            )
-            if lines := [opening.text for opening in around[same:]]:
-                item = self._with(item, "\n".join([*lines, item.text]))
+            if around and around is not open and (new := around[_common(open, around) :]):
+                item = self._with(item, "\n".join([*(one.text for one in new), item.text]))
             found.append(item)
-            open = module.own(name) if item.node.startswith("class:") else around
+            open = module.own(name) if kind == "class" else around
         return found
+
+    def _parted(self, node: str) -> tuple[str, str, str]:
+        parts = self._named[node] = kind_of(node), path_of(node), name_of(node)
+        return parts
 
     def module(self, path: str) -> EnclosingLines:
         """Return what opens around the functions and classes of a module."""
@@ -97,3 +99,9 @@ class ModuleOrder:
     def _with(self, item: Item, text: str) -> Item:
         tokens = self.scope.counting.item(item.level, text)
         return item._replace(text=text, tokens=tokens)
+
+
+def _common(open: Sequence[Opening], around: Sequence[Opening]) -> int:
+    """Return with how many equal openings both begin."""
+    pairs = enumerate(zip(open, around, strict=False))
+    return next((n for n, both in pairs if both[0] != both[1]), min(len(open), len(around)))

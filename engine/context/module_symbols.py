@@ -1,6 +1,6 @@
 """The functions and classes that one module brings, in words and numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -95,18 +95,22 @@ _READ = ("sig:", "doc:", "bases:", "calls:", "uses:", "raises:", "config:", "ove
 "Keys of facets that a part is made of, beside the links."
 
 
-def alike(before: Facets, after: Facets) -> bool:
-    """Tell whether two outlines give the same symbols, found by the same words."""
-    return before is after or (
-        all(before.get(key) == facet for key, facet in after.items() if key.startswith(_READ))
-        and all(key in after for key in before if key.startswith(_READ))
-    )
+def differing(before: Facets, after: Facets) -> Set[str]:
+    """Return the names of the symbols of which two outlines do not say the same."""
+    if before is after:
+        return frozenset()
+    keys = [key for key, facet in after.items() if before.get(key) != facet]
+    keys += [key for key in before if key not in after]
+    return {key.partition(":")[2] for key in keys if key.startswith(_READ)}
 
 
 def module_symbols(
-    path: str, links: Links, facets: Facets, known: SymbolIndex, own: ModuleSymbols | None
+    path: str, links: Links, facets: Facets, known: SymbolIndex, before: ModuleSymbols | None
 ) -> ModuleSymbols:
-    """Return what a module brings; `own` is what it brought before, by facets that say the same."""
+    """Return what a module brings; `before` is what it brought at another moment."""
+    symbols, numbers = _symbols(path, facets, known, before)
+    if before is not None and before.links is links:
+        return before._replace(facets=facets, symbols=symbols, numbers=numbers)
     needs: dict[str, list[str]] = {}
     reads: dict[str, list[str]] = {}
     tests: list[tuple[str, str]] = []
@@ -125,12 +129,6 @@ def module_symbols(
         if what in KINDS or what in ("module", "attribute"):
             imports[other] = None
     imports.pop(path, None)
-    if own is not None:
-        symbols, numbers = own.symbols, own.numbers
-    else:
-        names = [name for name in names_in(facets) if is_shared(facets, name)]
-        symbols = tuple(_named(path, name, facets) for name in names)
-        numbers = numbers_of(path, names, facets, known)
     used = (known.node(n) for s, all in needs.items() if not s.startswith("test:") for n in all)
     return ModuleSymbols(
         links,
@@ -145,6 +143,24 @@ def module_symbols(
     )
 
 
+def _symbols(
+    path: str, facets: Facets, known: SymbolIndex, before: ModuleSymbols | None
+) -> tuple[tuple[Named, ...], Numbers]:
+    """Return the symbols of a module, and these in numbers; what has not changed is kept."""
+    kept = dict[str, tuple[Named, Sequence[int]]]()
+    if before is not None:
+        moved = differing(before.facets, facets)
+        if not moved:
+            return before.symbols, before.numbers
+        rows = zip(before.symbols, before.numbers.tolist(), strict=True)
+        kept = {named.name: (named, row) for named, row in rows if named.name not in moved}
+    found = [
+        kept.get(name) or (_named(path, name, facets), _row(path, name, facets, known))
+        for name in names_in(facets) if is_shared(facets, name)
+    ]  # fmt: skip
+    return tuple(named for named, _ in found), _table(row for _, row in found)
+
+
 def _named(path: str, name: str, facets: Facets) -> Named:
     node, outer = _node(path, name, facets), name.rpartition(".")[0]
     method = node.startswith("method:")
@@ -157,24 +173,29 @@ def _node(path: str, name: str, facets: Facets) -> str:
 
 def numbers_of(path: str, names: Sequence[str], facets: Facets, known: SymbolIndex) -> Numbers:
     """Return the symbols of a module in numbers, of (names, `COLUMNS`)."""
-    rows = []
-    for name in names:
-        node, outer = _node(path, name, facets), name.rpartition(".")[0]
-        around = known.node(node_id("class", path, outer)) if outer else known.node(node)
-        interface, whole = _texts(path, name, facets)
-        last = last_name(node)
-        rows.append(
-            (known.node(node), around, known.names.number(last),
-             known.names.number(last_name(outer) if outer else ""),
-             known.number(interface), known.number(whole), node.startswith("method:"),
-             last.startswith("__"), is_test(path))
-        )  # fmt: skip
-    return np.array(rows, np.int64).reshape(-1, len(COLUMNS))
+    return _table(_row(path, name, facets, known) for name in names)
+
+
+def _table(rows: Iterable[Sequence[int]]) -> Numbers:
+    return np.array([*rows], np.int64).reshape(-1, len(COLUMNS))
+
+
+def _row(path: str, name: str, facets: Facets, known: SymbolIndex) -> Sequence[int]:
+    node, outer = _node(path, name, facets), name.rpartition(".")[0]
+    around = known.node(node_id("class", path, outer)) if outer else known.node(node)
+    interface, whole = _texts(path, name, facets)
+    last = last_name(node)
+    return (
+        known.node(node), around, known.names.number(last),
+        known.names.number(last_name(outer) if outer else ""),
+        known.number(interface), known.number(whole), node.startswith("method:"),
+        last.startswith("__"), is_test(path),
+    )  # fmt: skip
 
 
 def _texts(path: str, name: str, facets: Facets) -> tuple[str, str]:
-    parts = ((part, facets.get(f"{part}:{name}")) for part in PARTS)
-    return symbol_words(path, name, {part: facet for part, facet in parts if facet})
+    parts = {part: facet for part in PARTS if (facet := facets.get(f"{part}:{name}"))}
+    return symbol_words(path, name, parts)
 
 
 def symbol_words(path: str, name: str, parts: Mapping[str, Facet]) -> tuple[str, str]:

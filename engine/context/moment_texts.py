@@ -43,8 +43,18 @@ class SymbolForms(NamedTuple):
     "As in `FoundSummary`."
 
 
-OfferedForms = dict[str, tuple[tuple[SourcePiece, str, bool], tuple[Fewer, ...]]]
-"The forms of symbols as they were last made, by node, and what they were made of."
+class ModuleForms(NamedTuple):
+    """What was made of a version of a module; all of it stands as long as that does."""
+
+    module: dependency_graph.ModuleNode
+    used: dict[str, SourcePiece]
+    "See `MomentTexts.used`, by name."
+    counted: dict[tuple[str, bool, bool, bool, str], tuple[Fewer, ...]]
+    "The forms of symbols by name, whether whole, by `used` and `levels`, and the summary."
+
+
+OfferedForms = dict[str, ModuleForms]
+"By path, of each module's last version that was asked for."
 
 
 class MomentTexts:
@@ -68,7 +78,6 @@ class MomentTexts:
         self._origins: dict[str, ModuleSource] = {}
         self._summaries: dict[tuple[str, int, float | None, bool], FoundSummary] = {}
         self._forms: dict[tuple[int, bool, int, float | None, bool, bool], SymbolForms] = {}
-        self._pieces: dict[tuple[str, str], SourcePiece] = {}
 
     def are_of(self, states: TaskStates, symbols: Symbols) -> bool:
         """Tell whether these are the texts of some states."""
@@ -162,13 +171,21 @@ class MomentTexts:
 
     def used(self, path: str, name: str) -> SourcePiece:
         """Return a function or class with a signature that tells how it is used."""
-        if (path, name) not in self._pieces:
+        kept = self._of(path).used
+        if name not in kept:
             piece = implemented(self.sources.piece(path, name))
             if piece.signature.lstrip().startswith("class "):
                 made = implemented(self.sources.piece(path, f"{name}.__init__"))
                 piece = piece._replace(signature=interface(piece, made.signature))
-            self._pieces[path, name] = piece
-        return self._pieces[path, name]
+            kept[name] = piece
+        return kept[name]
+
+    def _of(self, path: str) -> ModuleForms:
+        """Return what was made of the present version of a module."""
+        module, kept = self.graph.modules[path], self._offered.get(path)
+        if kept is None or kept.module is not module:
+            kept = self._offered[path] = ModuleForms(module, {}, {})
+        return kept
 
     def _made(
         self, row: int, whole: bool, limit: int, lives: float | None, levels: bool, used: bool
@@ -179,15 +196,16 @@ class MomentTexts:
             piece = self.used(path, name)
         if limit and piece.signature:
             found = self.summary(node, limit, lives, levels=levels)
-        made, known = (piece, found.text, whole), self._offered.get(node)
-        if known is None or known[0][0] is not piece or known[0] != made:
+        kept, made = self._of(path).counted, (name, whole, used, levels, found.text)
+        counted = kept.get(made)
+        if counted is None:
             texts = (
                 ("full", piece.text if whole else ""),
                 ("summary", _commented(piece.signature, found.text, () if levels else HEADS)),
                 ("signature", piece.signature), ("name", name),
             )  # fmt: skip
-            known = self._offered[node] = made, self._counting.fewer(texts)
-        return SymbolForms(known[1], piece, found.stale)
+            counted = kept[made] = self._counting.fewer(texts)
+        return SymbolForms(counted, piece, found.stale)
 
 
 def _commented(signature: str, summary: str, heads: tuple[str, ...]) -> str:

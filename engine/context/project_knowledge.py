@@ -217,7 +217,7 @@ class ProjectKnowledge:
     def _project(self, state: dependency_graph.State) -> ProjectFile:
         """Return what the project requires; read again only when a file of it has changed."""
         modules = {path: module for path, module in state.modules.items()
-                   if module.source and not module.deleted and is_requirements(path)}  # fmt: skip
+                   if is_requirements(path) and module.source and not module.deleted}  # fmt: skip
         refs = tuple(f"{path} {modules[path].source}" for path in sorted(modules))
         if self._file is None or self._file[0] != refs:
             found = project_file(modules, lambda path: self._text(modules[path].source or ""))

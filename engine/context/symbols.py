@@ -23,7 +23,6 @@ from backcast.engine.context.module_symbols import (
     ModuleSymbols,
     Numbers,
     SymbolIndex,
-    alike,
     module_symbols,
 )
 from backcast.engine.context.ranking import Ranking
@@ -71,11 +70,7 @@ class Symbols:
         for path, links in graph.links.items():
             facets, part = state.modules[path].facets, kept.get(path)
             if part is None or part.links is not links or part.facets is not facets:
-                own = part if part is not None and alike(part.facets, facets) else None
-                if own is None or part is None or part.links is not links:
-                    part = module_symbols(path, links, facets, known, own)
-                else:
-                    part = part._replace(facets=facets)
+                part = module_symbols(path, links, facets, known, part)
             parts[path] = part
         return cls(graph, parts, known)
 
@@ -167,7 +162,7 @@ class Symbols:
         """Each of `COLUMNS`, of (symbols)."""
         all = [part.numbers for part in self.parts.values()]
         table = np.concatenate(all) if all else np.zeros((0, len(COLUMNS)), np.int64)
-        return dict(zip(COLUMNS, table.T, strict=True))
+        return dict(zip(COLUMNS, np.ascontiguousarray(table.T), strict=True))
 
     @cached_property
     def alike_named(self) -> Numbers:

@@ -1,7 +1,7 @@
 """Cut logs into runs, which are replayed under several policies."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import count, groupby
 from typing import NamedTuple
 
 from backcast.domain.policy import Policy
@@ -87,12 +87,15 @@ def batches(runs: Sequence[ReplayRun], processes: int) -> Iterator[tuple[ReplayR
     """Yield the runs in batches of one log each, so that what a worker keeps serves the next run.
 
     Consecutive runs cost less in one process than in two, each of which would follow all changes
-    between its own. So the first batches are most of the work; the others get shorter, so that all
-    processes end at about the same time.
+    between its own. So the first batch of each process is most of its work; the others get shorter,
+    so that all processes end at about the same time.
     """
-    begin = 0
-    while begin < len(runs):
-        most = max(1, min(MOST, 3 * (len(runs) - begin) // (4 * processes)))
+    begin, most = 0, 1
+    for number in count():
+        if begin >= len(runs):
+            return
+        if number % processes == 0:
+            most = max(1, min(MOST, 3 * (len(runs) - begin) // (4 * processes)))
         _, first = next(groupby(runs[begin : begin + most], lambda run: run.log))
         yield (batch := tuple(first))
         begin += len(batch)

@@ -14,7 +14,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import count
+from itertools import chain, count, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -150,6 +150,21 @@ class CountedTexts(NamedTuple):
     "See `WordCounts.together`."
 
 
+class NumberedWords(dict[str, tuple[int, ...]]):
+    """The numbers of the words of each identifier; what is met first is numbered."""
+
+    def __init__(self, numbers: dict[str, int]) -> None:
+        """`numbers` are those of words, in the order in which they were met."""
+        super().__init__()
+        self._numbers = numbers
+
+    def __missing__(self, identifier: str) -> tuple[int, ...]:
+        numbers = self._numbers
+        known = tuple(numbers.setdefault(word, len(numbers)) for word in _parts(identifier))
+        self[identifier] = known
+        return known
+
+
 class WordCounts:
     """How often each word stands in each text; equal texts are one, and numbered from 0.
 
@@ -169,8 +184,7 @@ class WordCounts:
         self._groups_asked: dict[bytes, None] = {}
         self._numbers: dict[str, int] = {}
         "Of words, in the order in which they were met."
-        self._known: dict[str, tuple[int, ...]] = {}
-        "The numbers of an identifier's words."
+        self._known = NumberedWords(self._numbers)
         self._parts: list[CountedWords] = []
         self._words, self._texts, self._counts = array("q"), array("q"), array("q")
         "An entry for each word of each text that is in none of the parts."
@@ -233,23 +247,14 @@ class WordCounts:
 
     def _count(self, text: str) -> None:
         """Count the words of one more text."""
-        counts = dict[int, int]()
-        for identifier, times in Counter(_IDENTIFIER.findall(text)).items():
-            for number in self._known.get(identifier) or self._numbered(identifier):
-                counts[number] = counts.get(number, 0) + times
+        found = map(self._known.__getitem__, _IDENTIFIER.findall(text))
+        counts = Counter(chain.from_iterable(found))
         self._words.extend(counts)
-        self._texts.extend([len(self._lengths)] * len(counts))
+        self._texts.extend(repeat(len(self._lengths), len(counts)))
         self._counts.extend(counts.values())
-        self._lengths.append(sum(counts.values()))
+        self._lengths.append(counts.total())
         self._asked.append(1)
         self.new += 1
-
-    def _numbered(self, identifier: str) -> tuple[int, ...]:
-        """Return the numbers of the words of an identifier that is met for the first time."""
-        numbers = self._numbers
-        known = tuple(numbers.setdefault(word, len(numbers)) for word in _parts(identifier))
-        self._known[identifier] = known
-        return known
 
     def lengths(self, count: int) -> Numbers:
         """Return the number of words of each of the first texts."""

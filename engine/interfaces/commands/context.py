@@ -27,6 +27,10 @@ BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--toke
             "context_tokens": "--context-tokens", "prompt_tokens": "--prompt-tokens",
             "text_only": "--text", "record": "--record"}  # fmt: skip
 "Options that need a request: a recorded prompt is as it was."
+NO_ANATOMY = (
+    "--anatomy needs an agent's prompt, recorded or of an imported run, without --for and --query:"
+    " --explain tells of what a prompt like this one is made"
+)
 
 
 @click.command(name="context")
@@ -73,49 +77,51 @@ def command(
     strategy that it names as its `base`; 'backcast policy' prints all settings, 'backcast help
     policies' the strategies.
     """
+    with task_at(address, url) as place:
+        if target is None and not query:
+            _print_known(place, explain=explain, anatomy=anatomy, as_json=as_json, **building)
+        elif anatomy:
+            raise InputError(NO_ANATOMY)
+        else:
+            _print_built(place, target, query, explain=explain, as_json=as_json, **building)
+
+
+def _print_known(
+    place: Place, *, explain: bool, anatomy: bool, as_json: bool, **building: Any
+) -> None:
+    """Print a prompt of the log, whichever program built it."""
+    # What is asked for is built without all these, which take a while to import.
     from backcast.engine.interfaces.dispatched_prompts import is_dispatched, print_dispatched
     from backcast.engine.interfaces.foreign_prompts import is_foreign, print_request
     from backcast.engine.interfaces.formed_prompts import is_formed, print_formed
     from backcast.engine.interfaces.histories import is_agents_run, print_prompt
     from backcast.engine.replay.steps import asked as holds_prompts
 
-    policy_name = building["policy_name"]
-    with task_at(address, url) as place:
-        asked = target is not None or bool(query)
-        if not asked and not anatomy and policy_name and is_agents_run(place):
-            print_prompt(
-                place, policy_name, building["name"], building["tokenizer"], as_json=as_json
-            )
-            return
-        if not asked and is_foreign(place):
-            print_request(place, building["tokenizer"], anatomy=anatomy, as_json=as_json)
-            return
-        if anatomy and not asked and is_formed(place):
-            print_formed(place, building["name"], building["tokenizer"], as_json)
-            return
-        if anatomy:
-            raise InputError(
-                "--anatomy needs an agent's prompt, recorded or of an imported run, without --for"
-                " and --query: --explain tells of what a prompt like this one is made"
-            )
-        if asked:
-            _print_built(place, target, query, explain=explain, as_json=as_json, **building)
-            return
-        if policy_name and holds_prompts(place.store, place.task):
-            _print_under(place, explain=explain, as_json=as_json, **building)
-            return
-        for name, option in BUILDING.items():
-            if building[name]:
-                raise InputError(
-                    f"{option} needs --for NODE or --query TEXT, which say what to build"
-                )
-        if is_dispatched(place):
-            print_dispatched(place, explain=explain, as_json=as_json)
-            return
-        if not explain and is_agents_run(place):  # which holds no requests, but messages
-            print_prompt(place, None, None, None, as_json=as_json)
-            return
-        _print_recorded(place, as_json=as_json, explain=explain)
+    policy_name, name, tokenizer = (building[key] for key in ("policy_name", "name", "tokenizer"))
+    if not anatomy and policy_name and is_agents_run(place):
+        print_prompt(place, policy_name, name, tokenizer, as_json=as_json)
+        return
+    if is_foreign(place):
+        print_request(place, tokenizer, anatomy=anatomy, as_json=as_json)
+        return
+    if anatomy and is_formed(place):
+        print_formed(place, name, tokenizer, as_json)
+        return
+    if anatomy:
+        raise InputError(NO_ANATOMY)
+    if policy_name and holds_prompts(place.store, place.task):
+        _print_under(place, explain=explain, as_json=as_json, **building)
+        return
+    for key, option in BUILDING.items():
+        if building[key]:
+            raise InputError(f"{option} needs --for NODE or --query TEXT, which say what to build")
+    if is_dispatched(place):
+        print_dispatched(place, explain=explain, as_json=as_json)
+        return
+    if not explain and is_agents_run(place):  # which holds no requests, but messages
+        print_prompt(place, None, None, None, as_json=as_json)
+        return
+    _print_recorded(place, as_json=as_json, explain=explain)
 
 
 def _print_built(
