@@ -14,6 +14,7 @@ from backcast.domain.errors import InputError, ModelError
 from backcast.engine.context.builder import count
 from backcast.engine.models import Limits, Message
 from backcast.engine.models.llama import LlamaModel
+from backcast.engine.models.quiet import quiet
 from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import tokenizer_of
 from tests.models import tiny
@@ -270,6 +271,26 @@ def test_the_time_ends_a_prompt_and_an_answer_and_the_model_goes_on(load: Load, 
             model.complete(ASKED, Limits(800, seconds=seconds))
         assert late.value.kind == "timeout"
     assert model.complete(ASKED, Limits(20)).text == whole.text
+
+
+def test_an_interrupt_is_not_lost_where_llama_cpp_calls_us_back() -> None:
+    """While a file is loaded it logs each thing that it reads, and drops what is raised in that."""
+    pytest.importorskip("llama_cpp", reason="needs the extra 'llama'")
+    calls_back = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))
+    usual, loaded = signal.getsignal(signal.SIGINT), list[str]()
+
+    def load() -> None:
+        with quiet():
+            calls_back()
+            loaded.append("whole")
+
+    with pytest.raises(KeyboardInterrupt):
+        load()
+    assert loaded == ["whole"]
+    assert signal.getsignal(signal.SIGINT) is usual
+    with quiet():
+        loaded.append("again")
+    assert loaded == ["whole", "again"], "it is told once"
 
 
 def test_an_interrupt_leaves_the_model_usable(load: Load, name: str) -> None:
