@@ -3,6 +3,7 @@
 import gzip
 import json
 import socket
+import sys
 import threading
 import time
 import zlib
@@ -360,6 +361,14 @@ def test_a_command_that_asks_nothing_ends_with_one_and_says_so(tmp_path: Path) -
         code, lines = refused(tmp_path, "record", "--to", server.url, "--", "true")
         assert (code, len(lines)) == (1, 2)
         assert "0 calls seen" in lines[0]
+        asks = (
+            "import os, urllib.request as u; u.urlopen(os.environ['OPENAI_BASE_URL'] + '/models')"
+        )
+        command = (sys.executable, "-c", asks)
+        code, lines = refused(tmp_path, "record", "--to", server.url, "--", *command)
+        assert code == 1
+        assert lines[-2].endswith("0 calls seen, 1 request asking no model")
+        assert "no answer of a model was asked for" in lines[-1], "it did ask this server"
         code, lines = refused(tmp_path, "record", "--to", server.url, "--", "./no-such-command")
         assert code == 2
         assert len(lines) == 1

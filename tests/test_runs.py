@@ -155,6 +155,14 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert backcast("resume", "validators")[0] == 0
 
 
+def test_a_task_that_is_there_is_told_before_its_model_is_opened(backcast: Backcast) -> None:
+    assert backcast("run", SPEC, "--model", RECORDED)[0] == 0
+    code, out, err = backcast("run", SPEC, "--model", "http://127.0.0.1:9/v1")
+    assert (code, out) == (2, "")
+    [line] = err.splitlines()
+    assert "'validators' is in this store already: 'backcast resume validators' goes on" in line
+
+
 @pytest.mark.parametrize(
     ("model", "complaint"),
     [
@@ -215,6 +223,10 @@ def test_a_model_of_random_weights_is_asked_and_refused_and_the_task_fails(
     assert "failed: there is no plan after 2 tries" in err
     assert_counted(events("CONTEXT_BUILT", "MODEL_REPLIED"), 4)
     assert_verified()
+    code, _, err = backcast("resume", "validators")
+    assert code == 1
+    assert "had failed before, so nothing is asked: 'backcast fork validators@N' goes back" in err
+    assert len(events("MODEL_REPLIED")) == 4
 
 
 def assert_counted(told: list[WorkflowEvent], answers: int) -> None:

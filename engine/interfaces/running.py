@@ -269,7 +269,15 @@ def _concurrency(runtime: "Runtime", wanted: int) -> int:
 
 def go_on(store: "EventStore", task: str, runtime: "Runtime", options: dict[str, Any]) -> None:
     """Work until the task ends, leave the code, and say what came of it."""
+    from backcast.engine.history.snapshots import state_at
+    from backcast.projections import progress
+
     stood = store.version(task)
+    if state_at(store, progress, task).status == "failed":
+        message(
+            f"task {task!r} had failed before, so nothing is asked: 'backcast fork {task}@N' goes"
+            f" back before one of the prompts that 'backcast log {task} --type CONTEXT_BUILT' lists"
+        )
     try:
         _report(store, task, runtime.out, _worked(store, task, runtime), options["as_json"])
     except (InputError, StoreError) as error:

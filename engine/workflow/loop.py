@@ -46,11 +46,7 @@ def start(store: EventStore, spec: Spec) -> None:
 
     Raises `InputError` where the task exists, or its modules are no plan.
     """
-    if store.version(spec.task):
-        raise InputError(
-            f"task {spec.task!r} is in this store already: 'backcast resume {spec.task}' goes on"
-            " with it; to begin anew, name another task or another store"
-        )
+    require_new(store, spec.task)
     try:
         check_importable([one.path for one in spec.modules], [one.source for one in spec.tests])
         if spec.planned:
@@ -69,6 +65,15 @@ def start(store: EventStore, spec: Spec) -> None:
         PlanningStarted(),
     ]  # fmt: skip
     store.append(spec.task, facts, after=0, writer="loop", blobs=[body, *tests])
+
+
+def require_new(store: EventStore, task: str) -> None:
+    """Raise `InputError` where a task is in the store already."""
+    if store.version(task):
+        raise InputError(
+            f"task {task!r} is in this store already: 'backcast resume {task}' goes on with it;"
+            " to begin anew, name another task or another store"
+        )
 
 
 def work(

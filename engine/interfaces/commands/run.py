@@ -27,7 +27,7 @@ def command(ctx: click.Context, /, spec: Path, url: str, **options: Any) -> None
     [[modules]], [limits] and [checks]: 'backcast help specifications'. Every step is recorded in
     the store: a run that was cut off, however, goes on with 'backcast resume TASK'.
     """
-    from backcast.engine.workflow.loop import start
+    from backcast.engine.workflow.loop import require_new, start
     from backcast.engine.workflow.spec import spec_at
 
     task = spec_at(spec)
@@ -36,6 +36,7 @@ def command(ctx: click.Context, /, spec: Path, url: str, **options: Any) -> None
     if options["out"] and options["out"].exists() and not options["out"].is_dir():
         raise InputError(f"{options['out']}: needed a folder for the code, found a file")
     with opened(url, create=True) as store:
+        require_new(store, task.task)  # a model may take long to open
         runtime = runtime_of(options, store, task.task)
         start(store, task)
         go_on(store, task.task, runtime, options)

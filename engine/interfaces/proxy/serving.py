@@ -93,8 +93,11 @@ def record(
     tell(thread.summary())
     if not thread.calls:
         variable = ", ".join(variables(""))
-        tell(f"the command asked another server: it may not read {variable}" if command else
-             "nothing was recorded: point your agent at the address of the proxy")  # fmt: skip
+        if thread.others:
+            tell("no answer of a model was asked for: 'backcast tasks' names what was asked else")
+        else:
+            tell(f"the command asked another server: it may not read {variable}" if command else
+                 "nothing was recorded: point your agent at the address of the proxy")  # fmt: skip
     return code or int(not thread.calls or thread.failed is not None)
 
 
