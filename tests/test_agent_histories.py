@@ -325,6 +325,7 @@ def test_rules_decide_the_exit_code(
         (("regress", MENDER, "--histories", "--strategies"), "--strategies: needed no policy of"),
         (("regress", MENDER, "--histories", "--report", "x.md"), "--report: needed no policy of"),
         (("regress", MENDER, "--explain"), "--explain: needed --histories"),
+        (("context", f"{MENDER}@12", "--explain"), "--anatomy tells of what an agent's is made"),
         (("regress", MENDER, "--policy", "mask-0"), "needed a TOML file or one of reader,"),
         (("regress", MENDER, "--policy", "offload-99"), "needed more than the 300 tokens of a"),
         (("context", MENDER, "--policy", "reader"), "needed a policy with [messages]"),

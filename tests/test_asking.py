@@ -322,3 +322,21 @@ def test_rules_that_are_none_are_refused_by_whoever_reads_the_policy(
     for command in (("policy",), prompt):
         out, err, code = backcast(*command, "--policy", policy)
         assert (out, code, err.startswith(f"backcast: {policy}: ")) == ("", 2, True)
+
+
+def test_the_text_of_an_event_is_printed_and_where_it_has_none_what_prints_it(
+    backcast: Backcast,
+) -> None:
+    out, err, code = backcast("cat", f"{TILL}@80")
+    assert (out.splitlines()[1:3], err, code) == (["", "```python orders.py"], "", 0)
+    assert backcast("cat", f"{TILL}#till@80")[0] == out
+    _, err, code = backcast("cat", f"{TILL}@79")
+    assert (
+        f"{TILL}#till@79 is a prompt: 'backcast context {TILL}#till@79' prints it" in err,
+        code,
+    ) == (
+        True,
+        2,
+    )
+    _, err, code = backcast("cat", f"{TILL}@78")
+    assert ("brought no text: answers, results and modules do" in err, code) == (True, 2)

@@ -1,4 +1,4 @@
-"""`backcast cat`: write a body or a source text to stdout."""
+"""`backcast cat`: write a body, an event's text or a source text to stdout."""
 
 import re
 from typing import TYPE_CHECKING
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from backcast.domain.errors import InputError
-from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import address_argument, log_at
+from backcast.engine.history.address import Address, parse
+from backcast.engine.interfaces.addresses import address_argument, log_at, task_at
 from backcast.engine.interfaces.options import opened, store_option
 from backcast.engine.interfaces.terminal import hand_on_bytes, message
 
@@ -23,18 +23,23 @@ _SHORT = re.compile(r"blob:[0-9a-f]{8,63}")
 @click.argument("ref", metavar="REF")
 @address_argument("moment", required=False, metavar="[FILE.jsonl][@WHEN]")
 def command(url: str, ref: str, moment: Address | None) -> None:
-    """Print a blob, or the text of a module or a part as it was.
+    """Print what an event brought, a blob, or the text of a module or a part as it was.
 
-    Where a module is gone by now and no moment is named, its last text is printed, which a note
-    tells. Of a blob's name 8 digits or more are enough. In a path, %23 stands for # and %25 for %;
-    in a task's name, %2F for /.
+    Of an event it is the answer, the result, the output or the module's text. Where a module is
+    gone by now and no moment is named, its last text is printed, which a note tells. Of a blob's
+    name 8 digits or more are enough. In a path, %23 stands for # and %25 for %; in a task's name,
+    %2F for /.
 
     \b
+    backcast cat till@80                               # what a model answered, for instance
     backcast cat blob:6ca13d52ca70c883e0f0bb101e425a89e8624de51db2d2392593af6a84118090
     backcast cat storage://task-abc123/validators.py#L4-L9 @2026-11-20T10:03
     backcast cat storage://task-abc123/validators.py#validate_email
     backcast cat storage://till/money.py runs/till.jsonl
     """
+    if not moment and not ref.startswith(("blob:", "storage:")) and (at := parse(ref)).when:
+        _print_event(at, url)
+        return
     if moment and moment.task:
         raise InputError(f"needed @WHEN or FILE.jsonl behind {ref!r}, found {str(moment)!r}")
     when = moment.when if moment else ""
@@ -46,6 +51,18 @@ def command(url: str, ref: str, moment: Address | None) -> None:
     else:
         with opened(url) as store:
             _print(store, ref, when)
+
+
+def _print_event(address: Address, url: str) -> None:
+    """Print the text of an event, and name its other ones."""
+    from backcast.engine.interfaces.event_texts import event_text
+
+    with task_at(address, url) as place:
+        ref, others = event_text(place)
+        body = _blob(place.store, ref)
+    for name, other in others.items():
+        message(f"note: its {name.replace('_', ' ')} is {other[:21]}")
+    hand_on_bytes(body)
 
 
 def _print(store: "EventStore", ref: str, when: str) -> None:

@@ -27,6 +27,9 @@ BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--toke
             "context_tokens": "--context-tokens", "prompt_tokens": "--prompt-tokens",
             "text_only": "--text", "record": "--record"}  # fmt: skip
 "Options that need a request: a recorded prompt is as it was."
+NOT_OURS = (
+    "--explain tells of prompts that Backcast built; --anatomy tells of what an agent's is made"
+)
 NO_ANATOMY = (
     "--anatomy needs an agent's prompt, recorded or of an imported run, without --for and --query:"
     " --explain tells of what a prompt like this one is made"
@@ -101,6 +104,8 @@ def _print_known(
     if not anatomy and policy_name and is_agents_run(place):
         print_prompt(place, policy_name, name, tokenizer, as_json=as_json)
         return
+    if explain and not anatomy and (is_foreign(place) or is_agents_run(place)):
+        raise InputError(NOT_OURS)
     if is_foreign(place):
         print_request(place, tokenizer, anatomy=anatomy, as_json=as_json)
         return
@@ -118,7 +123,7 @@ def _print_known(
     if is_dispatched(place):
         print_dispatched(place, explain=explain, as_json=as_json)
         return
-    if not explain and is_agents_run(place):  # which holds no requests, but messages
+    if is_agents_run(place):  # which holds no requests, but messages
         print_prompt(place, None, None, None, as_json=as_json)
         return
     _print_recorded(place, as_json=as_json, explain=explain)
