@@ -313,7 +313,7 @@ asking a model where every precondition holds."
     @property
     def words(self) -> dict[str, str]:
         """Every text, with today's for those that a recorded policy did not know yet."""
-        return {**KNOWN, **self.texts}
+        return {**TEXTS, **self.texts}
 
     @property
     def digest(self) -> str:

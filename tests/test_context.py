@@ -213,7 +213,8 @@ def test_a_function_that_does_not_exist_yet_has_a_context(store: EventStore) -> 
     nowhere = context_at(
         store, "task-def456", NOW, Request("module:new.py"), PROFILES["mistral-7b-8k"]
     )
-    assert {item.section for item in nowhere.items} == {"related modules", "task description"}
+    sections = {item.section for item in nowhere.items}
+    assert sections == {"related modules", "related functions", "task description"}
 
 
 def test_too_small_a_window_is_told_with_both_numbers(store: EventStore) -> None:

@@ -125,7 +125,8 @@ def test_a_run_goes_on_by_the_template_that_was_named(make: Make, backcast: Comm
     assert (resumed.profile, resumed.model.id) == (own, runtime.model.id)
     again = open_runtime(f"llama:{file}", profile=MISTRAL_7B_8K, template="mistral")
     assert again.profile.template == "mistral"
-    code, _, err = backcast("run", SPEC, "--model", f"llama:{file}", "--template", "alpaca")
+    other = "--store", "sqlite:///other.db"
+    code, _, err = backcast("run", SPEC, "--model", f"llama:{file}", "--template", "alpaca", *other)
     assert (code, err.count("\n")) == (2, 1)
     assert "needed a chat template of mistral, chatml, qwen3 or a file in Jinja, found" in err
 

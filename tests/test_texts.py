@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backcast.domain.errors import InputError
 from backcast.domain.policy import COVERAGE, Policy
-from backcast.domain.texts import LINES, SHORT_WORDS, TEXTS, fields_of, problem_of, reworded
+from backcast.domain.texts import KNOWN, LINES, SHORT_WORDS, TEXTS, fields_of, problem_of, reworded
 from backcast.engine.context.policies import changed, policy_at, policy_of
 from backcast.engine.context.recorded import messages
 from backcast.engine.context.rendering import RenderItem
@@ -121,7 +121,7 @@ def test_lines_that_no_text_made_stay(lines: list[str]) -> None:
 
 
 def test_short_words_may_be_set_by_people() -> None:
-    assert [problem_of(name, text) for name, text in SHORT.words.items()] == [""] * len(TEXTS)
+    assert [problem_of(name, text) for name, text in SHORT.words.items()] == [""] * len(KNOWN)
 
 
 def test_a_recorded_step_is_shown_in_the_words_of_each_policy() -> None:

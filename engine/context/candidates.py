@@ -150,8 +150,8 @@ class Candidates:
         query = reworded(self.request.query.strip(), TEXTS, texts)
         task = self.states.graph.task_id
         goal = texts["goal"].format(goal=" ".join((state.goal or "").split()) or task)
-        new = self.path not in self.facets and "new" in self.policy.texts
-        work = texts["work on" if self.name else "new" if new else "work"]
+        new = texts.get("new") if self.path not in self.facets else None
+        work = texts["work on"] if self.name else new or texts["work"]
         head = work.format(path=self.path, name=self.name) if self.path else ""
         levels = [
             ("full", (goal, head, note, query)),

@@ -63,8 +63,8 @@ class SiblingModule:
             int(SHARE * scope.profile.context), lambda line: count(line) + 1,
         )))  # fmt: skip
         levels = [*whole, ("summary", header)]
-        section = "related functions"
+        section, shown = "related functions", scope.levels(levels, 1.0, 1.0)
         return Candidate(
-            node_id("module", path), section, scope.policy.priority(section),
-            scope.levels(levels, 1.0, 1.0), 1.0, **scope.source(path),
-        )  # fmt: skip
+            node_id("module", path), section, scope.policy.priority(section), shown, 1.0,
+            **scope.source(path),
+        ) if shown else None  # fmt: skip
