@@ -28,6 +28,8 @@ FIRST = 12
 "Entries in hand that are shown at once."
 MOST = 400
 "Rows of a table."
+GOAL = 400
+"Characters of a goal that are shown."
 
 
 class MomentStates(NamedTuple):
@@ -91,8 +93,9 @@ def _progress(states: MomentStates) -> Markup:
     words = state.status
     if state.status == progress.HISTORY:
         words = progress.history_words(state.commits, state.started_at, state.last_at)
+    goal = " ".join((state.goal or "").split())
     rows = [
-        ("goal", (state.goal or "")[:400]), ("status", words),
+        ("goal", goal if len(goal) <= GOAL else f"{goal[: GOAL - 1]}…"), ("status", words),
         ("reason", state.reason or ""), ("waiting for", progress.waiting_for(state)),
         ("answers", str(state.replies or "")),
     ]  # fmt: skip
