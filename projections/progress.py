@@ -41,6 +41,8 @@ NAME = "progress"
 VERSION = 7
 SCOPE: Literal["task", "store"] = "task"
 
+ENDED = ("complete", "failed")
+"The statuses of a task on which nothing is left to do."
 HISTORY = "history"
 "The status of a repository's history, which no run has made."
 SHOW = "show"
@@ -418,7 +420,7 @@ def _checked(state: State, fact: ChecksRan) -> State:
 
 def waiting_for(state: State) -> str:
     """Return what has to come next, in words; empty if the task has ended."""
-    if state.status in ("complete", "failed", HISTORY):
+    if state.status in (*ENDED, HISTORY):
         return ""
     if len(state.calls):
         call = min(state.calls.values(), key=lambda call: call.version)

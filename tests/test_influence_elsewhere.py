@@ -23,11 +23,11 @@ from backcast.engine.memory.import_log import run as imported
 from backcast.engine.replay.influence_run import InfluenceQuestion
 from backcast.engine.replay.pieces import influence_piece, work
 from backcast.engine.replay.readers import sent
-from tests.clusters import Cluster, cluster
-from tests.models import smollm2_file, tiny
+from tests.clusters import Cluster
+from tests.models import smollm2_file
+from tests.reading_clusters import LOGS, reading_cluster, reading_folder
 from tests.test_engines import HERE, linux
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "logs"
 NAMES = ("palindrome", "shop", "validators")
 SMALL = 200
 "Tokens of the context part."
@@ -41,24 +41,13 @@ Ran = tuple[int, str, str]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Logs, one of them without an outcome, and the model that reads."""
-    folder = tmp_path_factory.mktemp("logs")
-    for name in NAMES:
-        shutil.copy(FIXTURES / f"{name}.jsonl", folder)
-    shutil.copy(tiny("mistral"), folder / "model.gguf")
-    return folder
+    return reading_folder(tmp_path_factory.mktemp("logs"), NAMES)
 
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[Cluster]:
     """A good worker, and one with the same logs and another model of the same name."""
-    home = tmp_path_factory.mktemp("machines")
-    other = home / "other"
-    shutil.copytree(folder, other)
-    shutil.copy(tiny("qwen3"), other / "model.gguf")
-    with cluster(home / "dask", BACKCAST_THREADS="1") as started:
-        started.start("good", folder)
-        started.start("other model", other)
-        started.wait(2)
+    with reading_cluster(tmp_path_factory.mktemp("machines"), folder) as started:
         yield started
 
 
@@ -218,7 +207,7 @@ def with_password(postgres: str) -> str:
     """The URL of a store with some logs, with a password in it."""
     with EventStore.open(postgres) as store:
         for log in ("palindrome", "validators"):
-            imported(store, "events", FIXTURES / f"{log}.jsonl")
+            imported(store, "events", LOGS / f"{log}.jsonl")
     parts = urlsplit(postgres)
     user, _, host = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{user.partition(':')[0]}:{PASSWORD}@{host}").geturl()

@@ -15,8 +15,8 @@ from backcast.domain.policy import MapSettings
 from backcast.engine.context.recorded import context_at
 from backcast.engine.context.request import Request
 from backcast.engine.history.branches import fork
+from backcast.engine.interfaces.built_prompts import notes
 from backcast.engine.interfaces.cli import cli
-from backcast.engine.interfaces.commands.context import notes
 from backcast.engine.interfaces.map_text import MapMoment, moved
 from backcast.engine.interfaces.views import event_line
 from backcast.engine.log import EventStore

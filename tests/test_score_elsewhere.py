@@ -27,10 +27,10 @@ from backcast.engine.replay.score_stretch import stretch_of
 from tests import pieces
 from tests.clusters import Cluster, cluster
 from tests.models import smollm2_file, tiny
+from tests.reading_clusters import LOGS, reading_cluster, reading_folder
 from tests.reading_servers import reading_server
 from tests.test_engines import HERE, linux
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "logs"
 NAMES = ("palindrome", "shop", "till", "validators")
 SMALL = 300
 "Tokens of the context part."
@@ -46,24 +46,13 @@ Ran = tuple[int, str, str]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Logs, and the model that reads."""
-    folder = tmp_path_factory.mktemp("logs")
-    for name in NAMES:
-        shutil.copy(FIXTURES / f"{name}.jsonl", folder)
-    shutil.copy(tiny("mistral"), folder / "model.gguf")
-    return folder
+    return reading_folder(tmp_path_factory.mktemp("logs"), NAMES)
 
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[Cluster]:
     """A good worker, and one with the same logs and another model of the same name."""
-    home = tmp_path_factory.mktemp("machines")
-    other = home / "other"
-    shutil.copytree(folder, other)
-    shutil.copy(tiny("qwen3"), other / "model.gguf")
-    with cluster(home / "dask", BACKCAST_THREADS="1") as started:
-        started.start("good", folder)
-        started.start("other model", other)
-        started.wait(2)
+    with reading_cluster(tmp_path_factory.mktemp("machines"), folder) as started:
         yield started
 
 
@@ -157,7 +146,7 @@ def test_processes_here_score_a_store_as_one_process_does(
         url = f"sqlite:///{tmp_path}/{name}.db"
         with EventStore.open(url) as store:
             for log in ("palindrome", "validators"):
-                imported(store, "events", FIXTURES / f"{log}.jsonl")
+                imported(store, "events", LOGS / f"{log}.jsonl")
             before = stamps_of(store)
         code, out, err = score("--store", url, *under(*POLICIES), *more)
         assert code == 0, err
@@ -326,7 +315,7 @@ def test_a_scheduler_that_goes_away_leaves_what_came(
 def test_a_model_that_no_worker_has_is_one_line(
     machines: Cluster, score: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copy(FIXTURES / "palindrome.jsonl", tmp_path)
+    shutil.copy(LOGS / "palindrome.jsonl", tmp_path)
     shutil.copy(tiny("mistral"), tmp_path / "only.gguf")
     monkeypatch.chdir(tmp_path)
     code, out, err = score(

@@ -239,7 +239,7 @@ class Pipeline(Task):
 
     def _read_on(self) -> None:
         """Outline the texts that have come; a task that has ended is not worked on."""
-        if self._task.stands.status in ("complete", "failed"):
+        if self._task.stands.status in progress.ENDED:
             raise InputError(f"task {self.id!r} has ended: needed another name for what comes next")
         self._task.outline()
 

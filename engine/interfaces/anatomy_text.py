@@ -75,7 +75,7 @@ def _kinds(found: Anatomy, of: int) -> Iterator[str]:
     yield "by kind"
     groups: dict[str, list[AnatomyPart]] = {}
     for part in found.parts:
-        groups.setdefault(_group(part), []).append(part)
+        groups.setdefault(group_of(part.kind, part.role), []).append(part)
     for name, parts in groups.items():
         tokens = sum(part.tokens for part in parts)
         share = f"{100 * tokens / of:5.1f} %"
@@ -102,8 +102,9 @@ def _kept(predicted: int, cached: int | None) -> str:
     return f"; the server kept {cached:,}{why}"
 
 
-def _group(part: AnatomyPart) -> str:
-    return GROUPS.get(part.kind) or f"{part.role or 'no role'} messages"
+def group_of(kind: str, role: str) -> str:
+    """Return what parts of a kind are called together; messages by who says them."""
+    return GROUPS.get(kind) or f"{role or 'no role'} messages"
 
 
 def difference_text(found: PromptDifference, task: str) -> str:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from backcast.engine.replay.foreign_prompts import Count
     from backcast.engine.replay.prompt_words import OldPart, PartOrigin
 
-BOUND = "upper-bound"
-
 
 def is_foreign(place: "Place") -> bool:
     """Return whether the prompts of a task are requests of another program."""
@@ -180,19 +178,19 @@ def _plain(value: object) -> object:
 
 
 def noted_count(tokenizer: str | None) -> "Count":
-    """Return what counts the parts that the server did not; where it is a bound, that is noted."""
+    """Return what counts the parts that the server did not, which a note names."""
+    from backcast.engine.interfaces.profiles import message_counter
     from backcast.engine.models.tokenizers import tokenizer_of
 
     noted = list[bool]()
 
     def count(text: str) -> int:
-        counter = tokenizer_of(tokenizer or BOUND)
-        if not noted and not counter.exact:
-            noted.append(True)
-            message(
-                "note: tokens are counted by an upper bound, a token a byte;"
-                " --tokenizer names another"
-            )
+        counter = tokenizer_of(tokenizer) if tokenizer else message_counter()
+        if not noted and tokenizer and not counter.exact:  # else it was told
+            message("note: tokens are counted by an upper bound, a token a byte")
+        elif not noted and not tokenizer and counter.exact:
+            message(f"note: parts of prompts are counted by {counter.id}")
+        noted.append(True)
         return counter.count(text)
 
     return count

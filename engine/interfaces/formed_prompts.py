@@ -8,7 +8,6 @@ from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
-    from backcast.domain.message_parts import Count
     from backcast.engine.context.search import Document
     from backcast.engine.interfaces.addresses import Place
 
@@ -24,20 +23,6 @@ def is_formed(place: "Place") -> bool:
     from backcast.engine.interfaces.histories import is_agents_run
 
     return not is_foreign(place) and is_agents_run(place)
-
-
-def count_of(place: "Place", tokenizer: str | None) -> "Count":
-    """Return what counts what no server did: for formed prompts the default profile's tokenizer,
-    which a note names, else a bound."""
-    from backcast.engine.interfaces.foreign_prompts import noted_count
-    from backcast.engine.interfaces.histories import counter_of
-
-    if tokenizer or not is_formed(place):
-        return noted_count(tokenizer)
-    counter = counter_of(None)
-    if counter.exact:
-        message(f"note: parts of prompts are counted by {counter.id}")
-    return counter.count
 
 
 def print_formed(place: "Place", profile: str | None, tokenizer: str | None, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from backcast.engine.history.maps import EDITS
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.asked import model_asked
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.mapping.runs import BEGIN, ENDED, begin_anew, keep_map, unread
+from backcast.engine.memory.mapping.runs import BEGIN, begin_anew, keep_map, unread
 from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of
 from backcast.projections import progress
@@ -106,7 +106,7 @@ def note_of_open(store: EventStore, task: str) -> str:
     if next(store.read(task, types=["COMMITTED"]), None):
         return ""
     status = state_at(store, progress, task).status
-    if status in ENDED:
+    if status in progress.ENDED:
         return ""
     return (
         f"note: task {task} is {status}, not complete: its map is of what has happened so far, and"

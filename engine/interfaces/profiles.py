@@ -40,6 +40,14 @@ def profile_by(
     return profile._replace(tokenizer=tokenizer or counted_by(profile.tokenizer))
 
 
+def message_counter() -> "Tokenizer":
+    """Return what counts prompts of other programs, whose own tokenizer is not known: that of the
+    default profile, or a bound where it is not installed."""
+    from backcast.engine.models.tokenizers import tokenizer_of
+
+    return tokenizer_of(profile_by(DEFAULT_PROFILE, None, None).tokenizer)
+
+
 def fell_back(tokenizer: str | None, profile: "ModelProfile") -> bool:
     """Return whether a bound counts in the place of a profile's tokenizer, which was told."""
     return tokenizer is None and profile.tokenizer == "upper-bound"

@@ -107,6 +107,8 @@ class RunProgress:
             case ToolReturned() as fact if (fact.nodes or fact.message) and not step_question(fact):
                 text = f"asks to see {', '.join(fact.nodes)}" if fact.nodes else "asks to see"
                 return self._about("; ".join(filter(None, (text, fact.message))))
+            case ModelFailed(kind="answer", reason=reason):  # the refusals stand in lines above
+                return f"{self.asked:<20} {(reason or '').partition('. ')[0]}"
             case AnswerRefused(reason=reason) | ModelFailed(reason=reason):
                 return self._about(reason or "it failed")
             case MapEdited() as fact:

@@ -9,7 +9,7 @@ from backcast.domain.errors import DamagedError
 from backcast.engine.history.snapshots import states_of
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.addresses import Place
-from backcast.engine.interfaces.anatomy_text import GROUPS
+from backcast.engine.interfaces.anatomy_text import group_of
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.exchanges.requests import RequestReader
 from backcast.engine.replay.agent_prompt import AgentPrompt
@@ -90,7 +90,7 @@ def _by_kind(prompt: AgentPrompt) -> tuple[tuple[str, int], ...]:
     """Return the tokens of a formed prompt by kind of part."""
     sums: dict[str, int] = {}
     for part in prompt.parts:
-        name = GROUPS.get(part.kind) or f"{part.role or 'no role'} messages"
+        name = group_of(part.kind, part.role)
         sums[name] = sums.get(name, 0) + part.tokens
     return tuple(sums.items())
 
@@ -117,7 +117,7 @@ def _parts(
                 if part.text not in counted:
                     text = part_text(place.store.get(part.text)) if part.tokens is None else ""
                     counted[part.text] = count(text) if part.tokens is None else part.tokens
-                name = GROUPS.get(part.kind) or f"{part.role or 'no role'} messages"
+                name = group_of(part.kind, part.role)
                 sums[name] = sums.get(name, 0) + counted[part.text]
         except (DamagedError, ValueError):
             unread.append(version)

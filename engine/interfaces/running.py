@@ -27,6 +27,8 @@ log = logging.getLogger("backcast")
 
 OF_POLICY = "policy:"
 "What an alternative begins with that is another prompt for the same model."
+AT_ONCE = 4
+"How many calls of a question are made at once, where nobody states it."
 INTERRUPTED = 128 + 2
 "The exit code of what Ctrl-C ends, as shells tell it."
 
@@ -255,14 +257,16 @@ def _budget(options: dict[str, Any]) -> "Allowance | None":
     return budget if budget.limited else None
 
 
-def _concurrency(runtime: "Runtime", wanted: int) -> int:
+def _concurrency(runtime: "Runtime", stated: int | None) -> int:
     """Return how many calls are made at once: no more than the model answers at once."""
     slots: int | None = getattr(runtime.model, "slots", None)
-    if slots is None or slots >= wanted:
-        return wanted
+    if stated is None:
+        return AT_ONCE if slots is None else max(1, min(slots, AT_ONCE))
+    if slots is None or slots >= stated:
+        return stated
     calls = "1 call" if slots == 1 else f"{slots} calls"
     log.warning(
-        "--concurrency %d: %s answers %s at once, so no more are made", wanted, runtime.name, calls
+        "--concurrency %d: %s answers %s at once, so no more are made", stated, runtime.name, calls
     )
     return max(1, slots)
 

@@ -3,9 +3,8 @@
 from typing import Any
 
 from backcast.domain.errors import DamagedError, MomentError
-from backcast.engine.interfaces.foreign_prompts import BOUND
+from backcast.engine.interfaces.profiles import message_counter
 from backcast.engine.log.store import EventStore
-from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.replay.foreign_prompts import UNCOUNTED, anatomy, request_at
 
 
@@ -17,7 +16,7 @@ def tool_share(store: EventStore, task: str | None) -> dict[str, Any]:
     if not task:
         return {}
     try:
-        found = anatomy(store, task, request_at(store, task), tokenizer_of(BOUND).count)
+        found = anatomy(store, task, request_at(store, task), message_counter().count)
     except (MomentError, DamagedError):
         return {}
     tools = [part for part in found.parts if part.kind == "tool"]

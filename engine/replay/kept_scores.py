@@ -23,7 +23,6 @@ from backcast.projections import progress
 WRITER = "score"
 TRIES = 5
 "Tries to append behind what another process appends at the same time."
-ENDED = ("complete", "failed")
 
 
 class ScoreKey(NamedTuple):
@@ -130,7 +129,7 @@ class ScoreBook:
         if not any(True for _ in self.store.read(task_id, types=["STEP_STARTED"])):
             return ""
         state: progress.State = state_at(self.store, progress, task_id)
-        if state.status in ENDED:
+        if state.status in progress.ENDED:
             return ""
         return f"task {task_id!r} has not ended: what runs it would meet them and stop"
 

@@ -78,7 +78,7 @@ def decide(
     `unsummed` returns the nodes of a module that the model has yet to summarise; `reused` a
     finished task's plan that holds for this one.
     """
-    if state.status in ("complete", "failed"):
+    if state.status in progress.ENDED:
         return None
     if state.step is not None and is_wanted(state, state.step):
         return pending(state, spec, state.step)

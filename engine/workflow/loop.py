@@ -99,7 +99,8 @@ def work(
     spec = spec_in(store, task_id)
     name = runner or uuid4().hex
     performer = Performer(task, runtime, spec, runner=name, watch=watch, checks=checks)
-    performer.use()
+    if task.stands.status not in progress.ENDED:
+        performer.use()
     # Alternatives run at once, or they would be none.
     side = max(runtime.concurrency, len(runtime.alternatives) + 1)
     failed = dict[str, ModelError | InputError]()

@@ -46,7 +46,7 @@ def next_in_lanes(
     that are left as they are; `opens` tells whether a new wave may be begun, and `races` whether
     one call makes a wave, since it has alternatives.
     """
-    if state.status in ("complete", "failed") or not state.planned:
+    if state.status in progress.ENDED or not state.planned:
         return []
     if state.step is not None and is_wanted(state, state.step):
         return []

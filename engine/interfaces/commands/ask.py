@@ -7,7 +7,7 @@ import click
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument
 from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.running import budget_options
+from backcast.engine.interfaces.running import AT_ONCE, budget_options
 
 
 @click.command(name="ask")
@@ -21,8 +21,8 @@ from backcast.engine.interfaces.running import budget_options
     help="How many questions one may be away from the first; 0 for none but it.",
 )  # fmt: skip
 @click.option(
-    "--concurrency", type=click.IntRange(1, 256), default=4, show_default=True, metavar="N",
-    help="Calls that are made at once.",
+    "--concurrency", type=click.IntRange(1, 256), metavar="N",
+    help=f"Calls that are made at once; else {AT_ONCE}, or what the model answers at once.",
 )  # fmt: skip
 @budget_options
 @click.option("--task", default="", metavar="NAME", help="The task that holds all of it.")

@@ -35,7 +35,7 @@ def command(
     named in the last line.
     """
     from backcast.engine.interfaces.empty import note_empty
-    from backcast.engine.interfaces.formed_prompts import count_of
+    from backcast.engine.interfaces.foreign_prompts import noted_count
     from backcast.engine.interfaces.plots import run_plot, write_plot
     from backcast.engine.interfaces.reads_text import again_lines, again_rows
     from backcast.engine.interfaces.run_stats import (
@@ -49,7 +49,7 @@ def command(
     from backcast.engine.interfaces.views import console, table
 
     with task_at(address, url) as place:
-        found = gathered(place, count_of(place, tokenizer))
+        found = gathered(place, noted_count(tokenizer))
         if not found.kinds:
             if any(place.store.read(place.task, types=["DISPATCH_STARTED"])):
                 message(

@@ -13,10 +13,10 @@ from backcast.engine.interfaces.differing import (
 from backcast.engine.interfaces.histories import counter_of, settings_of
 from backcast.engine.interfaces.history_text import difference_lines as history_lines
 from backcast.engine.interfaces.mcp.answers import ToolAnswer
-from backcast.engine.interfaces.mcp.runs import BOUND, AskedRun, RunShelf, named_policy
+from backcast.engine.interfaces.mcp.runs import AskedRun, RunShelf, named_policy
+from backcast.engine.interfaces.profiles import message_counter
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.views import one_line
-from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.replay.foreign_prompts import compared, request_at
 from backcast.engine.replay.history_prompt import prompt_under
 from backcast.engine.replay.prefix_rows import prefix_rows
@@ -62,7 +62,7 @@ def against_before(run: AskedRun, first: int, last: int) -> Iterator[str]:
         yield from difference_lines(between_moments(run.place(first), run.place(last)))
         return
     before, after = (request_at(run.store, run.task, str(at)) for at in (first, last))
-    found = compared(run.store, run.task, before, after, tokenizer_of(BOUND).count)
+    found = compared(run.store, run.task, before, after, message_counter().count)
     yield from difference_text(found, run.task).split("\n")
 
 
@@ -81,7 +81,7 @@ def _in_a_row(run: AskedRun) -> Iterator[str]:
     """Yield each prompt of a run, and where it leaves the one before."""
     if run.foreign:
         last = run.reader.sequence.version
-        rows = list(prefix_rows(run.store, run.task, last, tokenizer_of(BOUND).count))
+        rows = list(prefix_rows(run.store, run.task, last, message_counter().count))
         broken = [row for row in rows if row.broken]
         if broken:
             names = ", ".join(str(row.version) for row in broken[:MOST])

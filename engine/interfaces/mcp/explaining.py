@@ -20,11 +20,11 @@ from backcast.engine.interfaces.blamed import blame_lines, blamed
 from backcast.engine.interfaces.foreign_prompts import origin_lines
 from backcast.engine.interfaces.mcp.answers import ToolAnswer
 from backcast.engine.interfaces.mcp.comparing import against_before
-from backcast.engine.interfaces.mcp.runs import BOUND, AskedRun, RunShelf
+from backcast.engine.interfaces.mcp.runs import AskedRun, RunShelf
+from backcast.engine.interfaces.profiles import message_counter
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.view.run_step import RunStep
 from backcast.engine.interfaces.views import event_title, one_line
-from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.replay.foreign_prompts import anatomy, request_at
 from backcast.engine.replay.prompt_words import origins
 
@@ -62,7 +62,7 @@ def _node(run: AskedRun, version: int, node: str) -> Iterator[str]:
         yield from blame_lines(blamed(run.store, run.task, str(version), node))
         return
     request = request_at(run.store, run.task, str(version))
-    found = origins(run.store, run.task, request, node, tokenizer_of(BOUND).count)
+    found = origins(run.store, run.task, request, node, message_counter().count)
     yield from origin_lines(run.store, run.task, request, found)
 
 
@@ -155,7 +155,7 @@ def _foreign(run: AskedRun, step: RunStep) -> Iterator[str]:
     if before := run.before(step.prompt):
         yield "against the prompt before:"
         yield from (f"  {line}" for line in against_before(run, before.prompt, step.prompt))
-    parts = anatomy(run.store, run.task, request, tokenizer_of(BOUND).count)
+    parts = anatomy(run.store, run.task, request, message_counter().count)
     yield from anatomy_text(parts, run.task).split("\n")
 
 

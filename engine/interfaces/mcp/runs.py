@@ -18,7 +18,7 @@ from backcast.engine.history.staleness import stale
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.foreign_prompts import is_foreign, old_at, old_line
 from backcast.engine.interfaces.outlining import outline_all
-from backcast.engine.interfaces.profiles import counter_by
+from backcast.engine.interfaces.profiles import counter_by, message_counter
 from backcast.engine.interfaces.summaries import SummaryView, documents, summary_view
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.view.reading import RunReader
@@ -26,11 +26,10 @@ from backcast.engine.interfaces.view.run_step import RunStep
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlines import Outlining
 from backcast.engine.memory.outlines_made import all_made, note_all_made
-from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
+from backcast.engine.models.tokenizers import Tokenizer
 from backcast.projections import summaries
 
 STEP = re.compile(r"(?:step|#)\s*#?\s*(\d{1,9})", re.IGNORECASE)
-BOUND = "upper-bound"
 SOON = 2_000
 "Texts that are outlined within a few seconds."
 NAMED = 8
@@ -134,7 +133,7 @@ class AskedRun(NamedTuple):
             if not last:
                 return ["stale: 0 (no prompt by then)"]
             try:
-                _, old = old_at(self.store, self.task, str(last), tokenizer_of(BOUND).count)
+                _, old = old_at(self.store, self.task, str(last), message_counter().count)
             except BackcastError:
                 return ["stale: unknown (no read or write of a file is recorded by then)"]
             return [f"stale: {len(old)}", *(old_line(self.task, one) for one in old)]

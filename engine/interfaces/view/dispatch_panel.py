@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from backcast.domain.dispatch_events import ClaimChecked, DispatchStarted, ResultClaimed
-from backcast.engine.interfaces.view.formed_panel import message_counter
+from backcast.engine.interfaces.profiles import message_counter
 from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
 from backcast.engine.interfaces.view.panels import PanelMaker, bar, in_chunks, legend
 from backcast.engine.interfaces.view.run_step import RunStep

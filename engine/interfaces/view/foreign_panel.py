@@ -3,23 +3,20 @@
 from collections.abc import Iterator
 
 from backcast.domain.errors import BackcastError
-from backcast.engine.interfaces.anatomy_text import GROUPS
+from backcast.engine.interfaces.anatomy_text import group_of
+from backcast.engine.interfaces.profiles import message_counter
 from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
-from backcast.engine.interfaces.view.panels import PanelMaker, bar, in_chunks, ruler
+from backcast.engine.interfaces.view.panels import PanelMaker, bar, in_chunks, ruler, shade
 from backcast.engine.interfaces.view.whatif_form import whatif_asked
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.exchanges.requests import RecordedRequest, body_of, digest_of_body
-from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.replay.foreign_prompts import (
     Anatomy,
-    AnatomyPart,
     PromptDifference,
     anatomy,
     compared,
     request_at,
 )
-
-BOUND = "upper-bound"
 
 
 def foreign_panel(maker: PanelMaker, version: int) -> Markup:
@@ -27,7 +24,7 @@ def foreign_panel(maker: PanelMaker, version: int) -> Markup:
     try:
         reader = maker.reader
         found = request_at(reader.store, reader.task, str(version))
-        parts = anatomy(reader.store, reader.task, found, tokenizer_of(BOUND).count)
+        parts = anatomy(reader.store, reader.task, found, message_counter().count)
         shown = request_at(maker.shown.store, maker.shown.task, str(version))
     except (BackcastError, ValueError) as error:
         return tag("p", f"this request cannot be read: {error}", class_="bad")
@@ -35,7 +32,7 @@ def foreign_panel(maker: PanelMaker, version: int) -> Markup:
     said = f"{total:,} tokens, {parts.size:,} bytes"
     said += f", POST {parts.path}" if parts.path else ""
     if parts.tokens is None and parts.server is None:
-        said += "; the server told no count, so that these are an upper bound"
+        said += f"; the server told no count, so these are counted as {message_counter().id} does"
     if parts.predicted is not None:
         said += f"; {parts.predicted:,} leading tokens are those of the prompt before"
     if parts.cached is not None:
@@ -68,19 +65,15 @@ def _badge(maker: PanelMaker, found: RecordedRequest) -> Markup:
     )  # fmt: skip
 
 
-def group_of(part: AnatomyPart) -> str:
-    """Return what kind of part it is, in the words of `context --anatomy`."""
-    return GROUPS.get(part.kind) or f"{part.role or 'no role'} messages"
-
-
 def _budget(parts: Anatomy, total: int) -> Markup:
     # Counted by an upper bound the parts may be more than the whole that the server counted.
     total = max(total, sum(part.tokens for part in parts.parts))
     groups: dict[str, int] = {}
     for part in parts.parts:
-        groups[group_of(part)] = groups.get(group_of(part), 0) + part.tokens
+        name = group_of(part.kind, part.role)
+        groups[name] = groups.get(name, 0) + part.tokens
     around = max(total - sum(groups.values()), 0)
-    rows = [(name, tokens, f"s{at % 10}") for at, (name, tokens) in enumerate(groups.items())]
+    rows = [(name, tokens, shade(name)) for name, tokens in groups.items()]
     rows += [("template, and joins", around, "around")] if around else []
     whole = [(tokens, kind, f"{name}: {tokens:,} tokens") for name, tokens, kind in rows]
     cells = [(tag("span", name, class_=f"key {kind}"), f"{tokens:,}",
@@ -90,10 +83,9 @@ def _budget(parts: Anatomy, total: int) -> Markup:
 
 
 def _bodies(maker: PanelMaker, parts: Anatomy, shown: RecordedRequest) -> Markup:
-    titles = list(dict.fromkeys(group_of(part) for part in parts.parts))
     found = []
     for at, part in enumerate(parts.parts):
-        kind = f"s{titles.index(group_of(part)) % 10}"
+        kind = shade(group_of(part.kind, part.role))
         ref = shown.parts[at].text if at < len(shown.parts) else None
         text = "" if ref is None else part_text(maker.shown.text(ref).encode(errors="replace"))
         head = tag("span", maker.mask(part.title), f" · {part.tokens:,} tokens",
@@ -111,7 +103,7 @@ def foreign_difference(maker: PanelMaker, before: int, after: int) -> Markup:
     """Return the panel of the difference between two requests."""
     store, task = maker.reader.store, maker.reader.task
     sides = [request_at(store, task, str(version)) for version in (before, after)]
-    found = compared(store, task, sides[0], sides[1], tokenizer_of(BOUND).count)
+    found = compared(store, task, sides[0], sides[1], message_counter().count)
     total = sum(part.tokens for part in found.after.parts)
     lines: list[object] = []
     if broken := found.broken:

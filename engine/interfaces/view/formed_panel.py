@@ -1,13 +1,12 @@
 """The panel of a prompt that is formed of an imported run's messages, as it holds no requests."""
 
 from backcast.domain.message_parts import MessagePart, total
-from backcast.engine.interfaces.anatomy_text import GROUPS
-from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, profile_by
+from backcast.engine.interfaces.anatomy_text import group_of
+from backcast.engine.interfaces.profiles import message_counter
 from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
-from backcast.engine.interfaces.view.panels import PanelMaker, bar, in_chunks, ruler
+from backcast.engine.interfaces.view.panels import PanelMaker, bar, in_chunks, ruler, shade
 from backcast.engine.interfaces.view.reading import RunReader
 from backcast.engine.interfaces.view.whatif_form import whatif_asked
-from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
 from backcast.engine.replay.agent_prompt import AgentPrompt
 from backcast.engine.replay.agent_prompts import agent_prompts, has_messages, has_requests
 
@@ -17,11 +16,6 @@ UNKNOWN = (
     "This log holds no requests: the prompt is formed of the messages, calls and results before the"
     " answer. Tools, pictures, and instructions that no log tells are missing."
 )
-
-
-def message_counter() -> Tokenizer:
-    """Return what counts the tokens of an agent's messages: that of the default profile."""
-    return tokenizer_of(profile_by(DEFAULT_PROFILE, None, None).tokenizer)
 
 
 def formed_prompts(reader: RunReader) -> dict[int, AgentPrompt]:
@@ -88,15 +82,12 @@ def _key(part: MessagePart) -> tuple[str, ...]:
     return part.role, part.kind, part.tool, part.text
 
 
-def _group(part: MessagePart) -> str:
-    return GROUPS.get(part.kind) or f"{part.role or 'no role'} messages"
-
-
 def _budget(prompt: AgentPrompt) -> Markup:
     groups: dict[str, int] = {}
     for part in prompt.parts:
-        groups[_group(part)] = groups.get(_group(part), 0) + part.tokens
-    rows = [(name, tokens, f"s{at % 10}") for at, (name, tokens) in enumerate(groups.items())]
+        name = group_of(part.kind, part.role)
+        groups[name] = groups.get(name, 0) + part.tokens
+    rows = [(name, tokens, shade(name)) for name, tokens in groups.items()]
     whole = [(tokens, kind, f"{name}: {tokens:,} tokens") for name, tokens, kind in rows]
     cells = [(tag("span", name, class_=f"key {kind}"), f"{tokens:,}",
               f"{100 * tokens / max(total(prompt.parts), 1):.1f} %")
@@ -106,10 +97,9 @@ def _budget(prompt: AgentPrompt) -> Markup:
 
 
 def _bodies(maker: PanelMaker, prompt: AgentPrompt, shown: AgentPrompt) -> Markup:
-    titles = list(dict.fromkeys(_group(part) for part in prompt.parts))
     found = []
     for part, text in zip(prompt.parts, shown.parts, strict=True):
-        kind = f"s{titles.index(_group(part)) % 10}"
+        kind = shade(group_of(part.kind, part.role))
         head = tag("span", maker.mask(part.title), f" · {part.tokens:,} tokens",
                    class_=f"key {kind}")  # fmt: skip
         body = tag("pre", maker.keep(joined(cut(text.text))), class_="text")

@@ -168,11 +168,11 @@ def _in_hand(maker: PanelMaker, states: MomentStates) -> Markup:
     held = online_cache.tokens_held(states.online)
     rows = [maker.made(("in hand", entry), partial(_held_row, maker, entry))
             for entry in entries[:MOST]]  # fmt: skip
-    said = f"{held:,} of {states.online.limit:,} tokens"
+    said = f"{held:,} of {states.online.limit:,} tokens" if held else ""  # an agent's are unknown
     return tag(
         "section",
         tag("h3", f"In hand: {len(entries)}"),
-        tag("p", said, class_="note"),
+        tag("p", said, class_="note") if said else None,
         _rows(rows[:FIRST]),
         folded(f"and {len(rows) - FIRST} more", _rows(rows[FIRST:])) if rows[FIRST:] else None,
     )

@@ -17,6 +17,11 @@ SECTIONS = (
     "related modules", "dependencies", "recent errors", "test results", "historical patterns",
 )  # fmt: skip
 "Sections in the order of their colours; others come behind them."
+KINDS = (
+    "system", "tool calls", "user messages", "files", "tool results", "assistant messages",
+    "thinking", "unread", "reminders", "tools",
+)  # fmt: skip
+"Kinds of parts of other programs' prompts in the order of their colours; others share the next."
 
 
 class PanelMaker:
@@ -94,6 +99,11 @@ def in_chunks(maker: PanelMaker, parts: Sequence[Markup]) -> Markup:
 def colour(section: str) -> str:
     """Return the class of a section's colour."""
     return f"s{SECTIONS.index(section) if section in SECTIONS else len(SECTIONS)}"
+
+
+def shade(kind: str) -> str:
+    """Return the class of a kind's colour, the same one in all prompts and runs."""
+    return f"s{KINDS.index(kind) if kind in KINDS else len(KINDS)}"
 
 
 def bar(parts: list[tuple[int, str, str]], whole: int, class_: str = "bar") -> Markup:

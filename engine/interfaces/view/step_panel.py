@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import groupby
 
 from backcast.domain.context_events import ContextBuilt
 from backcast.domain.dispatch_events import ClaimChecked, ResultClaimed
@@ -18,6 +19,7 @@ from backcast.domain.events import (
     StepStarted,
     ToolCalled,
     ToolReturned,
+    UnknownFact,
     WorkflowEvent,
 )
 from backcast.domain.json_text import json_text
@@ -40,6 +42,7 @@ from backcast.engine.interfaces.view.markup import (
 )
 from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.prompt_panel import prompt_panel
+from backcast.engine.interfaces.view.read_again import read_again
 from backcast.engine.interfaces.view.run_step import GLYPHS, RunStep
 from backcast.engine.interfaces.view.unasked_panel import behind, unasked_panel
 from backcast.engine.interfaces.views import event_title
@@ -48,6 +51,8 @@ SHORT = 600
 "Letters up to which an answer or a message stands open."
 FEW = 60
 "Events of one step that are shown; a commit may have thousands."
+ALIKE = 3
+"Events in a row that only their own program reads, of which more are folded."
 SAID = (StepStarted, ModuleOutlined, ContextBuilt, ResultClaimed)
 "Facts of which the panel shows all that matters elsewhere."
 
@@ -61,8 +66,8 @@ def step_panel(maker: PanelMaker, step: RunStep) -> Markup:
         [
             tag(
                 "section", _title(maker, step, steps[-1].number), _why(step), _lacked(maker, step),
-                None if step.asked else behind(maker, step), _links(maker, step, place),
-                _events(maker, step), id="step",
+                read_again(maker, step), None if step.asked else behind(maker, step),
+                _links(maker, step, place), _events(maker, step), id="step",
                 class_=f"of-{step.outcome}", data_first=step.first, data_last=step.last,
             ),
             prompt or dispatch_panel(maker, step)
@@ -128,10 +133,15 @@ def compared_with(steps: list[RunStep], step: RunStep) -> Iterator[tuple[RunStep
 
 def _events(maker: PanelMaker, step: RunStep) -> Markup:
     last = min(step.last, step.first + FEW - 1)
-    rows = [
-        tag("div", *_row(maker, event), class_="event", data_e=event.version)
-        for event in maker.shown.store.read(maker.shown.task, after=step.first - 1, last=last)
-    ]
+    read = maker.shown.store.read(maker.shown.task, after=step.first - 1, last=last)
+    rows = list[Markup]()
+    for kind, alike in groupby(read, lambda event: isinstance(event.fact, UnknownFact)):
+        events = [
+            tag("div", *_row(maker, event), class_="event", data_e=event.version) for event in alike
+        ]
+        if kind and len(events) > ALIKE:
+            events = [folded(f"{len(events)} events that only their own program reads", joined(events))]
+        rows += events
     more = step.last - last
     if more:
         rows.append(tag("p", f"… and {more:,} events more", class_="note"))

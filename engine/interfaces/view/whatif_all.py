@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from backcast.domain.message_parts import total
 from backcast.engine.context.message_policies import ABOUT as MESSAGE_ABOUT
 from backcast.engine.context.strategies import ABOUT
-from backcast.engine.interfaces.view.formed_panel import message_counter
+from backcast.engine.interfaces.profiles import message_counter
 from backcast.engine.interfaces.view.lacking import SHOWN
 from backcast.engine.interfaces.view.markup import Markup, joined, table, tag
 from backcast.engine.interfaces.view.panels import PanelMaker

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from backcast.domain.errors import BackcastError, InputError
-from backcast.engine.interfaces.view.formed_panel import message_counter
+from backcast.engine.interfaces.profiles import message_counter
 from backcast.engine.interfaces.view.markup import Markup, joined, tag
 from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.reading import RunReader

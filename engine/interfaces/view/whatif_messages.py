@@ -8,8 +8,8 @@ from backcast.domain.message_parts import MessagePart, total
 from backcast.domain.message_settings import MessageSettings
 from backcast.engine.context.message_policies import MESSAGE_POLICIES
 from backcast.engine.interfaces.history_text import broken_rules, changed_parts, rows, told_losses
+from backcast.engine.interfaces.profiles import message_counter
 from backcast.engine.interfaces.regress_report import NOTE
-from backcast.engine.interfaces.view.formed_panel import message_counter
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, long_text, table, tag
 from backcast.engine.interfaces.view.panels import PanelMaker, bar
 from backcast.engine.interfaces.view.reading import RunReader

@@ -28,7 +28,7 @@ from backcast.engine.memory.mapping import FinishedRun
 from backcast.engine.memory.mapping.updating import MapUpdater, Update
 from backcast.engine.models import Model
 from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.projections import dependency_graph
+from backcast.projections import dependency_graph, progress
 from backcast.projections.context_map import ContextMap, edited
 
 log = logging.getLogger("backcast")
@@ -40,7 +40,6 @@ MOST = 4_096
 "Bytes of a run's body that are read."
 BEGIN = "start"
 "The name of the run before the first one, after which a map holds the roadmap of the code."
-ENDED = ("complete", "failed")
 WORK = (
     "MODULE_ITERATION", "MODULE_DELETED", "MODULE_RENAMED", "SOURCE_READ", "CHECKS_RAN",
     "TOOL_RETURNED",
@@ -128,7 +127,7 @@ def keep_after(
     The run is complete without it, so a failure is only a warning: the update can be made later.
     """
     rows = profile.rows.get(MAP, 0)
-    if not (policy.map.inline and rows > 0) or follower.stands.status not in ENDED:
+    if not (policy.map.inline and rows > 0) or follower.stands.status not in progress.ENDED:
         return []
     count = tokenizer_of(profile.tokenizer).count
     store, task_id, stood = follower.store, follower.task_id, follower.version

@@ -1,0 +1,111 @@
+"""What a model would be shown: built at a moment, told of and printed."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.addresses import Place
+from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, policy_by, profile_by
+from backcast.engine.interfaces.terminal import hand_on, message
+
+if TYPE_CHECKING:
+    from backcast.domain.budget import ModelProfile
+    from backcast.domain.context import Context
+
+
+def print_built(
+    place: Place, target: str | None, query: str, *, policy_name: str | None, name: str | None,
+    tokenizer: str | None, context_tokens: int | None, prompt_tokens: int | None, explain: bool,
+    text_only: bool, record: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Build the context of a request, and print it."""
+    from backcast.domain.policy import MAP
+    from backcast.engine.context.recorded import context_at, record_context
+    from backcast.engine.context.request import Request
+    from backcast.engine.history.maps import map_at_commit
+    from backcast.engine.interfaces.named_nodes import node_asked
+    from backcast.engine.models.tokenizers import tokenizer_of
+
+    at = place.outlined()
+    request = Request(node_asked(target, query, place.store, place.task, at), query)
+    profile = profile_by(name or DEFAULT_PROFILE, tokenizer, context_tokens, prompt_tokens)
+    policy = policy_by(policy_name)
+    counter = tokenizer_of(profile.tokenizer)
+    if record and place.log:
+        raise InputError("--record needs a task of a store, found a log in a file")
+    if record and at.at is not None:
+        raise InputError("--record needs a moment by event or commit, or none: not a time")
+    map = map_at_commit(place.store, place.task, place.when)
+    if record:
+        found = record_context(place.store, place.task, at, request, profile, policy)
+        if map and map.items and not any(item.section == MAP for item in found.items):
+            message("note: a recorded prompt shows the map that was known then, and there was none")
+    else:
+        found = context_at(place.store, place.task, at, request, profile, policy, map)
+    if not counter.exact and (tokenizer or profile.tokenizer != "upper-bound"):  # else it was noted
+        message("note: tokens are counted by an upper bound, a token a byte")
+    show_built(found, request.target, profile, place, explain=explain, as_json=as_json,
+                text_only=text_only)  # fmt: skip
+
+
+def show_built(
+    found: "Context", target: str, profile: "ModelProfile", place: Place, *, explain: bool,
+    as_json: bool, text_only: bool,
+) -> None:  # fmt: skip
+    for note in notes(found, target, text_only=text_only and not (explain or as_json)):
+        message(f"note: {note}")
+    if profile.yarn > 1 and found.tokens <= profile.window // profile.yarn:
+        message(
+            f"warning: {found.tokens:,} tokens fit the model's own window of"
+            f" {profile.window // profile.yarn:,}; loaded with YaRN x{profile.yarn} it answers"
+            " short prompts worse"
+        )
+    if as_json:
+        click.echo(json_text(_plain(found)))
+    elif explain:
+        from backcast.engine.interfaces.explained import influences_at, show
+        from backcast.engine.interfaces.views import console
+
+        show(found, console(), influences_at(place, found.messages))
+    elif text_only:
+        hand_on(found.text)
+    else:
+        for role, text in found.messages:
+            hand_on(f"[{role}]\n{text}\n")
+
+
+def notes(context: "Context", target: str | None, *, text_only: bool = False) -> list[str]:
+    """What one should know of a context, or of its text alone, before one trusts it."""
+    from backcast.domain.policy import MAP
+
+    lines = []
+    path = (target or "").partition(":")[2].partition("::")[0]
+    if not any(item.section != "task description" for item in context.items):
+        lines.append("nothing of the code is known at this moment")
+    elif path and not any(item.node == f"module:{path}" for item in context.items):
+        lines.append(f"there is no {path} at this moment; what else is known is shown")
+    if any(one.section == "task description" for one in context.omissions):
+        lines.append("the words of the request do not fit, and are left out: shorten them")
+    if not any(item.section == MAP for item in context.items):
+        off = Counter(one.reason for one in context.omissions if one.section == MAP)
+        why = ", ".join(f"{off[reason]} {reason}" for reason in sorted(off))
+        lines += [f"no item of the context map is shown: {why}"] if off else []
+    elif text_only:
+        lines.append("the context map is left out: it is shown without --text")
+    return lines
+
+
+def _plain(context: "Context") -> dict[str, Any]:
+    """A context as JSON."""
+    return context._asdict() | {
+        "messages": [{"role": role, "content": text} for role, text in context.messages],
+        "items": [item._asdict() for item in context.items],
+        "omissions": [omission._asdict() for omission in context.omissions],
+        "sections": [
+            {"section": section, "budget": budget, "tokens": tokens}
+            for section, budget, tokens in context.sections
+        ],
+    }

@@ -1,0 +1,104 @@
+"""Prompts of a log, whichever program built them: as they were, or under another policy."""
+
+from typing import Any
+
+import click
+
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.addresses import Place
+from backcast.engine.interfaces.built_prompts import show_built
+from backcast.engine.interfaces.profiles import policy_by, profile_by
+from backcast.engine.interfaces.terminal import hand_on
+
+BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--tokenizer",
+            "context_tokens": "--context-tokens", "prompt_tokens": "--prompt-tokens",
+            "text_only": "--text", "record": "--record"}  # fmt: skip
+"Options that need a request: a recorded prompt is as it was."
+NOT_OURS = (
+    "--explain tells of prompts that Backcast built; --anatomy tells of what an agent's is made"
+)
+NO_ANATOMY = (
+    "--anatomy needs an agent's prompt, recorded or of an imported run, without --for and --query:"
+    " --explain tells of what a prompt like this one is made"
+)
+
+
+def print_known(
+    place: Place, *, explain: bool, anatomy: bool, as_json: bool, **building: Any
+) -> None:
+    """Print a prompt of the log, whichever program built it."""
+    # What is asked for is built without all these, which take a while to import.
+    from backcast.engine.interfaces.dispatched_prompts import is_dispatched, print_dispatched
+    from backcast.engine.interfaces.foreign_prompts import is_foreign, print_request
+    from backcast.engine.interfaces.formed_prompts import is_formed, print_formed
+    from backcast.engine.interfaces.histories import is_agents_run, print_prompt
+    from backcast.engine.replay.steps import asked as holds_prompts
+
+    policy_name, name, tokenizer = (building[key] for key in ("policy_name", "name", "tokenizer"))
+    if not anatomy and policy_name and is_agents_run(place):
+        print_prompt(place, policy_name, name, tokenizer, as_json=as_json)
+        return
+    if explain and not anatomy and (is_foreign(place) or is_agents_run(place)):
+        raise InputError(NOT_OURS)
+    if is_foreign(place):
+        print_request(place, tokenizer, anatomy=anatomy, as_json=as_json)
+        return
+    if anatomy and is_formed(place):
+        print_formed(place, name, tokenizer, as_json)
+        return
+    if anatomy:
+        raise InputError(NO_ANATOMY)
+    if policy_name and holds_prompts(place.store, place.task):
+        _print_under(place, explain=explain, as_json=as_json, **building)
+        return
+    for key, option in BUILDING.items():
+        if building[key]:
+            raise InputError(f"{option} needs --for NODE or --query TEXT, which say what to build")
+    if is_dispatched(place):
+        print_dispatched(place, explain=explain, as_json=as_json)
+        return
+    if is_agents_run(place):  # which holds no requests, but messages
+        print_prompt(place, None, None, None, as_json=as_json)
+        return
+    _print_recorded(place, as_json=as_json, explain=explain)
+
+
+def _print_under(
+    place: Place, *, policy_name: str, name: str | None, explain: bool, text_only: bool,
+    as_json: bool, **others: Any,
+) -> None:  # fmt: skip
+    """Build a recorded prompt anew under another policy, from what was known then, and print it."""
+    from backcast.engine.replay.derive import BuilderPool, PolicyReplay
+    from backcast.engine.replay.find import step_at
+    from backcast.engine.replay.pairs import context_of
+
+    for option in (BUILDING[other] for other, value in others.items() if value):
+        raise InputError(f"{option} needs --for NODE or --query TEXT, which say what to build")
+    step = step_at(place.store, place.task, place.when)
+    profile = profile_by(name, None, None) if name else None
+    builder = PolicyReplay(BuilderPool(place.store), profile, policy_by(policy_name)).builder(step)
+    show_built(context_of(builder, step), step.request.target, builder.profile, place,
+                explain=explain, as_json=as_json, text_only=text_only)  # fmt: skip
+
+
+def _print_recorded(place: Place, *, as_json: bool, explain: bool) -> None:
+    """Print a prompt as it was recorded; with `explain` its items and omissions."""
+    from backcast.engine.context.recorded import messages
+    from backcast.engine.replay.find import prompt_at
+
+    prompt = prompt_at(place.store, place.task, place.when)
+    rebuilt = messages(prompt.fact, place.store.get)
+    if explain and not as_json:
+        from backcast.engine.interfaces.explained import explain as explained
+        from backcast.engine.interfaces.explained import influences_at
+
+        address = f"{place.log}{'#' if place.log else ''}{place.task}@{prompt.version}"
+        explained(prompt.fact, address, influences_at(place, rebuilt, prompt.version))
+        return
+    if as_json:
+        shown = [{"role": role, "content": text} for role, text in rebuilt]
+        click.echo(json_text({"messages": shown, "digest": prompt.fact.digest}))
+        return
+    for role, text in rebuilt:
+        hand_on(f"[{role}]\n{text}\n")
