@@ -44,7 +44,7 @@ class BuildCache:
         self._moment: MomentTexts | None = None
         self.knowledge = ProjectKnowledge(self.lines)
         self._texts, self._words = TextIndex(self.lines, words.sources), words.outlines
-        self.legacies, self._recall = legacies, RecallIndex(legacies)
+        self.legacies, self._recall = legacies, RecallIndex(legacies, words.outlines)
         self._symbols: Symbols | None = None
         self._evidence: Evidence | None = None
 

@@ -1,6 +1,6 @@
 """The functions and classes that one module brings, in words and numbers."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from backcast.domain.links import Links
 from backcast.domain.node import node_id, plain_name
 from backcast.domain.outline import Facet, Facets, names_in
 from backcast.domain.paths import is_test
-from backcast.domain.removed import KINDS, PARTS, is_shared
+from backcast.domain.removed import KINDS, is_shared
 from backcast.engine.context.likeness import NameWords
 from backcast.engine.context.search.words import WordCounts
 
@@ -23,6 +23,8 @@ COLUMNS = (
 """Per symbol: the numbers of its node, of the class around it (its own where there is none), of its
 last name, of the class's and of the two texts by which it is found; then 1 for each kind that it
 is, else 0."""
+OUTSIDE = ("doc", "bases", "overloads")
+"Parts of an outline that say, beside the signature, what is seen of it from outside."
 INSIDE = ("calls", "uses", "raises", "config")
 "Parts of an outline that say what is in a body."
 SPARE, TIMES = 10_000, 6
@@ -67,19 +69,14 @@ class SymbolIndex:
     def __init__(self, words: WordCounts | None = None) -> None:
         """`words` are those of texts that were counted before."""
         self.words = WordCounts() if words is None else words
-        self.texts: dict[int, str] = {}
+        self.interfaces: dict[int, str] = {}
+        "Texts of interfaces that were asked for as texts."
         self._nodes: dict[str, int] = {}
         self.names, self.paths = NameWords(), NameWords()
 
     def node(self, node: str) -> int:
         """Return the number of a node."""
         return self._nodes.setdefault(node, len(self._nodes))
-
-    def number(self, text: str) -> int:
-        """Return the number of a text."""
-        number = self.words.number(text)
-        self.texts.setdefault(number, text)
-        return number
 
     def full(self, symbols: int) -> bool:
         """Tell whether too many texts are held for a number of current symbols."""
@@ -182,30 +179,32 @@ def _table(rows: Iterable[Sequence[int]]) -> Numbers:
 
 def _row(path: str, name: str, facets: Facets, known: SymbolIndex) -> Sequence[int]:
     node, outer = _node(path, name, facets), name.rpartition(".")[0]
-    around = known.node(node_id("class", path, outer)) if outer else known.node(node)
-    interface, whole = _texts(path, name, facets)
-    last = last_name(node)
+    number = known.node(node)
+    interface, whole = symbol_texts(path, name, facets)
+    last = last_name(name)
     return (
-        known.node(node), around, known.names.number(last),
-        known.names.number(last_name(outer) if outer else ""),
-        known.number(interface), known.number(whole), node.startswith("method:"),
+        number, known.node(node_id("class", path, outer)) if outer else number,
+        known.names.number(last), known.names.number(last_name(outer) if outer else ""),
+        known.words.number(interface), known.words.number(whole), node.startswith("method:"),
         last.startswith("__"), is_test(path),
     )  # fmt: skip
 
 
-def _texts(path: str, name: str, facets: Facets) -> tuple[str, str]:
-    parts = {part: facet for part in PARTS if (facet := facets.get(f"{part}:{name}"))}
-    return symbol_words(path, name, parts)
+def symbol_texts(path: str, name: str, facets: Facets) -> tuple[str, str]:
+    """Return the words by which a symbol of a module is found, see `symbol_words`."""
+    return symbol_words(path, name, lambda part: facets.get(f"{part}:{name}"))
 
 
-def symbol_words(path: str, name: str, parts: Mapping[str, Facet]) -> tuple[str, str]:
+def symbol_words(path: str, name: str, part: Callable[[str], Facet | None]) -> tuple[str, str]:
     """The words by which a symbol is found: those of its interface, and with them its body's.
 
-    `parts` is what its outline says of it, by `PARTS`.
+    `part` returns what its outline says of it, by `PARTS`.
     """
-    stem = path.rpartition("/")[2].rpartition(".")[0]
-    texts = [*parts.get("sig", ())[1:], *parts.get("doc", ())]
-    texts += [*parts.get("bases", ()), *parts.get("overloads", ())]
-    interface = " ".join([stem, plain_name(name), *texts])
-    inside = [text for key in INSIDE for text in parts.get(key, ())]
-    return interface, " ".join([interface, *inside])
+    texts = [path.rpartition("/")[2].rpartition(".")[0], plain_name(name), *(part("sig") or ())[1:]]
+    for key in OUTSIDE:
+        texts += part(key) or ()
+    interface = " ".join(texts)
+    inside = [interface]
+    for key in INSIDE:
+        inside += part(key) or ()
+    return interface, " ".join(inside) if len(inside) > 1 else interface

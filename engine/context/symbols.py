@@ -24,6 +24,7 @@ from backcast.engine.context.module_symbols import (
     Numbers,
     SymbolIndex,
     module_symbols,
+    symbol_texts,
 )
 from backcast.engine.context.ranking import Ranking
 from backcast.engine.context.search.words import CurrentWords, WordCounts
@@ -246,7 +247,12 @@ class Symbols:
     @property
     def interfaces(self) -> list[str]:
         """The text of each symbol's interface."""
-        return [self.known.texts[number] for number in self.numbers["interface"]]
+        texts = self.known.interfaces
+        for number, named in zip(self.numbers["interface"].tolist(), self.named, strict=True):
+            if number not in texts:
+                facets = self.facets[named.path]
+                texts[number] = symbol_texts(named.path, named.name, facets)[0]
+        return [texts[number] for number in self.numbers["interface"].tolist()]
 
     def _current(self, column: str) -> tuple[CurrentWords, Numbers]:
         """The words of the texts of a column, with their numbers."""

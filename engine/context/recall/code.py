@@ -21,7 +21,7 @@ from backcast.engine.context.module_symbols import (
     SymbolIndex,
     numbers_of,
 )
-from backcast.engine.context.search.words import CurrentWords
+from backcast.engine.context.search.words import CurrentWords, WordCounts
 from backcast.engine.history.legacies import Legacy
 from backcast.projections import dependency_graph
 
@@ -100,10 +100,13 @@ class RecalledCode:
 class RecallIndex:
     """The earlier work of all moments."""
 
-    def __init__(self, states: States | None = None) -> None:
-        """`states` gives the code of other tasks; without it only the task's own counts."""
+    def __init__(self, states: States | None = None, words: WordCounts | None = None) -> None:
+        """`states` gives the code of other tasks; without it only the task's own counts.
+
+        `words` are those of texts that were counted before.
+        """
         self._states = states
-        self._known = SymbolIndex()
+        self._known = SymbolIndex(words)
         self._modules: dict[tuple[str, str], tuple[dependency_graph.ModuleNode, CodeRows]] = {}
         self._removed: dict[tuple[str, str], tuple[RemovedSymbol, CodeRows]] = {}
         self._tasks: dict[str, tuple[dependency_graph.State, list[CodeRows]]] = {}

@@ -172,7 +172,7 @@ class Solutions:
         """Return the chance, of some rows and their texts, that each comes back."""
         rows = np.array([row for row, _ in looked], np.int64)
         values = {name: all[rows] for name, all in self.values.items()}
-        outlines = [symbol_words(code.path, code.name, code.facets)
+        outlines = [symbol_words(code.path, code.name, code.facets.get)
                     for code in (recalled.codes[row] for row in rows)]  # fmt: skip
         texts = {
             "signature words": [interface for interface, _ in outlines],
