@@ -88,6 +88,8 @@ BUNDLES = (
 )
 
 _QUOTED = re.compile('"[^"]*"?')
+_PLACE = re.compile(r" at character \d+$")
+"Of a statement that is ours, not the user's."
 _PORTS = re.compile(r"[\d,]*")
 
 
@@ -126,17 +128,20 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
                 "store: needed postgresql://USER:PASSWORD@HOST:PORT/NAME with the signs @ : / # of"
                 " a password as %40 %3A %2F %23, found another"
             )
-        shown = f"postgresql://{host}/{name}"
+        named = said.pop("user", "")
+        said.pop("password", "")
+        shown = _shown(str(named), str(host), str(name))
         try:  # the pool would wait, and not say why
-            psycopg.connect(url, connect_timeout=5).close()
+            with psycopg.connect(url, connect_timeout=5) as connection:
+                found = connection.info
+                # What the environment, a service or a file of passwords states was found by libpq;
+                # an empty password that is passed on would hide it.
+                login = {"dbname": found.dbname, "host": found.host, "port": str(found.port),
+                         "user": found.user, "password": found.password}  # fmt: skip
         except psycopg.Error as error:
             raise UnavailableError(f"{shown}: {_line(error)}") from error
         datastore = PostgresDatastore(
-            dbname=str(name),
-            host=str(host),
-            port=str(port or 5432),
-            user=str(said.pop("user", "")),
-            password=str(said.pop("password", "")),
+            **login,
             pool_size=1,
             max_overflow=8,
             connect_timeout=5,
@@ -144,7 +149,11 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
         )
         assert isinstance(datastore.pool.kwargs, dict)
         datastore.pool.kwargs.update(said)
-        recorder = cls(datastore, events_table_name="events")
+        try:
+            recorder = cls(datastore, events_table_name="events")
+        except (psycopg.Error, EventSourcingError) as error:
+            datastore.close()
+            raise UnavailableError(f"{shown}: {_line(error)}") from error
         recorder.shown = shown
         recorder.synchronous_commit = "on" if fsync == "full" else "off"
         try:
@@ -229,7 +238,12 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
         """Return what an error of PostgreSQL means, and what to do next."""
         if "lock timeout" in str(error):
             return f"locked by another process for {self.lock_timeout:g} s: try again"
-        return _line(error)
+        line = _line(error)
+        if "permission denied" in line or "no schema has been selected" in line:
+            return f"{line}: 'backcast help postgresql' tells which rights a user needs"
+        if "server closed" in line or "get a connection" in line:
+            return f"{line}: is the server gone? What was written is kept, try again"
+        return line
 
     def problems(self) -> Iterator[str]:
         """Yield nothing: PostgreSQL checks its pages when it reads them."""
@@ -247,8 +261,16 @@ _IS_STORE = (
 )
 
 
+def _shown(user: str, host: str, name: str) -> str:
+    """Return the address of a database, without a password and what else it states."""
+    login = f"{user}@" if user else ""
+    if host.startswith("/"):  # the folder of a socket
+        return f"postgresql://{login}/{name}?host={host}"
+    return f"postgresql://{login}{host}/{name}"
+
+
 def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return _PLACE.sub("", (str(error) or type(error).__name__).splitlines()[0])
 
 
 def _translated(sql: str) -> Any:
