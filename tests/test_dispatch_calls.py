@@ -2,6 +2,7 @@
 is not there costs nothing."""
 
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,24 @@ def test_what_passed_its_check_before_the_budget_ended_goes_on_at_its_review(
     assert again.stopped == ""
     roles = [started["role"] for started in again.facts("DISPATCH_STARTED")]
     assert roles == ["implementer", "reviewer"]
+
+
+def test_an_agent_that_waits_for_a_slow_answer_is_not_silent(tmp_path: Path) -> None:
+    """Its model may write for longer than it may say nothing; then that counts from there on."""
+
+    def slowly(asked: Playing) -> None:
+        time.sleep(7)
+        answer(asked)
+
+    form = asking(1).model_copy(update={"silence": 5.0})
+    with (
+        upstream(slowly) as server,
+        proxy_beside(server.url, f"sqlite:///{tmp_path}/backcast.db", "cart") as proxy,
+    ):
+        done = dispatched(tmp_path, "good", proxy=proxy, implementer=form)
+    [ended] = done.facts("DISPATCH_ENDED")
+    assert (ended["outcome"], ended["calls"]) == ("answered", 1)
+    assert ended["cost"]["seconds"] > 5
 
 
 def free_port() -> int:

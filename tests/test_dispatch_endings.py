@@ -87,7 +87,7 @@ def test_an_agent_that_is_none_says_what_may_be_meant(name: str, words: str) -> 
 
 def test_a_silent_agent_has_a_pulse() -> None:
     said: list[str] = []
-    pulse = Pulse(said.append, "1.1: codex", lambda: 3, every=0)
+    pulse = Pulse(said.append, "1.1: codex", lambda: "3 calls so far", every=0)
     pulse.beat()
     assert said == ["1.1: codex has been at work for 0 s, 3 calls so far"]
     Pulse(said.append, "1.1: codex", None).beat()

@@ -32,7 +32,7 @@ from backcast.engine.interfaces.options import json_option, store_option
               help="Its [stalls]: how many alike attempts are too many.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(min=1), metavar="N", help="For each dispatch.")
 @click.option("--silence", type=click.FloatRange(min=1), metavar="N",
-              help="Seconds in which an agent may say nothing.")  # fmt: skip
+              help="Seconds without a word of an agent, or of its model under --to.")  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(1, 32), default=1, show_default=True,
               metavar="N", help="Tasks at once, unless one needs another.")  # fmt: skip
 @click.option("--window", type=click.IntRange(min=1024), metavar="TOKENS",

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -30,6 +31,8 @@ class ProxyBeside:
         "Without /v1."
         self._process, self._over = process, dict[str, str]()
         self._done = set[tuple[str, str]]()
+        self._since = dict[str, float]()
+        "When, by the monotonic clock, tasks with calls under way had none before."
         self._changed = threading.Condition()
         self._hearing = threading.Thread(target=self._hear, daemon=True)
         self._hearing.start()
@@ -45,6 +48,11 @@ class ProxyBeside:
     def refused(self, task: str) -> str:
         """Return the reason code by which a call of a task was refused; empty as long as none."""
         return self._over.get(task, "")
+
+    def waiting(self, task: str) -> float:
+        """Return for how many seconds a task has had a call under way; 0 where it has none."""
+        since = self._since.get(task)
+        return 0.0 if since is None else time.monotonic() - since
 
     def settle(self, task: str) -> bool:
         """Let a task ask no more; return whether all that it asked is in the store."""
@@ -67,6 +75,10 @@ class ProxyBeside:
                 match json.loads(line):
                     case {"refused": str(task), "code": str(code)}:
                         self._over.setdefault(task, code)
+                    case {"under way": str(task), "count": 0}:
+                        self._since.pop(task, None)
+                    case {"under way": str(task)}:
+                        self._since.setdefault(task, time.monotonic())
                     case {"opened": str(task)}:
                         self._done.add(("opened", task))
                     case {"settled": str(task)}:

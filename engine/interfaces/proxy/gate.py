@@ -68,7 +68,7 @@ class CallGate:
                     return f"{used_up}: nothing is left of the budget"
                 if rest.calls is not None:
                     self._rest[task] = rest._replace(calls=rest.calls - 1), price
-            self._under_way[task] += 1
+            self._begun(task, 1)
         return ""
 
     def ending(self, task: str) -> None:
@@ -87,7 +87,7 @@ class CallGate:
     def written(self, task: str, call: WrittenCall | None) -> None:
         """Note that an exchange is in the store, and what it cost."""
         with self._lock:
-            self._under_way[task] -= 1
+            self._begun(task, -1)
             self._unwritten[task] -= 1
             if call and task in self._rest:
                 rest, price = self._rest[task]
@@ -103,6 +103,11 @@ class CallGate:
             self._recovered = True
             for task in sorted(self._settling):
                 self._settle(task)
+
+    def _begun(self, task: str, more: int) -> None:
+        """Note that an exchange has begun, or is written; say how many are under way."""
+        self._under_way[task] += more
+        self._say({"under way": task, "count": self._under_way[task]})
 
     def _must_wait(self, task: str) -> bool:
         """Return whether a call must wait until those before it are counted."""

@@ -116,6 +116,9 @@ class ModelProxy(Protocol):
     def refused(self, task: str) -> str:
         """Return the reason code by which a call of a task was refused; empty as long as none."""
 
+    def waiting(self, task: str) -> float:
+        """Return for how many seconds a task has had a call under way; 0 where it has none."""
+
     def settle(self, task: str) -> bool:
         """Let a task ask no more; return whether all that it asked is in the store."""
 
@@ -130,7 +133,7 @@ class CallCounter:
         self.store, self.task, self.price, self.rest = store, task, price, rest
         self.proxy = proxy
         self.counted = Amounts()
-        self.lively = 0.0
+        self._lively = 0.0
         self.unreached = 0
         "How many calls in a row, the latest among them, reached no server: they cost nothing."
         self.unreached_why = ""
@@ -152,7 +155,22 @@ class CallCounter:
                     self.counted, self.unreached = self.counted.plus(cost), 0
                 case ModelFailed():
                     self.counted, self.unreached = self.counted.plus(Amounts(1)), 0
-            self.lively = self._looked
+            self._lively = self._looked
+
+    def waiting(self) -> float:
+        """Return for how many seconds a call has been under way; 0 where none is."""
+        return self.proxy.waiting(self.task) if self.proxy else 0.0
+
+    def lively(self) -> float:
+        """Return when, by the monotonic clock, a model was last at work for the agent: it is not
+        silent as long as an answer is being written, however slowly."""
+        return time.monotonic() if self.waiting() else self._lively
+
+    def said(self) -> str:
+        """Return how many calls there were so far, and for how long one has been under way."""
+        waits = self.waiting()
+        under_way = f", one under way for {waits:.0f} s" if waits >= 1 else ""
+        return f"{self.counted.calls:,} calls so far{under_way}"
 
     def settle(self) -> str:
         """Count all that was asked, once it is recorded; return what to note where some is not."""

@@ -122,7 +122,7 @@ def _begun(
     counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest, proxy) \
         if proxy else None  # fmt: skip
     pulse = Pulse(run.tell, f"{item.id}: {asked.form.name}",
-                  (lambda: counter.counted.calls) if counter else None)  # fmt: skip
+                  counter.said if counter else None)  # fmt: skip
 
     def exceeded() -> tuple[str, str] | None:
         pulse.beat()
@@ -140,7 +140,7 @@ def _begun(
             silence=asked.form.silence,
             stopping=lambda: run.turns.stopping,
             exceeded=exceeded,
-            lively=(lambda: counter.lively) if counter else lambda: 0.0,
+            lively=counter.lively if counter else lambda: 0.0,
         )
     )
     agent.start_keeper()

@@ -8,10 +8,10 @@ EVERY = 30.0
 
 
 class Pulse:
-    """The pulse of one agent; `calls` counts those of the model, None where nobody can."""
+    """The pulse of one agent; `calls` tells of those of the model, None where nobody can."""
 
     def __init__(
-        self, tell: Callable[[str], None], name: str, calls: Callable[[], int] | None,
+        self, tell: Callable[[str], None], name: str, calls: Callable[[], str] | None,
         every: float = EVERY,
     ) -> None:  # fmt: skip
         self._tell, self._name, self._calls, self._every = tell, name, calls, every
@@ -23,5 +23,5 @@ class Pulse:
         if now - self._last < self._every:
             return
         self._last = now
-        count = f", {self._calls()} calls so far" if self._calls else ""
+        count = f", {self._calls()}" if self._calls else ""
         self._tell(f"{self._name} has been at work for {now - self._began:.0f} s{count}")
