@@ -382,7 +382,10 @@ def test_a_killed_run_leaves_nothing_and_goes_on(tmp_path: Path) -> None:
     assert done.stopped == ""
 
 
-def test_ctrl_c_ends_the_agent_and_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_or_the_end_of_a_service_ends_the_agent_and_is_told(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
     place = repository(tmp_path / "cart")
     process = subprocess.Popen(
         [*BACKCAST, "dispatch", str(place / "tasks.md"), "--repo", str(place), "--implementer",
@@ -392,9 +395,9 @@ def test_ctrl_c_ends_the_agent_and_is_told(tmp_path: Path) -> None:
     assert process.stderr is not None
     assert b"attempt 1" in process.stderr.readline()
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert b"interrupted; the same command goes on from here" in said
     assert _strays(tmp_path) == []
     assert list((tmp_path / "tmp").iterdir()) == []

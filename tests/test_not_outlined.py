@@ -183,3 +183,25 @@ def test_other_logs_say_it_when_they_are_outlined(
     with pytest.raises(SystemExit):
         main(("outline", "task", "--store", url))
     assert "note: 1 module cannot be outlined: a.py:1" in capsys.readouterr().err
+
+
+def test_a_context_of_what_has_no_inside_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "web"
+    folder.mkdir()
+    retry = "// Retries when the server is busy\nexport function retry() {}\n"
+    committed(folder, {"src/retry.ts": retry, "lat.py": "def hello() -> int:\n    return 1\n"}, {})
+    said = list[str]()
+    for words in (
+        ("import", "git", "web"), ("context", "web", "--query", "retry when busy"),
+        ("context", "web", "--for", "src/retry.ts", "--query", "longer"),
+    ):  # fmt: skip
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--tokenizer", "upper-bound"] if words[0] == "context" else words)
+        assert ended.value.code == 0
+        said.append(capsys.readouterr().err)
+    assert "of 1 of 2 modules nothing can be shown but their names" in said[1]
+    assert "of src/retry.ts the name alone is shown: only Python and Markdown have" in said[2]
+    assert "of 1 of 2" not in said[2]

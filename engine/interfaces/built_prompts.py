@@ -11,9 +11,13 @@ from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, policy_by, profile_by
 from backcast.engine.interfaces.terminal import hand_on, message
 
+FEW = 3
+"Items of a context, its task among them, that are too few for a project."
+
 if TYPE_CHECKING:
     from backcast.domain.budget import ModelProfile
     from backcast.domain.context import Context
+    from backcast.domain.moment import Moment
 
 
 def print_built(
@@ -45,10 +49,29 @@ def print_built(
             message("note: a recorded prompt shows the map that was known then, and there was none")
     else:
         found = context_at(place.store, place.task, at, request, profile, policy, map)
+    is_bare = any(item.level == "name" for item in found.items)
+    if len(found.items) <= FEW and not is_bare and (unread := _unread(place, at)):
+        message(f"note: {unread}")
     if not counter.exact and (tokenizer or profile.tokenizer != "upper-bound"):  # else it was noted
         message("note: tokens are counted by an upper bound, a token a byte")
     show_built(found, request.target, profile, place, explain=explain, as_json=as_json,
                 text_only=text_only)  # fmt: skip
+
+
+def _unread(place: Place, at: "Moment") -> str:
+    """Return how many modules have no inside that a context could show; empty for none."""
+    from backcast.engine.history.snapshots import state_at
+    from backcast.projections import dependency_graph
+
+    state = state_at(place.store, dependency_graph, place.task, at)
+    present = [module for module in state.modules.values() if not module.deleted]
+    bare = sum(not module.outlined for module in present)
+    if not bare:
+        return ""
+    return (
+        f"of {bare:,} of {len(present):,} modules nothing can be shown but their names: only Python"
+        " and Markdown have an inside; 'backcast search' finds what they say"
+    )
 
 
 def show_built(
@@ -87,6 +110,10 @@ def notes(context: "Context", target: str | None, *, text_only: bool = False) ->
         lines.append("nothing of the code is known at this moment")
     elif path and not any(item.node == f"module:{path}" for item in context.items):
         lines.append(f"there is no {path} at this moment; what else is known is shown")
+    if path and any(
+        (item.node, item.level) == (f"module:{path}", "name") for item in context.items
+    ):
+        lines.append(f"of {path} the name alone is shown: only Python and Markdown have an inside")
     if any(one.section == "task description" for one in context.omissions):
         lines.append("the words of the request do not fit, and are left out: shorten them")
     if not any(item.section == MAP for item in context.items):

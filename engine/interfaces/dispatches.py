@@ -1,5 +1,6 @@
 """A run over a list of tasks as commands begin it, watch it, and show it."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,18 +17,30 @@ if TYPE_CHECKING:
     from backcast.engine.interfaces.proxy.beside import ProxyBeside
     from backcast.projections import dispatches
 
-INTERRUPTED = 128 + 2
+INTERRUPTED, TERMINATED = 128 + 2, 128 + 15
 
 
 def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
     """Work through a list of tasks; exits with 1 where a task is not done."""
     from backcast.engine.workflow.dispatch.folders import swept_after
 
-    with swept_after():
-        stopped = _worked_through(tasks, url, **options)
+    terminated = list[int]()
+
+    def interrupt(number: int, frame: object) -> None:
+        terminated.append(number)
+        raise KeyboardInterrupt
+
+    # A service that is stopped has as much to tell, and to write down, as a person who ends it.
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with swept_after():
+            stopped = _worked_through(tasks, url, **options)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if stopped == "interrupted":
         message("interrupted; the same command goes on from here")
-    sys.exit(INTERRUPTED if stopped == "interrupted" else bool(stopped))
+        sys.exit(TERMINATED if terminated else INTERRUPTED)
+    sys.exit(bool(stopped))
 
 
 def _worked_through(tasks: Path, url: str, **options: Any) -> str:

@@ -167,7 +167,8 @@ def _begun(
         agent.close()
         raise
     named = f"{asked.form.name}:{asked.form.model}" if asked.form.model else asked.form.name
-    run.tell(f"{item.id}: {asked.role} {named}, attempt {asked.attempt}; {prompt}")
+    again = ", once more for a result that can be read" if asked.repairs else ""
+    run.tell(f"{item.id}: {asked.role} {named}, attempt {asked.attempt}{again}; {prompt}")
     for why in asked.routed.why if asked.routed else ():
         run.tell(f"{item.id}: {why}")
     if admission.action == "degrade":
