@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backcast.domain.doubtful_tasks import doubtful_lines
 from backcast.domain.errors import InputError
 from backcast.domain.task_list import BOXES, marked, merged, parse_tasks
 
@@ -112,3 +113,16 @@ def test_a_merge_marks_the_same_tasks_whatever_their_order(
     now = "".join(f"- [ ] {name}\n" for name in names)
     after = parse_tasks(merged(read, now, dict.fromkeys(sorted(done), "done")).text)
     assert {task.id for task in after.tasks if task.status == "done"} == done
+
+
+def test_what_looks_like_a_task_and_is_none_is_named_with_its_line() -> None:
+    text = (
+        "# Tasks\n- [ ] 1. A\n- [] 2. B\n* [x] 3. C\n- [a link](http://there)\n-[ ] 4. D\n"
+        "```\n- [x 5. In code\n_Depend: 1_\n```\n  _depends: 1_\n  _Requirements: 1_\n  _Note: n_\n"
+    )
+    assert list(doubtful_lines(text)) == [
+        "line 3: '- [] 2. B' is no task: needed '- [ ] 1.2 ...'",
+        "line 6: '-[ ] 4. D' is no task: needed '- [ ] 1.2 ...'",
+        "line 11: _depends: is not read: did you mean _Depends:",
+    ]
+    assert list(doubtful_lines("- [ ] 1. A\n  _Depends on: 2_\n- [X] 2. B\n")) == []

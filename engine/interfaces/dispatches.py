@@ -45,6 +45,7 @@ def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
 
 def _worked_through(tasks: Path, url: str, **options: Any) -> str:
     """Work through a list of tasks, print its ledger, and return why it stopped, or nothing."""
+    from backcast.domain.doubtful_tasks import doubtful_lines
     from backcast.domain.ledger import STALLS
     from backcast.domain.spending import Allowance
     from backcast.engine.interfaces.dispatch_endings import beginning, ending
@@ -85,6 +86,8 @@ def _worked_through(tasks: Path, url: str, **options: Any) -> str:
         run = DispatchRun(store, name, source, tasks, settings, lambda text: message(escaped(text)))
         for note in source.notes:
             message(f"note: {escaped(note)}")
+        for line in doubtful_lines(tasks.read_text(errors="replace")):
+            message(f"note: {escaped(f'{tasks}: {line}')}")
         stopped = ""
         begin(run)
         for line in beginning(run, known.values(), options["to"]):

@@ -136,12 +136,16 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
                 found = connection.info
                 # What the environment, a service or a file of passwords states was found by libpq;
                 # an empty password that is passed on would hide it.
-                login = {"dbname": found.dbname, "host": found.host, "port": str(found.port),
-                         "user": found.user, "password": found.password}  # fmt: skip
+                host, port, name = found.host, found.port, found.dbname
+                user, password = found.user, found.password
         except psycopg.Error as error:
             raise UnavailableError(f"{shown}: {_line(error)}") from error
         datastore = PostgresDatastore(
-            **login,
+            dbname=name,
+            host=host,
+            port=str(port),
+            user=user,
+            password=password,
             pool_size=1,
             max_overflow=8,
             connect_timeout=5,
