@@ -7,6 +7,8 @@ from rich.console import Console
 
 from backcast.domain.context import Context
 from backcast.domain.context_events import ContextBuilt
+from backcast.domain.policy import MAP
+from backcast.engine.context.builder import TASK
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.views import console, one_line, table
 from backcast.engine.replay.kept_scores import ScoreBook
@@ -43,7 +45,14 @@ def show(context: Context, out: Console, known: KnownInfluences | None) -> None:
         out.print()
         table(out, ("out", "reason"), [(one.node, one.reason) for one in context.omissions])
     _show_influences(known, out)
-    out.print("\nA section fills its own budget first; what others leave flows on to it.")
+    code = [(budget, tokens) for section, budget, tokens in context.sections
+            if section not in (MAP, TASK)]  # fmt: skip
+    out.print(
+        f"\n{sum(tokens for _, tokens in code):,} of {sum(budget for budget, _ in code):,} tokens"
+        " for code, their headings apart; a section fills its own budget first, then what others"
+        f" of these leave. {TASK.capitalize()} and {MAP} have theirs apart.",
+        soft_wrap=True,
+    )
     room = context.window - context.reserve
     out.print(
         f"\n{context.tokens} tokens of {room}, {context.reserve} kept for the answer;"
