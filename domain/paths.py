@@ -15,9 +15,18 @@ def is_test(path: str) -> bool:
     (True, True, False)
     """
     *folders, file = path.split("/")
-    if file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py":
+    if is_of_tests(file) or file == "conftest.py":
         return True
     return any(folder in ("test", "tests", "testing") for folder in folders)
+
+
+def is_of_tests(path: str) -> bool:
+    """Return whether a module is named as those are that hold tests.
+
+    >>> is_of_tests("tests/sources.py"), is_of_tests("shop/test_cart.py")
+    (False, True)
+    """
+    return basename(path).startswith("test_") or path.endswith("_test.py")
 
 
 def begins(path: str) -> bool:

@@ -236,6 +236,12 @@ this the lines around a place never take more."
 class, no function begun in its midst, no lone names; a new function beside the likest by name."
     beside: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context up to which the module most like a new one, of its folder, is shown."
+    tests_beside: Count = 0
+    "Of that module the likest tests that are offered, where the new one is of tests: it is then \
+the module whose tests are likest; 0 for functions alone."
+    first: Annotated[float, Field(ge=0, le=1)] = 0.0
+    "The share of the context up to which the body that is first by the request's words, both in \
+what is written and in what it names, is shown for certain; 0 for what it is worth."
     parts: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context from which on a function is offered in parts, too; 0 for never."
     checked: bool = False
@@ -340,10 +346,9 @@ asking a model where every precondition holds."
             del settings["facts"]  # as before there was such a row
         if not self.outputs:
             del settings["outputs"]
-        if not self.in_order:
-            del settings["in_order"]
-        if not self.beside:
-            del settings["beside"]
+        for later in ("in_order", "beside", "tests_beside", "first"):
+            if not settings[later]:
+                del settings[later]
         return json.dumps(settings, sort_keys=True).encode()
 
     def details(self, window: int) -> Details:
@@ -365,7 +370,7 @@ COVERAGE = Policy(name="coverage")
 which never change: a policy that a log recorded before a setting existed is read with them."""
 READER = Policy(
     name="reader",
-    version=7,
+    version=8,
     **SHORT_WORDS,
     pattern=1.0,
     longer=0.4,
@@ -388,6 +393,8 @@ READER = Policy(
     outputs=True,
     in_order=True,
     beside=0.35,
+    tests_beside=30,
+    first=0.35,
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,

@@ -113,7 +113,7 @@ def signatures(folder: Path) -> Path:
     path = folder / "signatures.toml"
     path.write_text(
         'name = "signatures"\n'
-        "pattern = 0.0\nlonger = 0.0\nopening = false\nbeside = 0.0\n"
+        "pattern = 0.0\nlonger = 0.0\nopening = false\nbeside = 0.0\nfirst = 0.0\n"
         "[worth]\nname = 0.05\nsignature = 1.0\nfull = 0.001\nsummary = 0.001\n"
     )
     return path

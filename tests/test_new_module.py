@@ -84,3 +84,65 @@ def test_without_a_share_for_it_none_is_shown_and_so_it_is_where_nothing_stands_
 
 def test_a_module_is_beside_no_test(shop: backcast.Task) -> None:
     assert "test_pipe()" not in prompt(shop, "module:tests/helpers.py")
+
+
+# A new module of tests
+
+CHECK = """\
+def test_{0}_answers(client) -> None:
+    reply = client.send("{0}", again=False)
+    assert reply.code == 200
+    assert reply.text == "{0}"
+
+
+def test_{0}_refuses(client) -> None:
+    with pytest.raises(ValueError):
+        client.send("{0}" * 100)
+"""
+TESTS = {
+    "tests/test_pipes.py": "def test_pipe() -> None:\n    assert True\n",
+    "tests/conftest.py": "def transport(request, function, response):\n    return request\n",
+    "tests/test_senders.py": "import pytest\n\n\ndef made(word):\n    return word\n\n\n"
+    + "\n\n".join(CHECK.format(word) for word in ("letters", "parcels", "queues", "returns")),
+}
+NEW_TESTS = "module:tests/test_replies.py"
+ASKED = "Tests of replies: a client that sends queues answers by code and text"
+
+
+@pytest.fixture
+def tested() -> Iterator[backcast.Task]:
+    with backcast.open("sqlite://") as store:
+        read = [
+            SourceRead(path=path, source=store.put(text))
+            for path, text in (SOURCES | TESTS).items()
+        ]
+        store.append("shop", [TaskStarted(goal="a shop"), *read])
+        yield store.task("shop")
+
+
+def beside(task: backcast.Task, node: str = NEW_TESTS, **settings: float) -> str:
+    """What is shown of the module beside a new one, at 600 tokens."""
+    profile = backcast.profile(prompt_tokens=600)
+    policy = backcast.policy(beside=0.1, **settings)
+    found: NotebookContext = task.at("last").build(node, ASKED, policy=policy, profile=profile)
+    text = "\n".join(text for _, text in found.messages)
+    return text.partition("# Functions")[2].partition("# Task")[0].strip()
+
+
+def test_new_tests_stand_beside_the_tests_that_are_most_like_them(tested: backcast.Task) -> None:
+    shown = beside(tested)
+    assert shown.startswith("## tests/test_senders.py\nimport pytest\n")
+    assert CHECK.format("queues").partition("\n\n\n")[0] in shown
+    assert CHECK.format("letters").partition("\n\n\n")[2].strip() not in shown
+
+
+def test_so_many_tests_are_offered_and_without_any_only_functions_are(
+    tested: backcast.Task,
+) -> None:
+    assert beside(tested, tests_beside=1).count("def test_") == 1
+    assert "def test_queues_answers" in beside(tested, tests_beside=1)
+    assert "def test_" not in beside(tested, tests_beside=0)
+
+
+def test_a_new_module_of_no_tests_stands_beside_none(tested: backcast.Task) -> None:
+    assert "def test_" not in beside(tested, "module:tests/helpers.py")

@@ -183,3 +183,46 @@ def test_a_module_without_room_for_a_line_is_shown_by_less() -> None:
 
 def test_a_module_that_does_not_parse_has_no_loose_lines() -> None:
     assert statements("from shop import (\n    till,") == ()
+
+
+# The body that is first by the request's words
+
+LONG = '''
+def refund_all(ledger, orders):
+    """Refund orders: each entry of the ledger is refunded once."""
+    refunded = []
+    for order in orders:
+        for entry in ledger.entries(order):
+            if entry.kind == "refund" and not entry.closed:
+                refunded.append(ledger.refund(order, entry.amount))
+                ledger.close(entry, reason="refund")
+            elif entry.kind == "charge" and entry.amount:
+                refunded.append(ledger.refund(order, entry.amount))
+            ledger.note(order, entry)
+    return [refund for refund in refunded if refund.amount]
+'''
+SHORT = "def refund_{0}(ledger, orders):\n    return ledger.refund(orders, '{0}')\n"
+REFUND = Request(
+    "function:desk.py::refund_some",
+    "def refund_some(ledger, orders):\n    refund orders: each entry of the ledger",
+)
+
+
+def refunds(**settings: float) -> dict[str, str]:
+    """At which levels functions of the ledger are shown, at 1,000 tokens."""
+    task = Task()
+    task.happened(TaskStarted(goal="a shop"))
+    task.wrote("ledger.py", LONG.lstrip())
+    task.wrote("desk.py", "\n\n".join(map(SHORT.format, WORDS)))
+    task.outlined()
+    return levels(built(task, REFUND, 1_000, DEFAULT.model_copy(update=settings)))
+
+
+def test_the_body_that_is_first_by_the_words_is_shown_though_shorter_ones_are_alike() -> None:
+    first = "function:ledger.py::refund_all"
+    assert refunds(first=0.0)[first] == "signature"
+    assert refunds(first=0.8)[first] == "full"
+
+
+def test_a_first_body_over_its_share_of_the_context_is_shown_as_any_other() -> None:
+    assert refunds(first=0.3) == refunds(first=0.0)

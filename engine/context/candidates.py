@@ -49,7 +49,9 @@ class Candidates:
         self.path, self.name, self.target = scope.path, scope.name, scope.target
         self.order = ModuleOrder(scope) if scope.policy.in_order else None
         self.surroundings = Surroundings(scope)
-        self.sibling = SiblingModule(scope).candidate()
+        sibling = SiblingModule(scope)
+        self.sibling = sibling.candidate()
+        self.sibling_tests = sibling.tests
         scope.beside = path_of(self.sibling.node) if self.sibling else ""
         if self.sibling and self.sibling.levels[0].name == "full":
             scope.whole = {*scope.whole, path_of(self.sibling.node)}
@@ -81,7 +83,7 @@ class Candidates:
             lines = self.scope.cache.lines
             candidates += iterations(online, self.path, policy, details, lines, self.levels)
             candidates += trail(self.states.checks, self.path, policy, details, lines, self.levels)
-        candidates += [self.sibling] if self.sibling else []
+        candidates += [self.sibling, *self.sibling_tests()] if self.sibling else []
         candidates += map(self._file, sorted((*map(path_of, self._files()), *self.scope.needed)))
         candidates += self.functions.all()
         candidates += self._constants()

@@ -20,6 +20,9 @@ LOOKED_AT = 30
 "The likeliest functions that are looked through for parts, where they are large."
 OF_METHODS = 0.9
 "A class is the line above its methods, so it is worth nearly as much as the best of them."
+CERTAIN = 1.0
+"The worth per token of what is shown for certain: nothing else is worth as much."
+NOWHERE = -1
 CALLED = 0.95
 "The chance to be needed of a method that the target calls, of a class that it needs."
 _CALLS = re.compile(r"\.(\w+)\(")
@@ -53,6 +56,9 @@ class SymbolCandidates:
         # The rows stand by path and name, and the sort is stable, so ties do too.
         best = np.maximum(scores, np.round(self.policy.pattern * alike, DECIMALS))
         best[[self.symbols.places[node] for node in sorted(self.called)]] = 1.0
+        first = self._first() if self.policy.first else NOWHERE
+        if first != NOWHERE:
+            best[first] = 1.0
         for number, row in enumerate(np.argsort(-best, kind="stable").tolist()):
             if room <= 0:
                 self.passed_over = len(scores) - number - len(remaining)
@@ -64,6 +70,8 @@ class SymbolCandidates:
                 room -= levels[least].tokens
                 if number < LOOKED_AT and self._is_large(candidate):
                     candidate = self._with_parts(candidate, row, likeness[row], faded[row])
+                if row == first:
+                    candidate = self._certain(candidate)
                 yield candidate
         for node in remaining:
             row = self.symbols.places[node]
@@ -125,6 +133,31 @@ class SymbolCandidates:
             held or outer, "", source["version"],
             node in scope.wanted, scope.rank(node) if critical else 0,
         ))  # fmt: skip
+
+    def _first(self) -> int:
+        """Return the row of the function that answers the request's words best both by its text
+        and by what its outline names; `NOWHERE` where these are two, or one is a class."""
+        evidence = self.scope.evidence()
+        evidence.gather(("text words",))
+        by_text, by_names = evidence["text words"], evidence["body words"].copy()
+        if (own := self.symbols.places.get(self.scope.target, NOWHERE)) != NOWHERE:
+            by_names[own] = 0
+        first = int(np.argmax(by_text)) if len(by_text) else NOWHERE
+        if first == NOWHERE or not by_text[first] or first != int(np.argmax(by_names)):
+            return NOWHERE
+        return NOWHERE if kind_of(self.symbols.nodes[first]) == "class" else first
+
+    def _certain(self, candidate: Candidate) -> Candidate:
+        """Return a candidate whose whole text is worth more than all else, if it is small enough
+        and not shown already in part."""
+        first, *rest = candidate.levels
+        most = self.policy.first * self.scope.profile.context
+        if first.name != "full" or first.tokens > most or candidate.priority == "CRITICAL":
+            return candidate
+        path, name = path_of(candidate.node), name_of(candidate.node)
+        if self.surroundings.share(path, name):
+            return candidate
+        return candidate._replace(levels=(first._replace(gain=CERTAIN * first.tokens), *rest))
 
     def _is_large(self, candidate: Candidate) -> bool:
         """Tell whether a candidate is a function that is offered in parts, too."""
