@@ -14,10 +14,9 @@ from backcast.domain.context import Candidate
 from backcast.domain.node import node_id
 from backcast.domain.outline import names_in
 from backcast.domain.paths import is_of_tests, is_test
-from backcast.domain.removed import PARTS
 from backcast.engine.context.evidence import BESIDE, DECIMALS, weighed
 from backcast.engine.context.module_header import SHARE, header_of
-from backcast.engine.context.module_symbols import Floats, symbol_words
+from backcast.engine.context.module_symbols import Floats, symbol_texts
 from backcast.engine.context.request_scope import RequestScope
 
 BY_WORDS = ("signature words", "body words", "text words")
@@ -116,8 +115,7 @@ class SiblingModule:
         symbols, facets = self.scope.symbols, self.scope.facets[path]
         query, found = self.scope.evidence().query, list[float]()
         for name in self._tests(path):
-            parts = {part: facet for part in PARTS if (facet := facets.get(f"{part}:{name}"))}
-            found.append(symbols.score(query, symbol_words(path, name, parts)[1], bodies=True))
+            found.append(symbols.score(query, symbol_texts(path, name, facets)[1], bodies=True))
         return np.array(found)
 
     def _helping(self, path: str) -> Floats:
