@@ -190,7 +190,7 @@ def _row(path: str, name: str, facets: Facets, known: SymbolIndex) -> Sequence[i
     )  # fmt: skip
 
 
-def symbol_texts(path: str, name: str, facets: Facets) -> tuple[str, str]:
+def symbol_texts(path: str, name: str, facets: Mapping[str, Facet]) -> tuple[str, str]:
     """Return the words by which a symbol of a module is found, see `symbol_words`."""
     return symbol_words(path, name, lambda part: facets.get(f"{part}:{name}"))
 
