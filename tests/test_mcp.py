@@ -181,6 +181,9 @@ def test_a_model_can_act_on_each_error(asked: AskedStore) -> None:
     assert "such as till" in refused(asked, "explain", task="til")
     assert refused(asked, "explain", task="till", event="step 99").endswith("1 to 36, found 99")
     assert "did you mean event?" in refused(asked, "explain", task="till", evnt="3")
+    said = refused(asked, "stale", run="till")
+    assert "needed arguments of task (required), " in said
+    assert said.endswith("found 'run'; did you mean task?")
     assert "task: needed a text, found none" in refused(asked, "brief")
     assert "of 150 to 25,000, found 3" in refused(asked, "find", max_tokens=3)
     assert "needed one of mistral-7b-8k" in refused(asked, "find", profile="server:http://x")

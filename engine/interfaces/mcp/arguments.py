@@ -86,9 +86,12 @@ class ToolForm(NamedTuple):
         """Return every argument of a call, checked; `InputError` says what was needed."""
         for name in given:
             if name not in self.arguments:
+                must = [other for other, one in self.arguments.items() if one.required]
                 near = get_close_matches(str(name), self.arguments, 1, 0.5)
+                near = near or [other for other in must if other not in given][:1]
                 hint = f"; did you mean {near[0]}?" if near else ""
-                known = ", ".join(self.arguments)
+                known = ", ".join(f"{one} (required)" if one in must else one
+                                  for one in self.arguments)  # fmt: skip
                 raise InputError(f"needed arguments of {known}, found {_short(name)}{hint}")
         found = {name: one.read(name, given.get(name)) for name, one in self.arguments.items()}
         for name, argument in self.arguments.items():
