@@ -11,6 +11,7 @@ import pytest
 
 from backcast.domain.context_events import ContextBuilt
 from backcast.engine.context.search import embedders
+from backcast.engine.interfaces import terminal
 from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.terminal import escaped, escaped_lines, in_a_line, progress_bar
 from backcast.engine.log import EventStore
@@ -213,6 +214,21 @@ def test_a_progress_bar_names_what_is_done(
     told = capsys.readouterr().err
     assert "importing [red]{0}\\x1b[31m\\x1b]0;pwn\\x07" in told
     assert not {TITLE, "\x9b", "\u202e"} & set(re.findall(f"{re.escape(TITLE)}|\x9b|\u202e", told))
+
+
+def test_where_no_terminal_is_progress_is_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress_bar("steps", 2_000) as advance:
+        advance(1)
+    assert capsys.readouterr().err == "", "the first line comes after a while"
+    monkeypatch.setattr(terminal, "EVERY", 0.0)
+    with progress_bar(f"reading {RED}", 2_000) as advance:
+        advance(1_200)
+        advance(1)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "backcast: reading \\x1b[31m: 1,200 of 2,000 after 0 s"
+    assert second.endswith(": 1,201 of 2,000 after 0 s")
 
 
 def test_ends_of_lines_are_kept_where_they_are_meant() -> None:

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 SPEAKS = re.compile("(?![\n\t]|\r\n)[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 "Characters that a terminal obeys or cannot show: controls, direction overrides, surrogates."
+
+EVERY = 30.0
+"Seconds between two lines of progress where no terminal shows it."
 
 
 def escaped(text: str) -> str:
@@ -95,14 +99,31 @@ def hand_on_bytes(body: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+def _in_lines(what: str, total: int | None) -> Callable[[int], None]:
+    """Return a function that takes steps, and prints a line where the last one is long ago."""
+    begun = last = monotonic()
+    done = 0
+
+    def advance(step: int) -> None:
+        nonlocal done, last
+        done, now = done + step, monotonic()
+        if now - last >= EVERY:
+            last = now
+            of = "" if total is None else f" of {total:,}"
+            message(f"{what}: {done:,}{of} after {now - begun:.0f} s")
+
+    return advance
+
+
 @contextmanager
 def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show progress and the time that is left on stderr, on a terminal only.
+    """Show progress and the time that is left on stderr; where that is no terminal, a line now
+    and then.
 
     Yields the function that takes a step's size.
     """
     if not sys.stderr.isatty():
-        yield lambda step: None
+        yield _in_lines(what, total)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
