@@ -2,6 +2,7 @@
 and commands in an empty folder."""
 
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -23,6 +24,10 @@ SCHEMAS = count()
 
 # Whoever runs the tests may have named a store of their own, which no test may write to.
 os.environ.pop("BACKCAST_STORE", None)
+
+# The tests start many processes: each would compile the whole product again, were none to keep it.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    sys.dont_write_bytecode = False
 
 if not entry_points(group="pytest11", name="backcast"):
     # It was installed when it had no plugin yet.

@@ -140,7 +140,9 @@ def _events(maker: PanelMaker, step: RunStep) -> Markup:
             tag("div", *_row(maker, event), class_="event", data_e=event.version) for event in alike
         ]
         if kind and len(events) > ALIKE:
-            events = [folded(f"{len(events)} events that only their own program reads", joined(events))]
+            events = [
+                folded(f"{len(events)} events that only their own program reads", joined(events))
+            ]
         rows += events
     more = step.last - last
     if more:
