@@ -46,6 +46,7 @@ def save_each(store: EventStore, spacing: int) -> None:
         save_snapshots(store, [projection], "task", spacing)
 
 
+@settings(max_examples=60)
 @given(log=logs(), later=logs(), moment=moments)
 @every_projection
 def test_events_after_a_moment_cannot_change_it(
@@ -88,6 +89,7 @@ def test_every_fact_can_be_met_in_every_state(
     assert isinstance(state, projection.State)
 
 
+@settings(max_examples=60)
 @given(log=logs(), fact=facts())
 @every_projection
 def test_asking_changes_nothing(
@@ -115,7 +117,7 @@ def test_no_projection_takes_notice_of_a_score(
     assert projection.evolve(projection.initial, event) == projection.initial
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(log=logs(), moment=moments, spacing=st.integers(1, 6))
 def test_a_state_from_a_kept_one_is_the_state_from_nothing(
     log: list[WorkflowEvent], moment: Moment, spacing: int
@@ -128,7 +130,7 @@ def test_a_state_from_a_kept_one_is_the_state_from_nothing(
             assert kept == from_nothing, projection.NAME
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(log=logs(), asked=st.lists(moments, max_size=8), size=st.integers(1, 4))
 def test_a_state_from_one_asked_for_lately_is_the_state_from_nothing(
     log: list[WorkflowEvent], asked: list[Moment], size: int
