@@ -24,6 +24,16 @@ POLICY = 'name = "forget"\nerrors = 0  # tell the model of no failure: that save
 def main(repository: Path) -> None:
     """Tell the story; raises `SystemExit` with a message at the first proof that fails."""
     repository = repository.resolve()
+    begin()
+    tell_of_a_run()
+    tell_of_a_history(repository)
+    tell_of_an_agent()
+    print(f"Open {FOLDER / 'till.html'}")
+    print("Now by hand: cd .demo; ../.venv/bin/backcast help", flush=True)
+
+
+def begin() -> None:
+    """Go to an empty folder of the demo's own."""
     FOLDER.mkdir(exist_ok=True)
     os.chdir(FOLDER)
     os.environ.pop("BACKCAST_STORE", None)  # the default one, in this folder
@@ -31,6 +41,9 @@ def main(repository: Path) -> None:
         old.unlink()
     Path("forget.toml").write_text(POLICY)
 
+
+def tell_of_a_run() -> None:
+    """Tell how a run can be asked about, and judged under another policy."""
     print("# 1. A task runs until its tests pass. Its answers are recorded, all else is real.")
     answers = "answers:../fixtures/logs/validators.jsonl"
     run("run", "../fixtures/specs/validators.toml", "--model", answers, begin="plan ", first=7)
@@ -44,6 +57,10 @@ def main(repository: Path) -> None:
     regress = ("regress", "validators", "--policy", "forget.toml")
     output = run(*regress, begin="REGRESSION", first=1, code=1)
     prove("REGRESSION under forget: evidence recall fell" in output, "found no regression")
+
+
+def tell_of_a_history(repository: Path) -> None:
+    """Tell what is known of a git repository."""
     print("\n# 5. A git history is a log, too: it can be asked about any commit.")
     run("import", "git", os.path.relpath(repository), "--as", "history", first=0, last=1)
     shas = git(repository, "rev-list", "--first-parent", "HEAD").decode().split()
@@ -57,14 +74,16 @@ def main(repository: Path) -> None:
     print("\n# 6. What should a model know of this code? A map of it, in a fixed number of tokens.")
     if "map of" in run("map", "update", "history", "--last", "3", first=1):  # else no run to read
         run("map", "show", "history", first=2)
+
+
+def tell_of_an_agent() -> None:
+    """Tell what an agent asked, and make the page."""
     print("\n# 7. An agent that 'backcast record' stood behind: what broke its prompt's beginning?")
     run("diff", f"{AGENT}@9", f"{AGENT}@12", first=4)
     output = run("verify", AGENT, first=0, last=1)
     prove(" 0 failed" in output, "a recorded request was not rebuilt to the byte")
     print("\n# 8. A run can be looked at: one file, which opens without a server.")
     run("view", "../fixtures/logs/till.jsonl", "--html", "till.html", first=1)
-    print(f"Open {FOLDER / 'till.html'}")
-    print("Now by hand: cd .demo; ../.venv/bin/backcast help", flush=True)
 
 
 def run(*arguments: str, begin: str = "", first: int = 9, last: int = 0, code: int = 0) -> str:

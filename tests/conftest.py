@@ -1,7 +1,9 @@
 """What tests share: stores in memory, in a file and in a real PostgreSQL, each test with its own;
 and commands in an empty folder."""
 
+import gc
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -24,6 +26,10 @@ SCHEMAS = count()
 # Whoever runs the tests may have named a store of their own, which no test may write to.
 os.environ.pop("BACKCAST_STORE", None)
 
+# The tests start many processes: each would compile the whole product again, were none to keep it.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    sys.dont_write_bytecode = False
+
 if not entry_points(group="pytest11", name="backcast"):
     # It was installed when it had no plugin yet.
     pytest_plugins = ["backcast.engine.interfaces.testing.plugin"]
@@ -37,6 +43,13 @@ settings.load_profile("steady")
 
 LACKS = [name for name in ("sentence_transformers", "faiss", "llama_cpp") if not find_spec(name)]
 "What `scripts/install light` leaves out."
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage less often, and not among all the tests: a tenth of the time is saved."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -124,22 +124,23 @@ def known(store: EventStore, task: str, version: int) -> Any:
     return states, states.facts.holding()
 
 
-@pytest.mark.parametrize(
-    "projection", [one for one in ALL if one.SCOPE == "task"], ids=lambda one: one.NAME
-)
 @given(log=logs().filter(bool), cut=st.integers(0, 24))
 @settings(max_examples=20)
 def test_states_that_the_origin_has_kept_are_not_taken_for_those_of_the_branch(
-    projection: Any, log: list[WorkflowEvent], cut: int
+    log: list[WorkflowEvent], cut: int
 ) -> None:
+    of_a_task = [one for one in ALL if one.SCOPE == "task"]
     with stored(log) as store:
         store.clock = lambda: NOON
-        save_snapshots(store, [projection], "task", 2)
+        for projection in of_a_task:  # one at a time, so that each is kept as often as it can be
+            save_snapshots(store, [projection], "task", 2)
         fork(store, "task", cut_here(log, cut), "what-if")
         store.append("what-if", [iteration("new.py")], after=store.version("what-if"))
-        from_nothing = state_at(store, projection, "what-if")
-        save_snapshots(store, [projection], "what-if", 2)
-        assert state_at(store, projection, "what-if") == from_nothing
+        for projection in of_a_task:
+            from_nothing = state_at(store, projection, "what-if")
+            save_snapshots(store, [projection], "what-if", 2)
+            kept = state_at(store, projection, "what-if")
+            assert kept == from_nothing, projection.NAME
 
 
 def test_bodies_are_shared_and_not_even_read(store: EventStore) -> None:

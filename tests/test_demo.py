@@ -37,8 +37,9 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("core", [False, True])
-def test_the_story_is_short_and_proven(
+def test_the_story_is_short_and_proven_and_its_store_is_made_anew_in_its_folder(
     core: bool,
+    tmp_path: Path,
     repository: Repository,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -47,7 +48,16 @@ def test_the_story_is_short_and_proven(
         monkeypatch.setitem(sys.modules, "mistral_common", None)
         oid = repository.git("rev-parse", "HEAD:dir/c.py")
         (repository.path / ".git/objects" / oid[:2] / oid[2:]).unlink()
+    (tmp_path / ".demo").mkdir()
+    (tmp_path / ".demo/backcast.db").write_text("of another version")
     demo.main(Path("shop"))
+    assert (tmp_path / ".demo/out/validators/validators.py").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".demo",
+        "fixtures",
+        "other",
+        "shop",
+    ]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 75
     assert max(map(len, lines)) <= 100
@@ -70,28 +80,14 @@ def test_the_story_is_short_and_proven(
     assert any(line.startswith("[") for line in lines[after:])
 
 
-def test_the_store_is_in_the_demos_folder_and_made_anew(
-    repository: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / ".demo").mkdir()
-    (tmp_path / ".demo/backcast.db").write_text("of another version")
-    demo.main(repository.path)
-    assert (tmp_path / ".demo/out/validators/validators.py").is_file()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        ".demo",
-        "fixtures",
-        "other",
-        "shop",
-    ]
-
-
 def test_a_history_of_one_commit_has_no_map_and_proves_the_rest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = Repository(tmp_path / "short")
     short.write("a b.txt", "one\n")
     short.commit()
-    demo.main(short.path)
+    demo.begin()
+    demo.tell_of_a_history(short.path)
     out = capsys.readouterr().out
     assert "These 1 files are those that git has there, by name and content.\n" in out
     assert "backcast: no run of task history that changes code is left to be read" in out
@@ -103,7 +99,6 @@ def test_a_history_of_one_commit_has_no_map_and_proves_the_rest(
     [
         ("POLICY", 'name = "forget"\n', "needed exit code 1, found 0"),
         ("POLICY", 'name = "forget"\nomissions = "few"\n', "needed exit code 0, found 2"),
-        ("files", lambda *_: {"a.py": "another"}, "git differs at commit:"),
     ],
 )
 def test_where_a_proof_fails_the_demo_does(
@@ -113,6 +108,15 @@ def test_where_a_proof_fails_the_demo_does(
     with pytest.raises(SystemExit) as end:
         demo.main(repository.path)
     assert message in str(end.value)  # a text: the exit code is 1
+
+
+def test_where_git_has_other_files_the_demo_fails(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "files", lambda *_: {"a.py": "another"})
+    demo.begin()
+    with pytest.raises(SystemExit, match="git differs at commit:"):
+        demo.tell_of_a_history(repository.path)
 
 
 def test_git_is_read_at_every_commit_with_all_that_it_holds(repository: Repository) -> None:
@@ -131,7 +135,8 @@ def test_git_is_read_at_every_commit_with_all_that_it_holds(repository: Reposito
 
 def test_a_command_that_fails_ends_the_demo_with_exit_code_1(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from scripts import demo;"
-    code += "demo.FOLDER = Path('.demo').resolve(); demo.main(Path(sys.argv[1]))"
+    code += "demo.FOLDER = Path('.demo').resolve(); demo.begin();"
+    code += "demo.tell_of_a_history(Path(sys.argv[1]).resolve())"
     ended = subprocess.run(
         [sys.executable, "-c", code, os.devnull], capture_output=True, text=True, cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},

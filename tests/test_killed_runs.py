@@ -175,7 +175,7 @@ def test_a_run_that_is_killed_after_any_append_ends_as_an_unbroken_one(
     assert kinds <= set(after_appends), "what was to be done next when it was killed"
 
 
-@pytest.mark.parametrize("seed", [1, 3, 5])
+@pytest.mark.parametrize("seed", [3, 5])
 def test_a_run_that_is_killed_at_any_time_ends_as_an_unbroken_one(
     tmp_path: Path, unbroken: dict[str, Any], seed: int
 ) -> None:

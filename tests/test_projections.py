@@ -146,7 +146,7 @@ def test_an_iteration_by_somebody_who_knows_both_ends_the_conflict() -> None:
     assert state.line == 4
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(log=logs(kinds=(ModuleIteration, ModuleIteration, ModuleDeleted, ModelReplied), max_size=16))
 def test_heads_are_those_that_no_later_writer_knew_by_brute_force(
     log: list[WorkflowEvent],

@@ -75,7 +75,7 @@ def shown_twice(context: Context) -> list[str]:
     return [node for node, around in outer.items() if around in whole]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     turns=turns, target=st.sampled_from(TARGETS), other=st.sampled_from(TARGETS), policy=policies,
     tokens=st.integers(20, 700), name=st.sampled_from(["mistral-7b-8k", "qwen3-8b-32k"]),

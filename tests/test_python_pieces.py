@@ -8,7 +8,7 @@ import textwrap
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backcast.engine.memory.outliner import python, python_parse, python_pieces
@@ -163,6 +163,7 @@ def edited(lines: list[str], edit: tuple[str, int, int, int]) -> list[str]:
     return [*lines[:at], NASTY[to % len(NASTY)].rstrip("\n"), *lines[at:]]
 
 
+@settings(max_examples=50)
 @given(st.sampled_from(REAL), st.lists(edits, min_size=1, max_size=4))
 def test_a_real_module_however_edited_has_the_outline_of_its_text(
     text: str, changes: list[tuple[str, int, int, int]]

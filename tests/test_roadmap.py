@@ -258,7 +258,7 @@ def test_of_any_facets_the_lines_are_bounded_equal_and_known_to_hold(
     assert roadmap(turned, graph_of_facets(turned), rank) == found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(MODULES | st.just(modules_of(STORE)), st.data())
 def test_what_changes_no_facet_of_an_entry_leaves_it_as_it_is(
     modules: dict[str, Facets], data: st.DataObject

@@ -105,7 +105,7 @@ def sources(draw: st.DrawFn) -> str:
 programs = st.dictionaries(st.sampled_from(PATHS), sources(), min_size=1)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(before=programs, change=programs, gone=st.sets(st.sampled_from(PATHS), max_size=1))
 def test_whatever_is_served_unflagged_equals_what_would_be_made_anew(
     before: dict[str, str], change: dict[str, str], gone: set[str]

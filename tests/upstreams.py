@@ -153,7 +153,9 @@ def recorder(
     folder: Path, to: str, *options: str, largest: int = RLIM_INFINITY, **variables: str
 ) -> Iterator[Recorder]:
     """Run `backcast record` in a folder, with some variables set; it can write no file that is
-    larger than `largest`."""
+    larger than `largest`, and keeps no byte code then: half of it would stay."""
+    if largest != RLIM_INFINITY:
+        variables["PYTHONDONTWRITEBYTECODE"] = "1"
     process = subprocess.Popen(
         [*BACKCAST, "record", "--to", to, "--port", "0", *options],
         cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables},
