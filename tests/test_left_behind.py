@@ -239,7 +239,7 @@ def test_a_command_that_is_asked_to_end_says_one_line_at_most(
         out, err = command.communicate()
     assert out == ""
     if name == "SIGINT":
-        assert (command.returncode, err.strip().count("\n")) == (130, 0)
+        assert (command.returncode, err.strip().count("\n")) == (130, 0), err
         assert "Ctrl-C" in err
     else:
         assert (command.returncode, err) == (-signal.SIGTERM, "")

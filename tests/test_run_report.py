@@ -182,7 +182,8 @@ def test_two_reports_that_grow_are_a_usage_error(
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
 def test_what_is_ended_goes_on(name: str, logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copy(FIXTURES / "till.jsonl", logs)
+    for copy in ("till", "till-2", "till-3", "till-4"):  # so that enough is left to be ended
+        shutil.copy(FIXTURES / "till.jsonl", logs / f"{copy}.jsonl")
     report = logs / "out" / "grows.jsonl"
     report.parent.mkdir()
     files = sorted(path.name for path in logs.glob("*.jsonl"))

@@ -422,7 +422,7 @@ def test_a_server_or_database_that_is_not_there_says_so_at_once(
 ) -> None:
     nowhere = f"postgresql://postgres@/name?host={tmp_path}"
     said = complaint("import", "events", lines, "--store", nowhere)
-    assert said.startswith(f"postgresql://{tmp_path}/name: connection")
+    assert said.startswith(f"postgresql://postgres@/name?host={tmp_path}: connection")
     missing = urlsplit(postgres_server)._replace(path="/no_such_database").geturl()
     with pytest.raises(UnavailableError, match='database "no_such_database" does not exist'):
         EventStore.open(missing)

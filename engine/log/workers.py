@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import Pipe, get_context, resource_tracker
 from multiprocessing.connection import Connection
-from threading import Lock, Thread
+from threading import Lock, Thread, current_thread, main_thread
 
 from backcast.domain.errors import WorkerError
 
@@ -66,13 +66,32 @@ def _start_tracker() -> None:
 
 
 def _start(pool: ProcessPoolExecutor, processes: int) -> None:
-    """Start all workers: one that Ctrl-C reaches while it starts would print a traceback."""
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Start all workers: one that Ctrl-C reaches while it starts would print a traceback, as would
+    one that is started by half."""
+    with _held_back():
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # in workers for good
+        try:
+            for _ in range(processes):
+                pool.submit(int)  # a worker is started for each piece of work that finds none idle
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Hold Ctrl-C back until the end: what one thread blocks another one may take."""
+    handler = signal.getsignal(signal.SIGINT)
+    if current_thread() is not main_thread() or not callable(handler):
+        yield
+        return
+    came = list[int]()
+    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
     try:
-        for _ in range(processes):
-            pool.submit(int)  # a worker is started for each piece of work that finds none idle
+        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 def end_with_parent(alive: Connection) -> None:

@@ -90,8 +90,8 @@ class ToolForm(NamedTuple):
                 near = get_close_matches(str(name), self.arguments, 1, 0.5)
                 near = near or [other for other in must if other not in given][:1]
                 hint = f"; did you mean {near[0]}?" if near else ""
-                known = ", ".join(f"{one} (required)" if one in must else one
-                                  for one in self.arguments)  # fmt: skip
+                known = ", ".join(f"{other} (required)" if other in must else other
+                                  for other in self.arguments)  # fmt: skip
                 raise InputError(f"needed arguments of {known}, found {_short(name)}{hint}")
         found = {name: one.read(name, given.get(name)) for name, one in self.arguments.items()}
         for name, argument in self.arguments.items():
