@@ -272,7 +272,7 @@ def test_a_blocked_agent_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("what", "limits", "outcome"),
     [
-        ("silent", {"silence": 1.0}, "silence"),
+        ("silent", {"silence": 3.0}, "silence"),  # it has to start and to say a word before
         ("sleep", {"seconds": 1.0}, "time limit"),
         ("loop", {"seconds": 2.0, "silence": 1.0}, "time limit"),
     ],
