@@ -362,7 +362,8 @@ def test_a_command_that_asks_nothing_ends_with_one_and_says_so(tmp_path: Path) -
         assert (code, len(lines)) == (1, 2)
         assert "0 calls seen" in lines[0]
         asks = (
-            "import os, urllib.request as u; u.urlopen(os.environ['OPENAI_BASE_URL'] + '/models')"
+            "import os, urllib.request as u;"
+            "u.urlopen(os.environ['OPENAI_BASE_URL'] + '/models').read()"  # else it leaves too soon
         )
         command = (sys.executable, "-c", asks)
         code, lines = refused(tmp_path, "record", "--to", server.url, "--", *command)
