@@ -14,9 +14,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import Pipe, get_context, resource_tracker
 from multiprocessing.connection import Connection
-from threading import Lock, Thread, current_thread, main_thread
+from threading import Lock, Thread
 
 from backcast.domain.errors import WorkerError
+from backcast.engine.log.interrupts import uninterrupted
 
 _QUIET = "ignore::UserWarning:multiprocessing.resource_tracker"
 _STARTING = Lock()
@@ -68,30 +69,13 @@ def _start_tracker() -> None:
 def _start(pool: ProcessPoolExecutor, processes: int) -> None:
     """Start all workers: one that Ctrl-C reaches while it starts would print a traceback, as would
     one that is started by half."""
-    with _held_back():
+    with uninterrupted():
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # in workers for good
         try:
             for _ in range(processes):
                 pool.submit(int)  # a worker is started for each piece of work that finds none idle
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
-@contextmanager
-def _held_back() -> Iterator[None]:
-    """Hold Ctrl-C back until the end: what one thread blocks another one may take."""
-    handler = signal.getsignal(signal.SIGINT)
-    if current_thread() is not main_thread() or not callable(handler):
-        yield
-        return
-    came = list[int]()
-    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if came:
-        signal.raise_signal(signal.SIGINT)
 
 
 def end_with_parent(alive: Connection) -> None:

@@ -2,14 +2,14 @@
 
 import ctypes
 import os
-import signal
 import sys
-import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+
+from backcast.engine.log.interrupts import uninterrupted
 
 ERROR = 4
 COMPLAINTS: deque[str] = deque(maxlen=20)
@@ -45,7 +45,7 @@ def complaint() -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Let nothing through to stderr: some of it is not logged but printed. Ctrl-C waits."""
-    with _uninterrupted():
+    with uninterrupted():
         listen()
         COMPLAINTS.clear()
         sys.stderr.flush()
@@ -57,20 +57,3 @@ def quiet() -> Iterator[None]:
             os.dup2(kept, 2)
             os.close(kept)
             os.close(nowhere)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold an interrupt back until the end: raised in what llama.cpp calls, it would be lost."""
-    usual = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(usual):
-        yield
-        return
-    came = list[int]()
-    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
-        if came:
-            signal.raise_signal(signal.SIGINT)
