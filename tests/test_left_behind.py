@@ -116,11 +116,11 @@ def begun(mark: str, count: int) -> int:
 
 
 def left_after(mark: str) -> list[int]:
-    """The marked processes that are still there after a second for each process that wants a core:
+    """The marked processes that are still there after a second, more where processes want a core:
     others are at work beside, and the load of a minute tells of them too late."""
     running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0])
     busy = max(os.getloadavg()[0], running) / (os.cpu_count() or 1)
-    deadline = time.monotonic() + max(1.0, 2 * busy)
+    deadline = time.monotonic() + max(1.0, busy)
     while (found := marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return found
