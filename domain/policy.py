@@ -58,6 +58,9 @@ LIKENESS: Mapping[str, float] = dict.fromkeys(WEIGHTS, 0.0) | {
     "folder": 0.0, "near": 0.0, "parameters": 0.0,
 }  # fmt: skip
 "The weight of each kind of evidence that a body is like the one that will be written."
+LOOKUP: Mapping[str, float] = dict.fromkeys(LIKENESS, 0.0) | {"aside": 0.0}
+"""The weight of each kind of evidence that a body is asked about. Besides that of likeness: that it
+stands among examples, benchmarks or documentation."""
 RECALL: Mapping[str, float] = dict.fromkeys(LIKENESS, 0.0) | {
     "name and text": 0.0, "same place": 0.0, "same goal": 0.0, "exists": 0.0,
 }  # fmt: skip
@@ -180,6 +183,32 @@ class MapSettings(BaseModel):
         return self
 
 
+class Lookup(BaseModel):
+    """How functions and classes are chosen for a request that names no module, as a question does.
+
+    What is asked about is wanted there, not what new code in some place would need.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    weights: dict[str, float] = dict(WEIGHTS)
+    "The weight of each kind of evidence that a function or class will be needed."
+    likeness: dict[str, float] = dict(LOOKUP)
+    "The weight of each kind of evidence that a body is asked about."
+    pattern: Annotated[float, Field(ge=0)] = 1.0
+    "The worth of a text that is asked about, beside that of needed ones."
+    longer: Annotated[float, Field(ge=0, le=1)] = 1.0
+    "The power of its tokens by which that worth grows."
+    fading: Annotated[float, Field(ge=0)] = 0.0
+    "The likest texts after which one more is worth half as much; 0 for as much."
+
+    @model_validator(mode="after")
+    def _known(self) -> "Lookup":
+        _of("lookup.weights", self.weights, WEIGHTS)
+        _of("lookup.likeness", self.likeness, LOOKUP)
+        return self
+
+
 class Policy(BaseModel):
     """The settings by which a context is chosen and ordered.
 
@@ -242,6 +271,8 @@ the module whose tests are likest; 0 for functions alone."
     first: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context up to which the body that is first by the request's words, both in \
 what is written and in what it names, is shown for certain; 0 for what it is worth."
+    lookup: Lookup | None = None
+    "How functions are chosen where a request names no module; none for as everywhere."
     parts: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context from which on a function is offered in parts, too; 0 for never."
     checked: bool = False
@@ -346,10 +377,15 @@ asking a model where every precondition holds."
             del settings["facts"]  # as before there was such a row
         if not self.outputs:
             del settings["outputs"]
-        for later in ("in_order", "beside", "tests_beside", "first"):
+        for later in ("in_order", "beside", "tests_beside", "first", "lookup"):
             if not settings[later]:
                 del settings[later]
         return json.dumps(settings, sort_keys=True).encode()
+
+    def choice(self, path: str) -> "Policy | Lookup":
+        """Return the settings by which functions are chosen for a request about a module, or, where
+        the path is empty, about none."""
+        return self if path or self.lookup is None else self.lookup
 
     def details(self, window: int) -> Details:
         """Return the limits on detail for a window of so many tokens."""
@@ -370,7 +406,7 @@ COVERAGE = Policy(name="coverage")
 which never change: a policy that a log recorded before a setting existed is read with them."""
 READER = Policy(
     name="reader",
-    version=8,
+    version=9,
     **SHORT_WORDS,
     pattern=1.0,
     longer=0.4,
@@ -395,6 +431,13 @@ READER = Policy(
     beside=0.35,
     tests_beside=30,
     first=0.35,
+    lookup=Lookup(
+        weights=dict(WEIGHTS) | {"always": -8.0, "test file": -8.0},
+        likeness=dict(LOOKUP) | {
+            "text words": 3.5, "body words": 1.8, "named": 1.5, "alike": 1.0,
+            "signature words": 0.4, "aside": -1.7, "test file": -8.0, "always": -6.7,
+        },
+    ),
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from backcast.domain.context import LEVELS, Level
-from backcast.domain.policy import Policy
+from backcast.domain.policy import Lookup, Policy
 from backcast.engine.context.counting import Counting, Fewer
 from backcast.engine.context.evidence import DECIMALS
 
@@ -11,8 +11,8 @@ from backcast.engine.context.evidence import DECIMALS
 class CandidateLevels:
     """What makes the levels of candidates of their texts."""
 
-    def __init__(self, policy: Policy, counting: Counting) -> None:
-        self.policy, self.counting = policy, counting
+    def __init__(self, policy: Policy, counting: Counting, choice: Policy | Lookup) -> None:
+        self.choice, self.counting = choice, counting
         worth = policy.worth
         part = {"part": worth.get("signature", 0.0)}
         self.worth = dict.fromkeys(LEVELS, 0.0) | part | worth
@@ -69,5 +69,5 @@ class CandidateLevels:
         return (Level("part", text, tokens, round(gain, DECIMALS)),)
 
     def _pattern(self, alike: float, tokens: int) -> float:
-        gain: float = self.policy.pattern * alike * tokens**self.policy.longer
+        gain: float = self.choice.pattern * alike * tokens**self.choice.longer
         return gain

@@ -15,6 +15,7 @@ from backcast.domain.names import resolve
 from backcast.domain.node import name_of, node_id, path_of
 from backcast.domain.removed import KINDS
 from backcast.engine.context.module_symbols import Floats, last_name
+from backcast.engine.context.search.words import words
 from backcast.engine.context.symbol_texts import SymbolTexts
 from backcast.engine.context.symbols import NONE, Symbols
 from backcast.projections import changes
@@ -28,10 +29,14 @@ NEAR = 40
 "Lines from the place, at which being near counts half."
 BESIDE = 0.5
 "How near the functions of the module are that a new one is most like."
-RANK, TEXT = ("rank",), ("text words",)
+RANK, TEXT, ASIDE = ("rank",), ("text words",), ("aside",)
 LIKENESS = ("like name", "same name", "like class", "like path", "folder", "near", "parameters")
 "Evidence that is gathered only where it is weighed."
-LATE = (RANK, LIKENESS, TEXT)
+LATE = (RANK, LIKENESS, TEXT, ASIDE)
+OTHER = frozenset(
+    words("bench benchmark benchmarks demo demos doc docs example examples samples scripts")
+)
+"Folders of what is not the project itself."
 PARAMETER = re.compile(r"(\w+)\s*[:=,)]")
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
@@ -47,6 +52,8 @@ class RequestEvidence(NamedTuple):
     "What it will stand behind in its module, where it is new and that is known."
     beside: str = ""
     "The module that it is most like, where its own is new and that is known."
+    of_tests: bool = False
+    "Whether tests are asked about, so that they count as any function does."
 
 
 def chances(
@@ -125,7 +132,9 @@ class Evidence(dict[str, Floats]):
 
     def add(self, names: Sequence[str]) -> None:
         """Note evidence that is gathered only where it is weighed."""
-        {RANK: self.by_rank, LIKENESS: self.by_likeness, TEXT: self.by_text}[tuple(names)]()
+        {RANK: self.by_rank, LIKENESS: self.by_likeness, TEXT: self.by_text, ASIDE: self.by_folder}[
+            tuple(names)
+        ]()
 
     def answers(self, symbols: Symbols, history: changes.State, asked: RequestEvidence) -> bool:
         """Tell whether this is the evidence for a request at a moment."""
@@ -199,6 +208,8 @@ class Evidence(dict[str, Floats]):
         """Note the kind of each symbol."""
         for name in ("method", "special", "test file"):
             self[name] = self.symbols.numbers[name].astype(float)
+        if self.asked.of_tests:
+            self["test file"][:] = 0
 
     def by_history(self) -> None:
         """Note how often modules changed with the target's, and how lately they changed."""
@@ -252,6 +263,11 @@ class Evidence(dict[str, Floats]):
             scores[own] = 0
         self.best_text = scores.max(initial=0.0) or 1.0
         self["text words"] = scores / self.best_text
+
+    def by_folder(self) -> None:
+        """Note what stands aside of the project itself: in its examples, its documentation."""
+        aside = [not OTHER.isdisjoint(path.split("/")[:-1]) for path in self.symbols.parts]
+        self["aside"] = self.symbols.by_module(np.array(aside, float))
 
     def part_words(self, text: str) -> float:
         """Return BM25 of a part of a source text, as the evidence `text words` has it."""

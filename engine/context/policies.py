@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from backcast.domain.compression_settings import CompressionSettings, KeepRule
 from backcast.domain.errors import InputError
 from backcast.domain.message_settings import MessageSettings
-from backcast.domain.policy import DEFAULT, Details, MapSettings, Policy, Thinking
+from backcast.domain.policy import DEFAULT, Details, Lookup, MapSettings, Policy, Thinking
 from backcast.engine.context.message_policies import NAMES, message_policy
 from backcast.engine.context.strategies import STRATEGIES
 
@@ -169,6 +169,7 @@ def _first(error: ValidationError) -> str:
             "small": Details,
             "large": Details,
             "map": MapSettings,
+            "lookup": Lookup,
             "messages": MessageSettings,
             "": Policy,
         }

@@ -14,10 +14,15 @@ from backcast.engine.context.evidence import Evidence, RequestEvidence
 from backcast.engine.context.likest_name import likest
 from backcast.engine.context.recall.references import is_reference
 from backcast.engine.context.request import Request
+from backcast.engine.context.search.questions import looked_for
 from backcast.engine.context.search.vectors import Nearness
+from backcast.engine.context.search.words import words
 from backcast.engine.context.symbols import NONE, Symbols
 from backcast.engine.history.task_states import TaskStates
 from backcast.projections import dependency_graph
+
+TESTS = {"test", "tests", "tested", "testing", "fixture"}
+"Words of a question that asks about tests."
 
 
 class BuildSettings(NamedTuple):
@@ -39,7 +44,8 @@ class RequestScope:
         self.policy, self.profile = settings.policy, settings.profile
         self.cache, self.counting = settings.cache, settings.cache.counting
         self.nearness = settings.nearness
-        self.levels = CandidateLevels(self.policy, self.counting)
+        self.choice = self.policy.choice(path_of(request.target))
+        self.levels = CandidateLevels(self.policy, self.counting, self.choice)
         self.texts = self.cache.texts(states, symbols)
         self.sources, self.modules, self.source = (
             self.texts.sources,
@@ -83,10 +89,13 @@ class RequestScope:
 
     def evidence(self) -> Evidence:
         """Return the evidence for the request, as far as it is gathered."""
-        text = self.request.query
+        text, of_tests = self.request.query, False
+        if self.choice is not self.policy:
+            text = looked_for(text)
+            of_tests = not TESTS.isdisjoint(words(self.request.query))
         if self.target in self.symbols.places or kind_of(self.target) == "test":
             text += "\n" + self.sources.piece(self.path, self.name).text
-        asked = RequestEvidence(self.target, text, self.behind, self.beside)
+        asked = RequestEvidence(self.target, text, self.behind, self.beside, of_tests)
         return self.cache.evidence(self.symbols, self.states.graph, self.states.changes, asked)
 
     def must(self) -> Iterator[str]:

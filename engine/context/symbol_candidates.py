@@ -33,7 +33,7 @@ class SymbolCandidates:
 
     def __init__(self, scope: RequestScope, surroundings: Surroundings) -> None:
         self.scope, self.surroundings = scope, surroundings
-        self.symbols, self.policy = scope.symbols, scope.policy
+        self.symbols, self.policy, self.choice = scope.symbols, scope.policy, scope.choice
         self.must = {node for node in scope.must() if node in self.symbols.places}
         self.opened = {outer for node in self.must for outer in enclosing(node)}
         "Classes with methods that must be shown: as items of their own, so the class is not full."
@@ -54,7 +54,7 @@ class SymbolCandidates:
         chances, likeness, faded = scores.tolist(), alike.tolist(), self._faded(alike).tolist()
         room = self.policy.offered * self.scope.profile.context
         # The rows stand by path and name, and the sort is stable, so ties do too.
-        best = np.maximum(scores, np.round(self.policy.pattern * alike, DECIMALS))
+        best = np.maximum(scores, np.round(self.choice.pattern * alike, DECIMALS))
         best[[self.symbols.places[node] for node in sorted(self.called)]] = 1.0
         first = self._first() if self.policy.first else NOWHERE
         if first != NOWHERE:
@@ -80,27 +80,27 @@ class SymbolCandidates:
     def _scores(self) -> tuple[Floats, Floats]:
         """Return the chance of each symbol to be needed, and that its text is like what will be
         written; both of (symbols)."""
-        symbols, policy, nearness = self.symbols, self.policy, self.scope.nearness
+        symbols, choice, nearness = self.symbols, self.choice, self.scope.nearness
         evidence, meaning = self.scope.evidence(), None
-        if nearness and policy.weights.get("meaning") and symbols.nodes:
+        if nearness and choice.weights.get("meaning") and symbols.nodes:
             text = evidence.asked.text
             meaning = nearness.of(symbols.interfaces, text or self.scope.path or "?")
-        scores = weighed(evidence, policy.weights, meaning)
+        scores = weighed(evidence, choice.weights, meaning)
         whole: Floats = np.round(symbols.with_classes(scores, OF_METHODS), DECIMALS)
-        if not policy.pattern:
+        if not choice.pattern:
             return whole, np.zeros(len(whole))
-        alike = weighed(evidence, policy.likeness, meaning)
+        alike = weighed(evidence, choice.likeness, meaning)
         heads = symbols.with_classes(np.zeros(len(alike)), OF_METHODS, of=alike)
-        return np.maximum(whole, np.round(policy.pattern * np.round(heads, DECIMALS), DECIMALS)), \
+        return np.maximum(whole, np.round(choice.pattern * np.round(heads, DECIMALS), DECIMALS)), \
             alike  # fmt: skip
 
     def _faded(self, alike: Floats) -> Floats:
         """Return likeness, less for each text behind the likest ones: they say much the same."""
-        if not self.policy.fading:
+        if not self.choice.fading:
             return alike
         places = np.empty(len(alike))
         places[np.argsort(-alike, kind="stable")] = np.arange(len(alike))
-        faded: Floats = np.round(alike / (1 + places / self.policy.fading), DECIMALS)
+        faded: Floats = np.round(alike / (1 + places / self.choice.fading), DECIMALS)
         return faded
 
     def _symbol(self, row: int, score: float, alike: float) -> Candidate:
@@ -170,7 +170,7 @@ class SymbolCandidates:
     def _with_parts(self, candidate: Candidate, row: int, alike: float, faded: float) -> Candidate:
         scope, (_, path, name, _) = self.scope, self.symbols.named[row]
         finder = Parts(
-            scope.evidence(), self.policy.likeness, scope.counting.count, code=self.policy.in_order
+            scope.evidence(), self.choice.likeness, scope.counting.count, code=self.policy.in_order
         )
         most = candidate.levels[0].tokens * 2 // 3
         parts = [

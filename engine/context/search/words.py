@@ -29,7 +29,11 @@ SATURATION = 1.2
 LENGTH = 0.75
 "BM25's b: how much a long text is held against itself."
 
+FORM = "\x1f"
+"What stands between the forms of one word in a query: a text that holds any of them holds it."
+
 _IDENTIFIER = re.compile(r"\w+")
+_FORMS = re.compile(rf"\w+(?:{FORM}\w+)+")
 _BREAK = re.compile(r"_+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -51,8 +55,9 @@ def _parts(identifier: str) -> Sequence[str]:
 
 @lru_cache(maxsize=64)
 def _asked(query: str) -> Sequence[str]:
-    """Return the words of a query, sorted, once each."""
-    return sorted(set(words(query)))
+    """Return the words of a query, sorted, once each; the forms of a word are one of them."""
+    forms = {FORM.join(sorted(set(one.lower().split(FORM)))) for one in _FORMS.findall(query)}
+    return sorted(forms.union(words(_FORMS.sub(" ", query))))
 
 
 class CurrentWords:
@@ -97,15 +102,17 @@ class CurrentWords:
         asked, rarities = _asked(query), self._rarities
         if not all(word in rarities for word in asked):
             self._note(self._held(asked))
-        known = [word for word in asked if word in held]
-        return sum(rarities[word] * held[word] / (held[word] + norm) for word in known)
+        counts = ((word, sum(held[form] for form in word.split(FORM))) for word in asked)
+        return sum(rarities[word] * n / (n + norm) for word, n in counts if n)
 
     def _held(self, asked: Sequence[str]) -> "HeldWords":
         """Return where the current texts hold some words."""
-        found = self._counts.holding(asked)
+        every = [form for word in asked for form in word.split(FORM)]
+        found = self._counts.holding(every)
         now = found.texts < len(self.weights)
         now[now] = self.weights[found.texts[now]] > 0
-        return HeldWords(asked, found.words[now], found.texts[now], found.counts[now])
+        held = HeldWords(asked, found.words[now], found.texts[now], found.counts[now])
+        return held if len(every) == len(asked) else held.of_forms(len(self.weights))
 
     def _note(self, found: "HeldWords") -> list[float]:
         """Note how rare some words are, and return it."""
@@ -127,6 +134,15 @@ class HeldWords(NamedTuple):
     "Places in `asked`; they rise, for each text by itself."
     texts: Numbers
     counts: Floats
+
+    def of_forms(self, texts: int) -> "HeldWords":
+        """Return the entries of words where these are those of their forms, one by one, in each of
+        so many texts."""
+        sizes = [word.count(FORM) + 1 for word in self.asked]
+        words = np.repeat(np.arange(len(self.asked)), sizes)[self.words]
+        cells, places = np.unique(words * texts + self.texts, return_inverse=True)
+        counts = np.bincount(places, self.counts, len(cells))
+        return HeldWords(self.asked, *np.divmod(cells, max(texts, 1)), counts)
 
 
 class CountedWords(NamedTuple):
