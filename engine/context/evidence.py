@@ -13,9 +13,9 @@ import numpy as np
 
 from backcast.domain.names import resolve
 from backcast.domain.node import name_of, node_id, path_of
+from backcast.domain.paths import ASIDE
 from backcast.domain.removed import KINDS
 from backcast.engine.context.module_symbols import Floats, last_name
-from backcast.engine.context.search.words import words
 from backcast.engine.context.symbol_texts import SymbolTexts
 from backcast.engine.context.symbols import NONE, Symbols
 from backcast.projections import changes
@@ -29,14 +29,10 @@ NEAR = 40
 "Lines from the place, at which being near counts half."
 BESIDE = 0.5
 "How near the functions of the module are that a new one is most like."
-RANK, TEXT, ASIDE = ("rank",), ("text words",), ("aside",)
+RANK, TEXT, FOLDER = ("rank",), ("text words",), ("aside",)
 LIKENESS = ("like name", "same name", "like class", "like path", "folder", "near", "parameters")
 "Evidence that is gathered only where it is weighed."
-LATE = (RANK, LIKENESS, TEXT, ASIDE)
-OTHER = frozenset(
-    words("bench benchmark benchmarks demo demos doc docs example examples samples scripts")
-)
-"Folders of what is not the project itself."
+LATE = (RANK, LIKENESS, TEXT, FOLDER)
 PARAMETER = re.compile(r"(\w+)\s*[:=,)]")
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
@@ -132,9 +128,8 @@ class Evidence(dict[str, Floats]):
 
     def add(self, names: Sequence[str]) -> None:
         """Note evidence that is gathered only where it is weighed."""
-        {RANK: self.by_rank, LIKENESS: self.by_likeness, TEXT: self.by_text, ASIDE: self.by_folder}[
-            tuple(names)
-        ]()
+        by = {RANK: self.by_rank, LIKENESS: self.by_likeness, TEXT: self.by_text}
+        by.get(tuple(names), self.by_folder)()
 
     def answers(self, symbols: Symbols, history: changes.State, asked: RequestEvidence) -> bool:
         """Tell whether this is the evidence for a request at a moment."""
@@ -266,7 +261,7 @@ class Evidence(dict[str, Floats]):
 
     def by_folder(self) -> None:
         """Note what stands aside of the project itself: in its examples, its documentation."""
-        aside = [not OTHER.isdisjoint(path.split("/")[:-1]) for path in self.symbols.parts]
+        aside = [path.split("/")[0] in ASIDE for path in self.symbols.parts]
         self["aside"] = self.symbols.by_module(np.array(aside, float))
 
     def part_words(self, text: str) -> float:

@@ -56,7 +56,7 @@ class SymbolCandidates:
         # The rows stand by path and name, and the sort is stable, so ties do too.
         best = np.maximum(scores, np.round(self.choice.pattern * alike, DECIMALS))
         best[[self.symbols.places[node] for node in sorted(self.called)]] = 1.0
-        first = self._first() if self.policy.first else NOWHERE
+        first = self._first() if self.policy.first and self.choice is self.policy else NOWHERE
         if first != NOWHERE:
             best[first] = 1.0
         for number, row in enumerate(np.argsort(-best, kind="stable").tolist()):

@@ -73,7 +73,7 @@ def _target(known: KnownState, after: KnownState, paths: Iterable[str]) -> str:
         lines = dependency_graph.lines_of(after.states.graph, path)
         for name in names_in(new[path]):
             kind = "".join(new[path][f"sig:{name}"][:1])
-            if kind in ("function", "method") and _differs(old.get(path), new[path], name):
+            if kind in ("function", "method") and differs(old.get(path), new[path], name):
                 first, last = lines.get(name, (0, 0))
                 was_there = path in old and f"sig:{name}" in old[path]
                 touched.append((was_there, first - last, path, name, kind))
@@ -95,7 +95,8 @@ def _behind(known: KnownState, after: KnownState, target: str) -> str:
     return max(before, default=(0, TOP if old else ""))[1]
 
 
-def _differs(old: Facets | None, new: Mapping[str, tuple[str, ...]], name: str) -> bool:
+def differs(old: Facets | None, new: Mapping[str, tuple[str, ...]], name: str) -> bool:
+    """Tell whether a change touched a function of a module; `old` is None for a new module."""
     if old is None:
         return True
     keys = (f"sig:{name}", f"body:{name}")

@@ -101,7 +101,7 @@ BENCHES = {
     "context": Entry(
         "the share of needed code that a context shows, and its build time, beside BM25, aider's"
         " map and others",
-        {"quality": "context_quality", "speed": "context_speed"},
+        {"quality": "context_quality", "asked": "context_asked", "speed": "context_speed"},
         "--only quality ../httpx ../llm",
         keeps="context",
     ),

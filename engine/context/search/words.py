@@ -29,7 +29,7 @@ SATURATION = 1.2
 LENGTH = 0.75
 "BM25's b: how much a long text is held against itself."
 
-FORM = "\x1f"
+FORM = "\0"
 "What stands between the forms of one word in a query: a text that holds any of them holds it."
 
 _IDENTIFIER = re.compile(r"\w+")
