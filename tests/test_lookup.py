@@ -11,7 +11,8 @@ from backcast.domain.moment import NOW
 from backcast.domain.policy import COVERAGE, DEFAULT, Policy
 from backcast.engine.context.recorded import context_at
 from backcast.engine.context.request import Request
-from backcast.engine.context.search.questions import looked_for
+from backcast.engine.context.search import Document, search_words
+from backcast.engine.context.search.questions import looked_for, own
 from backcast.engine.context.search.words import FORM, WordCounts
 from tests.sources import Task
 
@@ -164,3 +165,14 @@ def test_the_forms_of_a_word_count_as_one_word(texts: list[list[str]]) -> None:
         assert part == pytest.approx(
             wanted.score("box lid", " ".join(text).replace("boxes", "box"))
         )
+
+
+def test_a_search_passes_over_tests_unless_they_are_asked_for() -> None:
+    code = Document("function:versions.py::newest", "newest version of those found")
+    test = Document("class:tests/test_versions.py::TestVersions", "versions compare: test")
+    every = [code, test, Document("other\0module:tests/helpers.py", "versions for tests")]
+    question = "Which versions are the newest?"
+    assert own(every, question) == [code]
+    assert [hit.id for hit in search_words(own(every, question), looked_for(question))] == [code.id]
+    assert own(every, "tests of versions") == every
+    assert own(every[1:], question) == every[1:]

@@ -14,15 +14,11 @@ from backcast.engine.context.evidence import Evidence, RequestEvidence
 from backcast.engine.context.likest_name import likest
 from backcast.engine.context.recall.references import is_reference
 from backcast.engine.context.request import Request
-from backcast.engine.context.search.questions import looked_for
+from backcast.engine.context.search.questions import asks_for_tests, looked_for
 from backcast.engine.context.search.vectors import Nearness
-from backcast.engine.context.search.words import words
 from backcast.engine.context.symbols import NONE, Symbols
 from backcast.engine.history.task_states import TaskStates
 from backcast.projections import dependency_graph
-
-TESTS = {"test", "tests", "tested", "testing", "fixture"}
-"Words of a question that asks about tests."
 
 
 class BuildSettings(NamedTuple):
@@ -92,7 +88,7 @@ class RequestScope:
         text, of_tests = self.request.query, False
         if self.choice is not self.policy:
             text = looked_for(text)
-            of_tests = not TESTS.isdisjoint(words(self.request.query))
+            of_tests = asks_for_tests(self.request.query)
         if self.target in self.symbols.places or kind_of(self.target) == "test":
             text += "\n" + self.sources.piece(self.path, self.name).text
         asked = RequestEvidence(self.target, text, self.behind, self.beside, of_tests)

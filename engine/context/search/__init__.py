@@ -44,11 +44,13 @@ def search(
     k: int = 10,
     progress: Callable[[int], None] = lambda step: None,
     words: "WordCounts | None" = None,
+    worded: str = "",
 ) -> list[SearchHit]:
     """Find the `k` documents that answer a query best, the best first.
 
     `documents` are those of one moment. Vectors are kept in the store, where it can be written;
-    `progress` is told how many more texts have theirs. `words` were counted before.
+    `progress` is told how many more texts have theirs. `words` were counted before; `worded` are
+    the words to look for, where they are not the query's own.
     """
     needs_extra("numpy", "faiss")
     from backcast.engine.context.search.index import Index, check_request
@@ -61,7 +63,7 @@ def search(
     index = Index(held_by(store, embedder), words)
     # On its own: in a batch with others it would embed to other bits.
     [asked] = vectors(store, embedder, [query])
-    return index.search(query, asked, documents, k)
+    return index.search(worded or query, asked, documents, k)
 
 
 def search_words(

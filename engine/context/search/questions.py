@@ -5,8 +5,11 @@ A question asks about "versions" where the code has `version`, and what holds a 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from backcast.domain.node import path_of
+from backcast.domain.paths import is_test
+from backcast.engine.context.search import Document
 from backcast.engine.context.search.words import FORM, words
 
 EMPTY = frozenset(
@@ -20,6 +23,8 @@ EMPTY = frozenset(
     )
 )
 "Words that say nothing about what is asked."
+TESTS = frozenset(("test", "tests", "tested", "testing", "fixture", "fixtures"))
+"Words of a question that asks for tests."
 ENDS = ("ing", "ed")
 _WORD = re.compile(r"\w+")
 _MANY = re.compile("(?:s|x|z|h)es$")
@@ -40,6 +45,21 @@ def looked_for(question: str) -> str:
         if word.lower() not in EMPTY
     ]
     return " ".join(found) or question
+
+
+def asks_for_tests(question: str) -> bool:
+    """Tell whether a question asks for tests."""
+    return not TESTS.isdisjoint(words(question))
+
+
+def own(documents: Sequence[Document], question: str) -> Sequence[Document]:
+    """Return the documents less those of tests, unless the question asks for tests or there are no
+    others."""
+    if asks_for_tests(question):
+        return documents
+    # The id of a node, behind its task where there are several.
+    found = [one for one in documents if not is_test(path_of(one.id.rpartition("\0")[2]))]
+    return found or documents
 
 
 def _forms(word: str) -> Iterator[str]:

@@ -50,8 +50,8 @@ def command(
 ) -> None:  # fmt: skip
     """Find modules and functions by what they did at a moment; in agents' runs also what was said.
 
-    They are searched by meaning and by words. Messages, calls and results that say the query word
-    for word come first.
+    They are searched by meaning and by words, tests only where the query speaks of them. Messages,
+    calls and results that say the query word for word come first.
 
     The meaning needs the extra 'semantic', in a clone 'scripts/install all'.
 
@@ -169,6 +169,7 @@ def _hits(
     """Search by words, and by meaning too unless that is left out or its model is not installed."""
     from backcast.engine.context.search import search, search_words
     from backcast.engine.context.search.kept_embedder import embedder_of
+    from backcast.engine.context.search.questions import looked_for, own
     from backcast.engine.interfaces.terminal import progress_bar
 
     if not words and not embedder and not all(find_spec(name) for name in MEANING):
@@ -177,8 +178,9 @@ def _hits(
             "note: found by words alone; by meaning too after 'pip install backcast[semantic]', in"
             " a clone 'scripts/install all'"
         )
+    asked, worded = own(current, query), looked_for(query)
     if words:
-        return search_words(current, query, count, counted)
+        return search_words(asked, worded, count, counted)
     from backcast.engine.context.search.vectors import others_by
 
     model = embedder_of(store, embedder)
@@ -187,5 +189,5 @@ def _hits(
             f"note: the vectors of this store are by {', '.join(others)}: those by {model.id} are"
             " made beside them, and never compared with them"
         )
-    with progress_bar("embedding", len(current)) as advance:
-        return search(store, model, current, query, count, advance, counted)
+    with progress_bar("embedding", len(asked)) as advance:
+        return search(store, model, asked, query, count, advance, counted, worded)
