@@ -167,7 +167,8 @@ def _functions(store: EventStore, known: KnownState) -> Iterator[Piece]:
     """Yield every function and method, tests too, in the text that it has."""
     graph = known.states.graph
     for path, facets in dependency_graph.present(graph).items():
-        lines = store.get(graph.modules[path].source).decode(errors="replace").split("\n")
+        source = graph.modules[path].source
+        lines = store.get(source).decode(errors="replace").split("\n") if source else []
         for name, (first, last) in dependency_graph.lines_of(graph, path).items():
             if facets.get(f"sig:{name}", ("",))[0] in ("function", "method", "test"):
                 yield Piece(path, name, "\n".join(lines[first - 1 : last]))

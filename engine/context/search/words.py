@@ -142,7 +142,8 @@ class HeldWords(NamedTuple):
         words = np.repeat(np.arange(len(self.asked)), sizes)[self.words]
         cells, places = np.unique(words * texts + self.texts, return_inverse=True)
         counts = np.bincount(places, self.counts, len(cells))
-        return HeldWords(self.asked, *np.divmod(cells, max(texts, 1)), counts)
+        held, places = np.divmod(cells, max(texts, 1))
+        return HeldWords(self.asked, held, places, counts)
 
 
 class CountedWords(NamedTuple):
