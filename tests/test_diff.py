@@ -258,3 +258,28 @@ def test_a_name_that_was_not_there_is_told_with_its_nearest(
     code, _, err = told(capsys, "blame", f"{TILL}@164", "money.py::to_cent")
     assert code == 2
     assert "near are function:money.py::to_cents" in err
+
+
+def test_a_name_that_one_node_has_is_that_node(capsys: pytest.CaptureFixture[str]) -> None:
+    short, whole = (
+        found(capsys, "blame", f"{TILL}@79", name) for name in ("share", "money.py::share")
+    )
+    assert short == whole
+    assert short["node"] == "function:money.py::share"
+
+
+def test_a_name_of_several_nodes_names_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, path = Task("twins"), tmp_path / "twins.jsonl"
+    for name in ("a", "b"):
+        task.wrote(f"{name}.py", f"def read(x):\n    return x.{name}\n")
+    task.outlined()
+    profile = PROFILES["mistral-7b-8k"]._replace(tokenizer="upper-bound")
+    record_context(task.store, task.id, NOW, Request("module:a.py", "read on"), profile)
+    path.write_text("".join(f"{line}\n" for line in export_lines(task.store, task.id)))
+    code, _, err = told(capsys, "blame", str(path), "read")
+    assert code == 2
+    assert (
+        "needed one node, found that 'read' is 2 of them: function:a.py::read, function:b.py::read"
+    ) in err
