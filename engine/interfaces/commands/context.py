@@ -25,7 +25,7 @@ from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, TOKENIZERS, pol
 @click.option("--query", default="", metavar="TEXT", help="What is to be done, in words.")
 @policy_option()
 @click.option(
-    "--profile", "name", metavar="NAME", help=f"{DEFAULT_PROFILE} unless another is named."
+    "--profile", "name", metavar="NAME", help=f"Else that of the task's run, or {DEFAULT_PROFILE}."
 )
 @click.option("--tokenizer", metavar="NAME", help=f"Another than the profile's: {TOKENIZERS}.")
 @click.option(
