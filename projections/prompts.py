@@ -12,7 +12,7 @@ from backcast.domain.events import WorkflowEvent
 from backcast.domain.question_events import step_question
 
 NAME = "prompts"
-VERSION = 2
+VERSION = 3
 SCOPE: Literal["task", "store"] = "task"
 
 
@@ -36,6 +36,9 @@ class PromptsState(NamedTuple):
     tokens: int = 0
     parts: tuple[ShownPart, ...] = ()
     "The items that were not asked for by name."
+    query: str = ""
+    policy: str = ""
+    "The blob of the policy that chose them; empty where none was recorded."
 
 
 State = PromptsState
@@ -51,6 +54,7 @@ def evolve(state: State, event: WorkflowEvent) -> State:
             kept = (one for one in items if one.node not in wanted)
             parts = tuple(ShownPart(one.node, one.section, one.level, one.text) for one in kept)
             return State(
-                fact.target or "", event.version, fact.digest or "", fact.tokens or 0, parts
-            )
+                fact.target or "", event.version, fact.digest or "", fact.tokens or 0, parts,
+                fact.query or "", fact.policy or "",
+            )  # fmt: skip
     return state

@@ -111,6 +111,34 @@ def test_one_policy_is_compared_with_the_prompt_as_it_was_recorded(
     assert found(capsys, "diff", f"{TILL}@164", "--policy", "coverage")["same"]
 
 
+def test_a_change_without_a_prompt_is_compared_with_the_default(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, path = Task("changes"), tmp_path / "changes.jsonl"
+    task.wrote("b.py", "def g(x):\n    return x\n")
+    task.outlined()
+    task.wrote("a.py", "from b import g\n\n\ndef f(x):\n    return g(x)\n")
+    task.outlined()
+    path.write_text("".join(f"{line}\n" for line in export_lines(task.store, task.id)))
+    one, two = (
+        found(capsys, "diff", f"{path}@last", *before, "--policy", "no-cache")
+        for before in ((), ("--policy", "default"))
+    )
+    assert (one["before"], one["after"], one["same"]) == ("default", "no-cache", False)
+    assert one == two
+
+
+@pytest.mark.parametrize("policy", ["no-cache", "default", "online-only"])
+def test_the_rows_add_up_to_the_difference(policy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    difference = found(capsys, "diff", f"{TILL}@79", "--policy", policy)
+    for side in (0, 1):
+        rows = sum(row[1 + side] for row in difference["sections"])
+        assert rows == difference["tokens"][side]
+    assert "system prompt, headings, template" in told(
+        capsys, "diff", f"{TILL}@79", "--policy", "default"
+    )[1]  # fmt: skip
+
+
 def test_two_moments_differ_by_events_that_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     told = found(capsys, "diff", f"{VALIDATORS}@27", f"{VALIDATORS}@33")
     kinds = [line.split()[4] for line in told["events"]]
@@ -230,3 +258,28 @@ def test_a_name_that_was_not_there_is_told_with_its_nearest(
     code, _, err = told(capsys, "blame", f"{TILL}@164", "money.py::to_cent")
     assert code == 2
     assert "near are function:money.py::to_cents" in err
+
+
+def test_a_name_that_one_node_has_is_that_node(capsys: pytest.CaptureFixture[str]) -> None:
+    short, whole = (
+        found(capsys, "blame", f"{TILL}@79", name) for name in ("share", "money.py::share")
+    )
+    assert short == whole
+    assert short["node"] == "function:money.py::share"
+
+
+def test_a_name_of_several_nodes_names_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, path = Task("twins"), tmp_path / "twins.jsonl"
+    for name in ("a", "b"):
+        task.wrote(f"{name}.py", f"def read(x):\n    return x.{name}\n")
+    task.outlined()
+    profile = PROFILES["mistral-7b-8k"]._replace(tokenizer="upper-bound")
+    record_context(task.store, task.id, NOW, Request("module:a.py", "read on"), profile)
+    path.write_text("".join(f"{line}\n" for line in export_lines(task.store, task.id)))
+    code, _, err = told(capsys, "blame", str(path), "read")
+    assert code == 2
+    assert (
+        "needed one node, found that 'read' is 2 of them: function:a.py::read, function:b.py::read"
+    ) in err

@@ -9,12 +9,14 @@ import pytest
 
 from backcast.domain.budget import PROFILES
 from backcast.domain.context import Context
+from backcast.domain.errors import InputError
 from backcast.domain.moment import NOW
 from backcast.domain.policy import DEFAULT, WEIGHTS, Policy
 from backcast.engine.context.policies import policy_at
 from backcast.engine.context.recorded import context_at, record_context
 from backcast.engine.context.request import Request
 from backcast.engine.interfaces.cli import main
+from backcast.engine.replay.find import step_at
 from tests.candidates import shown
 from tests.sources import SHOP, Task
 
@@ -119,10 +121,40 @@ def test_a_query_alone_is_a_request(backcast: Callable[..., tuple[str, str]]) ->
     assert err == ""
 
 
+def test_a_change_without_a_prompt_is_a_request_as_for_other_commands(
+    backcast: Callable[..., tuple[str, str]],
+) -> None:
+    out, err = backcast("context", "task-def456", "--policy", "coverage")
+    assert err == (
+        "backcast: note: task-def456 holds no prompts: built for utils.py #9, a request for"
+        " function:utils.py::normalise\n"
+    )
+    assert "def normalise(" in out
+    _, err = backcast("context", "task-def456@first")
+    assert "constants.py #1 changes none; the nearest that does is task-def456@5; name" in err
+
+
+def test_a_change_of_no_function_names_the_nearest_that_is_one() -> None:
+    task = Task("history")
+    for source in ("X = 1\n", "def f(x):\n    return x\n", "X = 2\n", "X = 3\n"):
+        task.wrote("a.py", source)
+        task.outlined()
+    with pytest.raises(InputError, match=r"changes none; the nearest that does is history@3; name"):
+        step_at(task.store, task.id, "last")
+
+
+def test_a_function_that_is_not_there_yet_is_named_by_its_kind(
+    backcast: Callable[..., tuple[str, str]],
+) -> None:
+    _, err = backcast("context", "task-def456", "--for", "utils.py::squeeze", "--query", "x")
+    assert "for one that is not there yet, write function:utils.py::squeeze; near it: " in err
+    out, _ = backcast("context", "task-def456", "--for", "function:utils.py::squeeze")
+    assert "squeeze" in out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "needed recorded prompts, found none: 'backcast context task-def456 --for NODE'"),
         (("--query", " "), "needed --for NODE or --query TEXT, or both"),
         (("--query", "x", "--policy", "DIR/bad.toml"), "bad.toml: needed one of name, "),
         (

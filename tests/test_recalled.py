@@ -20,8 +20,10 @@ from backcast.domain.moment import NOW, Moment
 from backcast.domain.node import parse_reference
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.engine.context.recall.fixes import differ_in_values
+from backcast.engine.context.recall.solutions import fresh_runs
 from backcast.engine.context.recorded import context_at, record_context
 from backcast.engine.context.request import Request
+from backcast.engine.context.sources import SourcePiece
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.history.source_text import text_of
 from backcast.engine.log import EventStore
@@ -120,6 +122,39 @@ def test_of_a_function_that_has_moved_on_the_lines_are_shown_that_are_here_no_mo
         "    return round(mass / UNITS[unit], 3)",
     ]
     assert recalled(built(task, policy=DEFAULT.model_copy(update={"news": 0}))) == {}
+
+
+def test_lines_that_never_were_in_the_project_are_not_called_gone_from_it() -> None:
+    work = earlier()
+    work.wrote("warnings.py", "class WornOutWarning(Warning):\n    left = 'worn out'\n")
+    work.outlined()
+    work.happened(TaskComplete())
+    request = Request("", "Which class of Warning says that a letter is worn out?")
+    assert recalled(built(later(work.store), request)) == {}
+
+
+def test_a_function_with_a_decorator_is_named_once_and_blank_lines_leave_no_gap() -> None:
+    text = dedent(
+        """
+        @final
+        class Scale(
+            Base,
+        ):
+            \"""Weighs things.
+
+            In kilograms.\"""
+
+            first = 1
+
+            second = 2
+            known = 3
+            # a comment
+            third = 4
+        """
+    ).strip()
+    piece = SourcePiece(text, "class Scale(\n    Base,\n):", 1)
+    runs = fresh_runs(piece, {"known = 3"})
+    assert runs == [["    first = 1", "    second = 2"], ["    third = 4"]]
 
 
 def test_a_module_that_is_asked_for_and_not_there_is_shown_as_it_was_left() -> None:

@@ -27,7 +27,7 @@ from backcast.engine.log.open_logs import Log, opened
 from backcast.engine.log.store import EventStore, refs_in
 from backcast.engine.memory.import_log import counted, run
 from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
-from backcast.engine.replay.corpus import ReplayRun, Setting, runs_in
+from backcast.engine.replay.corpus import NOTHING, ReplayRun, Setting, runs_in
 from backcast.engine.replay.diff import built, recorded
 from backcast.engine.replay.diff import diff as _diff
 from backcast.engine.replay.regress import Comparison, compared, rules_of
@@ -225,6 +225,8 @@ def regress(
     files = [run for run in chosen if run.log not in stores]
     done = [*tried([run for run in chosen if run.log in stores], settings, stores=stores),
             *tried(files, settings)]  # fmt: skip
+    if not any(result.steps for result in done):
+        raise InputError(NOTHING)
     return compared(done, names, rules)
 
 

@@ -39,6 +39,7 @@ class BuildCache:
         legacies: States | None = None,
     ) -> None:
         """`legacies` gives the code that other tasks left; without it their code is not known."""
+        self.read = read
         self.lines, self.counting, self.briefs = SourceLines(read), Counting(tokenizer), Briefs()
         self._offered: OfferedForms = {}
         self._moment: MomentTexts | None = None

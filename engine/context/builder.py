@@ -8,7 +8,6 @@ more after rendering, whatever the items added up to.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
 
 from backcast.domain.allocation import OVER, Filling, Offer, allocated
 from backcast.domain.budget import CONTEXT, ModelProfile
@@ -16,21 +15,20 @@ from backcast.domain.budget import allocated as shared
 from backcast.domain.context import Candidate, Context, Item, Omission
 from backcast.domain.errors import BudgetExceededError, InputError
 from backcast.domain.graph import Graph
-from backcast.domain.policy import ADDED, DEFAULT, MAP, STABLE, Policy
+from backcast.domain.policy import DEFAULT, MAP, Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.candidates import Candidates
 from backcast.engine.context.module_order import ModuleOrder
 from backcast.engine.context.rendering import body_of, file_of, heading, messages_of
 from backcast.engine.context.request import Request
 from backcast.engine.context.request_scope import BuildSettings
+from backcast.engine.context.retention import Retained, Retention, placed
 from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.context.verdicts import CHECKS
 from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.task_states import TaskStates
-from backcast.engine.log.blobs import ref_of
 from backcast.engine.models.templates import PromptPiece, digest_of, pieces
 from backcast.engine.models.tokenizers import Encodes
-from backcast.projections import prompts
 
 VERSION = 4
 "Grows when the same states would give another prompt."
@@ -38,14 +36,6 @@ TASK = "task description"
 APART = (TASK, MAP)
 "Sections outside the context part, each with a row of the budget."
 TOO_LARGE = "too large to be shown in full"
-
-
-class Retained(NamedTuple):
-    """How an item was shown in the prompt before, and is shown again."""
-
-    place: int
-    section: str
-    level: int
 
 
 class ContextBuilder:
@@ -69,6 +59,7 @@ class ContextBuilder:
             cache.counting,
         )
         self.settings = BuildSettings(policy, profile, cache, nearness)
+        self._retention = Retention(policy, cache.read)
         self.budgets = budgets(profile, policy)
         self.texts = policy.words
 
@@ -81,7 +72,7 @@ class ContextBuilder:
         symbols = self.cache.symbols(states.graph, graph)
         offering = Candidates(states, symbols, request, self.settings)
         offered = offering.all()
-        retained = self._retained(states.prompts, request, offered, offering.order)
+        retained = self._retention.retained(states.prompts, request, offered, offering.order)
         items, large, omissions = self._chosen(offering, offered, retained)
         left_out = [*large, *offering.left_out(items), *self._first(omissions)]
         levels = {item.section: item.level for item in items}
@@ -90,29 +81,6 @@ class ContextBuilder:
         parts = {(item.node, item.text) for item in items if item.level == "part"}
         long = tuple(text for text in offering.long if (text.node, text.short.text) in parts)
         return self._context(items, left_out)._replace(long=long)
-
-    def _retained(
-        self, before: prompts.State, request: Request, offered: Sequence[Candidate],
-        modules: ModuleOrder | None,
-    ) -> dict[str, Retained]:  # fmt: skip
-        """Return the nodes of the last prompt about the target that can be shown as they were.
-
-        Only stable sections count; nothing is retained where less than half of them remains.
-        """
-        if not (self.policy.keep and before.version and before.target == request.target):
-            return {}
-        stable, by_node = (*STABLE, ADDED), {candidate.node: candidate for candidate in offered}
-        parts = [part for part in before.parts if part.section in stable]
-        retained = {}
-        for place, part in enumerate(parts):
-            candidate = by_node.get(part.node)
-            for number, level in enumerate(candidate.levels if candidate else ()):
-                shown = modules.forms(candidate, level) if modules and candidate else [level.text]
-                same = level.name == part.level and any(_ref(text) == part.text for text in shown)
-                # What is wanted is shown in full now, if it was shown by less.
-                if candidate and same and not (candidate.wanted and number):
-                    retained[part.node] = Retained(place, part.section, number)
-        return retained if 2 * len(retained) >= len(parts) else {}
 
     def _chosen(
         self, offering: Candidates, offered: Sequence[Candidate], retained: Mapping[str, Retained]
@@ -178,7 +146,7 @@ class ContextBuilder:
         levels = {node: before.level for node, before in retained.items()}
         filling = offer.filled(self.budgets, max(0, room), levels)
         items = filling.items()
-        return filling, [_placed(item, retained) for item in items] if retained else items
+        return filling, [placed(item, retained) for item in items] if retained else items
 
     def _order(
         self, retained: Mapping[str, Retained], modules: ModuleOrder | None
@@ -269,18 +237,6 @@ def _lowered(offered: Sequence[Candidate], items: Sequence[Item]) -> set[str]:
     """Return the wanted nodes with a full text that are shown by less."""
     wanted = {one.node for one in offered if one.wanted and one.levels[0].name == "full"}
     return {item.node for item in items if item.node in wanted and item.level != "full"}
-
-
-def _placed(item: Item, retained: Mapping[str, Retained]) -> Item:
-    """Return an item in the section where it stood; a new stable one is added behind those."""
-    section = ADDED if retained and item.section in STABLE else item.section
-    if item.node in retained:
-        section = retained[item.node].section
-    return item if section == item.section else item._replace(section=section)
-
-
-def _ref(text: str) -> str:
-    return ref_of(text.encode(errors="surrogatepass"))
 
 
 def text_of(items: Sequence[Item], policy: Policy) -> str:

@@ -19,6 +19,7 @@ from backcast.engine.log.store import EventStore
 COMMIT, BEFORE, RECORDED = "commit:", "before:", "recorded:"
 FIRST, LAST = "first", "last"
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_FRACTION = re.compile(r"[.,]\d")
 _TIMED = re.compile(r"(\d{4}-\d{2}-\d{2}[T ][\d:.,]+)(.*)", re.DOTALL)
 _RELATIVE = re.compile(r"[\w./-]+[~^][~^\d]*")
 "A commit as git finds it from another, which no log does."
@@ -28,11 +29,13 @@ _HEX = re.compile("[0-9a-fA-F]+")
 
 
 def parse_time(text: str) -> datetime:
-    """Return a time in ISO 8601; without a zone it is UTC, and a date alone is the day's last
-    microsecond. `MomentError` where it is none.
+    """Return a time in ISO 8601; without a zone it is UTC. A date alone is the day's last
+    microsecond, a time without a fraction its second's. `MomentError` where it is none.
 
     >>> parse_time("2026-11-20T10:31+01:00").isoformat()
-    '2026-11-20T09:31:00+00:00'
+    '2026-11-20T09:31:00.999999+00:00'
+    >>> parse_time("2026-11-20T10:31:07.5").isoformat()
+    '2026-11-20T10:31:07.500000+00:00'
     >>> parse_time("2026-11-20").isoformat()
     '2026-11-20T23:59:59.999999+00:00'
     """
@@ -41,6 +44,9 @@ def parse_time(text: str) -> datetime:
         if _DAY.fullmatch(text):
             return datetime.combine(datetime.fromisoformat(text), time.max, UTC)
         found = datetime.fromisoformat(text)
+        if not _FRACTION.search(text):
+            # Commands print whole seconds, in which what they name happened.
+            found = found.replace(microsecond=999_999)
         return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         reason = str(error)

@@ -8,7 +8,7 @@ import click
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.addresses import Place
-from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, policy_by, profile_by
+from backcast.engine.interfaces.profiles import policy_by, profile_at
 from backcast.engine.interfaces.terminal import hand_on, message
 
 FEW = 3
@@ -35,7 +35,8 @@ def print_built(
 
     at = place.outlined()
     request = Request(node_asked(target, query, place.store, place.task, at), query)
-    profile = profile_by(name or DEFAULT_PROFILE, tokenizer, context_tokens, prompt_tokens)
+    sizes = tokenizer, context_tokens, prompt_tokens
+    profile = profile_at(place.store, place.task, name, *sizes)
     policy = policy_by(policy_name)
     counter = tokenizer_of(profile.tokenizer)
     if record and place.log:

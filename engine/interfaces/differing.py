@@ -55,7 +55,7 @@ def between_settings(
     place: Place, policies: Sequence[str], profiles: Sequence[str] = ()
 ) -> ShownDifference:
     """Compare the prompt at a moment under two policies or profiles; one name is compared with the
-    recorded prompt."""
+    recorded prompt, of a change with that of the default."""
     step = step_at(place.store, place.task, place.when)
     before, after = _sides(step, policies, profiles)
     pool = BuilderPool(place.store)
@@ -70,10 +70,12 @@ def _sides(step: ReplayStep, policies: Sequence[str], profiles: Sequence[str]) -
     named = [None if name == RECORDED else policy_named(name) for name in policies] or [None]
     windows: list[ModelProfile | None] = [profile_named(name) for name in profiles] or [None]
     two = len(policies) == 2 or len(profiles) == 2
-    if not two and step.built:
+    if two:
+        first = Side(policies[0] if policies else RECORDED, named[0], windows[0])
+    elif step.built:
         first = Side(NOW, now=False)
     else:
-        first = Side(policies[0] if policies else RECORDED, named[0], windows[0] if two else None)
+        first = Side("default")
     names = [*policies[-1:], *profiles[-1:]]
     return first, Side(" ".join(names), named[-1], windows[-1])
 

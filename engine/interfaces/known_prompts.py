@@ -9,7 +9,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.built_prompts import show_built
 from backcast.engine.interfaces.profiles import policy_by, profile_by
-from backcast.engine.interfaces.terminal import hand_on
+from backcast.engine.interfaces.terminal import escaped, hand_on, message
 
 BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--tokenizer",
             "context_tokens": "--context-tokens", "prompt_tokens": "--prompt-tokens",
@@ -49,7 +49,8 @@ def print_known(
         return
     if anatomy:
         raise InputError(NO_ANATOMY)
-    if policy_name and holds_prompts(place.store, place.task):
+    ours = holds_prompts(place.store, place.task)
+    if (policy_name and ours) or (not ours and _is_history(place)):
         _print_under(place, explain=explain, as_json=as_json, **building)
         return
     for key, option in BUILDING.items():
@@ -64,11 +65,23 @@ def print_known(
     _print_recorded(place, as_json=as_json, explain=explain)
 
 
+def _is_history(place: Place) -> bool:
+    """Return whether a task without prompts of our own holds changes, each of which asks for one:
+    no run of agents is such a history."""
+    from backcast.engine.history.commits import changed
+    from backcast.engine.interfaces.dispatched_prompts import is_dispatched
+    from backcast.engine.interfaces.histories import is_agents_run
+
+    is_run = is_dispatched(place) or is_agents_run(place)
+    return not is_run and bool(changed(place.store, place.task))
+
+
 def _print_under(
-    place: Place, *, policy_name: str, name: str | None, explain: bool, text_only: bool,
+    place: Place, *, policy_name: str | None, name: str | None, explain: bool, text_only: bool,
     as_json: bool, **others: Any,
 ) -> None:  # fmt: skip
-    """Build a recorded prompt anew under another policy, from what was known then, and print it."""
+    """Build a prompt anew under a policy, from what was known then, and print it: a recorded one,
+    or that of a change."""
     from backcast.engine.replay.derive import BuilderPool, PolicyReplay
     from backcast.engine.replay.find import step_at
     from backcast.engine.replay.pairs import context_of
@@ -77,6 +90,11 @@ def _print_under(
         raise InputError(f"{option} needs --for NODE or --query TEXT, which say what to build")
     step = step_at(place.store, place.task, place.when)
     profile = profile_by(name, None, None) if name else None
+    if step.built is None:
+        message(
+            f"note: {place.task} holds no prompts: built for {escaped(step.name)}, a request for"
+            f" {escaped(step.request.target)}"
+        )
     builder = PolicyReplay(BuilderPool(place.store), profile, policy_by(policy_name)).builder(step)
     show_built(context_of(builder, step), step.request.target, builder.profile, place,
                 explain=explain, as_json=as_json, text_only=text_only)  # fmt: skip

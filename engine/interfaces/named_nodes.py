@@ -37,8 +37,10 @@ def node_asked(target: str | None, query: str, store: EventStore, task: str, at:
     if kind_of(node) in ("module", *SYMBOLS):
         return node
     near = near_nodes(store, task, target, at)
-    new = "" if has_kind(target) or not outliner_of(target) else \
-        f": for one that is not there yet, write module:{target}"  # fmt: skip
+    path, mark, name = target.partition("::")
+    kind = "function" if mark and name else "module"
+    new = "" if has_kind(target) or not outliner_of(path) else \
+        f": for one that is not there yet, write {kind}:{target}"  # fmt: skip
     raise InputError(f"needed module:PATH or function:PATH::NAME, found {target!r}{new}{near}")
 
 

@@ -29,10 +29,40 @@ def profile_by(
 ) -> "ModelProfile":
     """Return the profile of a name, with another tokenizer, context part or whole prompt where they
     are given; counted by a bound where the tokenizer is not installed."""
-    from backcast.engine.models.tokenizers import counted_by
     from backcast.engine.workflow.runtime import profile_named
 
-    profile = profile_named(name)
+    return _sized(profile_named(name), tokenizer, context_tokens, prompt_tokens)
+
+
+def profile_at(
+    store: "EventStore", task_id: str, name: str | None, tokenizer: str | None,
+    context_tokens: int | None, prompt_tokens: int | None,
+) -> "ModelProfile":  # fmt: skip
+    """Return the profile by which a prompt of a task is built: the one that is named, that of the
+    task's last run, which a note tells where it is another than the default, else the default."""
+    from backcast.engine.workflow.runtime import used_before
+
+    used = used_before(store, task_id).profile if name is None else None
+    if used is None:
+        return profile_by(name or DEFAULT_PROFILE, tokenizer, context_tokens, prompt_tokens)
+    # A server that a run once asked may be gone.
+    own = profile_by(DEFAULT_PROFILE, tokenizer, None).tokenizer
+    counted = own if used.tokenizer.startswith("server:") else used.tokenizer
+    profile = _sized(used._replace(tokenizer=counted), tokenizer, context_tokens, prompt_tokens)
+    if profile != profile_by(DEFAULT_PROFILE, tokenizer, context_tokens, prompt_tokens):
+        message(
+            f"note: built for prompts of {profile.prompt:,} tokens, as those of the task's last"
+            " run: --profile NAME takes another"
+        )
+    return profile
+
+
+def _sized(
+    profile: "ModelProfile", tokenizer: str | None, context_tokens: int | None,
+    prompt_tokens: int | None,
+) -> "ModelProfile":  # fmt: skip
+    from backcast.engine.models.tokenizers import counted_by
+
     if context_tokens is not None:
         profile = profile.with_context(context_tokens)
     if prompt_tokens is not None:

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from backcast.domain.allocation import DUPLICATE, LOWER, OVER
+from backcast.domain.cache import names_of
 from backcast.domain.context import Candidate, Context, Item
 from backcast.domain.errors import InputError
 from backcast.domain.node import kind_of
@@ -16,6 +17,9 @@ from backcast.engine.replay.diff import built, changes
 from backcast.engine.replay.pairs import context_of
 from backcast.engine.replay.steps import RecordedPrompt, ReplayStep, asked, steps
 from backcast.engine.replay.used import Used, showing
+
+NEAR, MOST = 3, 8
+"Nodes that are named where a name is that of none, and where it is that of several."
 
 
 class Rival(NamedTuple):
@@ -120,18 +124,39 @@ def _unoffered(offering: Candidates) -> str:
 
 
 def _resolve(item: str, offered: dict[str, Candidate], context: Context, step: ReplayStep) -> str:
-    """Return the node that a name means; a path or `PATH::NAME` will do."""
+    """Return the node that a name means; a path, `PATH::NAME` or a name that one node has will do.
+
+    `InputError` where it is the name of none, or of several.
+    """
     nodes = [*offered, *(one.node for one in context.items), *step.known.graph.nodes]
     nodes += [one.node for one in context.omissions]
     known = dict.fromkeys(nodes)
     if item in known:
         return item
-    matches = [node for node in known if node.partition(":")[2] == item and kind_of(node)]
+    names = {node: names_of(node)[1:] for node in known if kind_of(node) and not _is_left(node)}
+    matches = [node for node, (place, *_) in names.items() if place == item]
+    matches = matches or sorted(node for node, own in names.items() if item in own)
     if len(matches) == 1:
         return matches[0]
-    near = matches or get_close_matches(item, known, 3, 0.6)
+    where = f"{step.task_id}@{step.version}: "
+    if matches:
+        more = f", and {len(matches) - MOST} more" if len(matches) > MOST else ""
+        raise InputError(
+            f"{where}needed one node, found that {item!r} is {len(matches)} of them:"
+            f" {', '.join(matches[:MOST])}{more}"
+        )
+    owners: dict[str, str] = {}
+    for node, own in names.items():
+        for name in (node, *own):
+            owners.setdefault(name, node)
+    near = dict.fromkeys(owners[name] for name in get_close_matches(item, owners, NEAR, 0.6))
     hint = f"; near are {', '.join(near)}" if near else ""
-    raise InputError(f"{step.task_id}@{step.version}: there was no {item!r} at this moment{hint}")
+    raise InputError(f"{where}there was no {item!r} at this moment{hint}")
+
+
+def _is_left(node: str) -> bool:
+    """Tell whether a node is one of earlier work, which is named by its whole id alone."""
+    return node.startswith("left:")
 
 
 def _last_shown(past: KnownPrompts, step: ReplayStep, node: str) -> int:

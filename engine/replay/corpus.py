@@ -18,6 +18,7 @@ WINDOW = 25
 "Changes of a history that make one run."
 MOST = 16
 "Runs handed to a process at once: more of them read less twice, fewer move a progress bar more."
+NOTHING = "needed recorded prompts, or changes of functions, to try, found none"
 
 
 class ReplayRun(NamedTuple):
@@ -70,13 +71,18 @@ class Tried(NamedTuple):
 
 
 def runs_in(log: Log, window: int = WINDOW) -> Iterator[ReplayRun]:
-    """Yield the runs of an open log: tasks with prompts, else windows of a task's changes."""
+    """Yield the runs of an open log: tasks with prompts, else windows of a task's changes.
+
+    A task of commits has both, where its prompts were recorded by hand and no step waited for them.
+    """
     stamps = stamps_of(log.store)
     for task in log.tasks:
-        prompts = sum(prompt.fact.stood_at is not None for prompt in asked(log.store, task))
+        prompts = [prompt for prompt in asked(log.store, task) if prompt.fact.stood_at is not None]
         if prompts:
-            yield ReplayRun(log.name, task, prompts, stamp=stamps[task])
-            continue
+            yield ReplayRun(log.name, task, len(prompts), stamp=stamps[task])
+            by_steps = any(prompt.begun.kind for prompt in prompts)
+            if by_steps or not any(True for _ in log.store.read(task, types=["COMMITTED"])):
+                continue
         count = len(changed(log.store, task))
         for first in range(0, count, window):
             length = min(window, count - first)

@@ -93,6 +93,7 @@ class PolicyReplay:
         if profile is not None:
             reserved(profile)
         self._pool, self._profile, self._policy = pool, profile, policy
+        self._reference = ref_of((policy or DEFAULT).body)
         self._builders: dict[tuple[str | None, str | None], ContextBuilder] = {}
         self._before: dict[int, prompts.State] = {}
         "What each prompt showed, by the version of its recorded event."
@@ -107,7 +108,9 @@ class PolicyReplay:
         before = self._before.get(known.version, known) if step.built else self._last
         builder = self.builder(step)
         context = builder.build(states._replace(prompts=before), step.known.graph, step.request)
-        self._last = self._before[step.version] = shown_by(context, step)
+        by_record = step.built if self._policy is None else None
+        policy = by_record.policy or "" if by_record else self._reference
+        self._last = self._before[step.version] = shown_by(context, step, policy)
         return context
 
     def builder(self, step: ReplayStep) -> ContextBuilder:
@@ -130,14 +133,18 @@ def _unrecorded() -> ModelProfile:
     return MISTRAL_7B_8K._replace(tokenizer=counted_by(MISTRAL_7B_8K.tokenizer))
 
 
-def shown_by(context: Context, step: ReplayStep) -> prompts.State:
-    """Return what a prompt showed, as the next prompt knows it once this one is recorded."""
+def shown_by(context: Context, step: ReplayStep, policy: str) -> prompts.State:
+    """Return what a prompt of a policy's blob showed, as the next prompt knows it once this one is
+    recorded."""
     parts = tuple(
         prompts.ShownPart(item.node, item.section, item.level, ref_of(_bytes(item.text)))
         for item in context.items
         if item.node not in step.request.wanted
     )
-    return prompts.State(step.request.target, step.version, context.digest, context.tokens, parts)
+    return prompts.State(
+        step.request.target, step.version, context.digest, context.tokens, parts,
+        step.request.query, policy,
+    )  # fmt: skip
 
 
 def _bytes(text: str) -> bytes:

@@ -12,6 +12,9 @@ from backcast.engine.log.blobs import ref_of
 from backcast.engine.models.templates import PromptPiece, pieces
 from backcast.engine.models.tokenizers import Encodes
 
+AROUND = "system prompt, headings, template"
+"Stands beside the sections for all tokens of a prompt that are in none of its items."
+
 
 class Thing(NamedTuple):
     """One item of a prompt, recorded or built now."""
@@ -64,7 +67,7 @@ class Diff(NamedTuple):
     tokens: tuple[int, int]
     room: tuple[int, int]
     sections: tuple[tuple[str, int, int], ...]
-    "Each section with the tokens of its items before and after."
+    "Each section with the tokens of its items before and after; last what stands around them."
     changes: tuple[ItemChange, ...]
     shared: Prefix | None
     "Leading tokens that both prompts share."
@@ -177,3 +180,8 @@ def _sections(before: ComparablePrompt, after: ComparablePrompt) -> Iterator[tup
             for prompt in (before, after)
         )
         yield section, was, now
+    # The whole prompt is counted at once, so what stands around its items is what they leave.
+    around = [
+        prompt.tokens - sum(thing.tokens for thing in prompt.things) for prompt in (before, after)
+    ]
+    yield AROUND, around[0], around[1]

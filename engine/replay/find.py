@@ -1,6 +1,8 @@
 """A prompt of a log by its address, and what was known at any moment of it."""
 
+from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import TypeVar
 
 from backcast.domain.errors import InputError, MomentError
@@ -14,6 +16,8 @@ from backcast.engine.replay.steps import KnownState, RecordedPrompt, ReplayStep,
 from backcast.projections import dependency_graph
 
 T = TypeVar("T")
+NEAR = 25
+"Changes to either side among which one of a function is looked for."
 
 
 def known_at(store: EventStore, task_id: str, moment: Moment) -> KnownState:
@@ -83,11 +87,23 @@ def _change_at(store: EventStore, task_id: str, when: str) -> ReplayStep:
     change = change_at(store, task_id, when)
     for step in requests(store, task_id, [change]):
         return step
+    near = [f"{task_id}@{step.version}" for step in _near_changes(store, task_id, change)]
+    others = f"the nearest that does is {' or '.join(near)}; " if near else ""
     raise InputError(
         f"{task_id}@{change.first}: needed a recorded prompt, or a change of a function, which asks"
-        f" for one: {change.name} changes none; name another moment, or say what is asked for:"
+        f" for one: {change.name} changes none; {others}name another"
+        " moment, or say what is asked for:"
         f" 'backcast context {task_id}@{change.first} --for NODE'"
     )
+
+
+def _near_changes(store: EventStore, task_id: str, change: CodeChange) -> list[ReplayStep]:
+    """Return the last change of a function before a change, and the first one after it."""
+    changes = changed(store, task_id)
+    place = changes.index(change)
+    before = requests(store, task_id, changes[max(0, place - NEAR) : place])
+    after = requests(store, task_id, changes[place + 1 : place + 1 + NEAR])
+    return [*deque(before, 1), *islice(after, 1)]
 
 
 def last_by(

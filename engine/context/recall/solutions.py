@@ -104,7 +104,7 @@ class Solutions:
             if chances[place] >= LEAST and row not in here:
                 yield RecalledText(codes[row], piece, chances[place])
             elif offered < self.scope.policy.news and self.texts[place] >= NEWS_LIKE:
-                news = self._news(codes[row], piece) if codes[row].task else ""
+                news = self._news(codes[row], piece) if self._was_here(codes[row]) else ""
                 if news:
                     offered += 1
                     worth = NEWS_WORTH * self.texts[place]
@@ -218,6 +218,11 @@ class Solutions:
             named = symbols.named[row]
             yield self.scope.sources.piece(named.path, named.name).text
 
+    def _was_here(self, code: EarlierCode) -> bool:
+        """Tell whether the code of another task is in a module that the project has, or had: only
+        then are its lines here no more."""
+        return bool(code.task) and code.path in self.scope.states.graph.modules
+
     def _news(self, code: EarlierCode, piece: SourcePiece) -> str:
         """Return the lines of a text that neither a function or class of that name nor the target's
         module has, those likest to the request where there are many; empty for none."""
@@ -279,16 +284,25 @@ class Solutions:
 def fresh_runs(piece: SourcePiece, known: Set[str]) -> list[list[str]]:
     """Return the lines of a function's code that are not known, those together that stood so;
     docstrings and comments are no code."""
-    lines, head = piece.text.split("\n"), len(piece.signature.split("\n"))
+    lines = piece.text.split("\n")
+    head = _head(lines, piece.signature)
     runs, last = list[list[str]](), -1
     for number in range(head + _docstring(lines[head:]), len(lines)):
         line = lines[number].strip()
         if len(line) > 1 and line not in known and not line.startswith("#"):
-            if last != number - 1 or not runs:
+            if not runs or any(map(str.strip, lines[last + 1 : number])):
                 runs.append([])
             runs[-1].append(lines[number])
             last = number
     return runs
+
+
+def _head(lines: Sequence[str], signature: str) -> int:
+    """Return how many lines of a text its decorators and its signature take."""
+    shown = signature.split("\n")
+    end = shown[-1].strip()
+    found = (number for number, line in enumerate(lines, 1) if line.strip().startswith(end))
+    return next(found, len(shown))
 
 
 def _docstring(lines: Sequence[str]) -> int:

@@ -20,8 +20,8 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
     backcast blame fixtures/logs/till.jsonl@164 money.py::share
     backcast blame till failure:162.1 --json          # in the last prompt of a task
 
-    NODE is a node of the graph, a path, or PATH::NAME. In a prompt of another program it is a text
-    that the prompt holds, or what --anatomy calls a part.
+    NODE is a node of the graph, a path, PATH::NAME, or a name that one node alone has. In a prompt
+    of another program it is a text that the prompt holds, or what --anatomy calls a part.
     """
     from backcast.engine.history.state_json import plain
     from backcast.engine.interfaces.blamed import blame_lines, blamed

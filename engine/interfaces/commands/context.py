@@ -16,11 +16,16 @@ from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, TOKENIZERS, pol
 @click.command(name="context")
 @address_argument()
 @store_option
-@click.option("--for", "target", metavar="NODE", help="[module:]PATH or [function:]PATH::NAME.")
+@click.option(
+    "--for",
+    "target",
+    metavar="NODE",
+    help="module:PATH or function:PATH::NAME; of what is there, without its kind.",
+)
 @click.option("--query", default="", metavar="TEXT", help="What is to be done, in words.")
 @policy_option()
 @click.option(
-    "--profile", "name", metavar="NAME", help=f"{DEFAULT_PROFILE} unless another is named."
+    "--profile", "name", metavar="NAME", help=f"Else that of the task's run, or {DEFAULT_PROFILE}."
 )
 @click.option("--tokenizer", metavar="NAME", help=f"Another than the profile's: {TOKENIZERS}.")
 @click.option(
@@ -52,10 +57,11 @@ def command(
     backcast context httpx@before:commit:SHA --query "retry when a server is too busy"
 
     Without --for and --query it is a recorded prompt, rebuilt from the log: the one at WHEN, or the
-    last one; with --policy as another policy builds it, from what was known then. A function that
-    is asked for need not exist yet. A policy file sets what differs from the default, or from the
-    strategy that it names as its `base`; 'backcast policy' prints all settings, 'backcast help
-    policies' the strategies.
+    last one; with --policy as another policy builds it, from what was known then. In a history
+    without prompts it is that of the change at WHEN. What is named by its kind, for instance
+    function:money.py::share, need not exist yet. A policy file sets what differs from the default,
+    or from the strategy that it names as its `base`; 'backcast policy' prints all settings,
+    'backcast help policies' the strategies.
     """
     with task_at(address, url) as place:
         if target is None and not query:

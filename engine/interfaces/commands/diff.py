@@ -47,7 +47,7 @@ def command(
     backcast diff agent other                  # two agents' runs: their ends, and where they part
 
     A prompt that is compared under two policies is built twice now; with one, the recorded prompt
-    is the other.
+    is the other, of a change in a history that of the default.
     """
     from backcast.engine.interfaces.differing import between_moments, between_settings
     from backcast.engine.interfaces.formed_prompts import (

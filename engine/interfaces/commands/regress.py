@@ -96,16 +96,18 @@ def command(
 
     LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     Evidence recall is the share, of what the accepted code really used, that the prompt had shown.
-    In a log without prompts (a git history) each change of a function is taken as a request for it.
+    In a git history each change of a function is taken as a request for it.
     A policy of an agent's messages is tried on agents' runs: 'backcast help histories'.
     Without --model no model is asked. What counts as a regression stands in the policy's file under
     [regress], or in --limit: recall, prefix (points), critical, stale, unfit (numbers), tokens
     (percent), nats (per token, with --model). Exit codes: 0, 1 for a regression, 2 where a log,
-    policy or option cannot be read.
+    policy or option cannot be read, or nothing was there to try.
     """
     from backcast.engine.interfaces.histories import message_policies, try_histories
+    from backcast.engine.interfaces.regress_notes import untried
     from backcast.engine.interfaces.regress_report import next_looks
     from backcast.engine.log.engines import PROCESSES
+    from backcast.engine.replay.corpus import NOTHING
     from backcast.engine.replay.regress import rules_of
 
     if routings:
@@ -157,12 +159,14 @@ def command(
         if any(is_remote(named.log) for named in addresses):
             stack.enter_context(copies_kept())
         trial = Trial(stack, plan.settings, plan.profile, growing, engine_on(on, processes))
-        runs, unreadable, torn = _runs(addresses, url, window, times)
-        if not runs:
-            if unreadable:
-                raise SystemExit(UNREADABLE)  # the reason is on stderr
-            raise InputError("needed recorded prompts, or changes of functions, to try, found none")
-        measured = trial.run(runs, times)
+        runs, unreadable, torn, why = _runs(addresses, url, window, times)
+        measured = trial.run(runs, times) if runs else []
+        for name in untried(measured):
+            message(f"note: {shown(name)} holds {why[name]}")
+        if not any(result.steps for result in measured):
+            if unreadable or trial.failed:
+                raise SystemExit(UNREADABLE if unreadable else 1)  # the reason is on stderr
+            raise InputError(NOTHING)
         columns, found = _compared(plan, measured)
         costs = _trade_offs(plan, runs, columns) if strategies else None
     times.report()
@@ -253,28 +257,28 @@ def _planned(
 
 def _runs(
     addresses: "Sequence[Address]", url: str, window: int, times: LogTimes
-) -> "tuple[list[ReplayRun], int, int]":
-    """The runs of some logs, how many of the logs cannot be read, and how many are not whole."""
-    from backcast.engine.replay.agent_prompts import has_messages
+) -> "tuple[list[ReplayRun], int, int, dict[str, str]]":
+    """The runs of some logs, how many of the logs cannot be read, how many are not whole, and what
+    each log holds if it holds nothing to try."""
+    from backcast.engine.interfaces.regress_notes import both_tried, nothing_in
     from backcast.engine.replay.corpus import runs_in
 
     runs: list[ReplayRun] = []
     unreadable = torn = 0
+    why: dict[str, str] = {}
     for log in each_log(addresses, url, times):
         if log is None:
             unreadable += 1
             continue
         torn += bool(log.problems)
         found = list(runs_in(log, window))
+        why[log.name] = nothing_in(log)
         if not found:
-            agents = any(has_messages(log.store, task) for task in log.tasks)
-            found_instead = (
-                "prompts of another program alone: --histories tries its messages otherwise"
-                if agents else "no prompts and no changes"
-            )  # fmt: skip
-            message(f"note: {shown(log.name)} holds {found_instead}")
+            message(f"note: {shown(log.name)} holds {why[log.name]}")
+        for line in both_tried(found):
+            message(f"note: {line}")
         runs += found
-    return runs, unreadable, torn
+    return runs, unreadable, torn, why
 
 
 def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tried]]":

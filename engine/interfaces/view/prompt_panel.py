@@ -13,6 +13,7 @@ from backcast.engine.interfaces.view.reading import PromptFigures, badge
 from backcast.engine.interfaces.view.tint import tinted
 from backcast.engine.interfaces.view.whatif_form import whatif_asked
 from backcast.engine.replay.blame import Blame
+from backcast.engine.replay.diff import AROUND
 
 FIXED = ("task description", "context map")
 "Sections that have a part of the window for themselves."
@@ -83,7 +84,7 @@ def budget(maker: PanelMaker, fact: ContextBuilt, headings: int | None = None) -
         (profile.generation, "reserve", f"kept for the answer: {profile.generation:,} tokens"),
     ]  # fmt: skip
     rows: list[tuple[object, ...]] = []
-    for name, tokens in [*fact.sections.items(), ("system prompt, headings, template", around)]:
+    for name, tokens in [*fact.sections.items(), (AROUND, around)]:
         is_section = name in fact.sections
         row, hue = profile.rows.get(name, 0), colour(name) if is_section else "around"
         small = bar([(tokens, hue, f"{tokens:,} tokens")], max(row, tokens), "small")
