@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import copy
+from sqlite3 import connect
 
 import pytest
 
@@ -176,14 +177,37 @@ def test_tests_without_logs_or_prompts_are_errors_and_not_skipped(ran: Ran) -> N
     result.stdout.fnmatch_lines(["logs/a[*]: needed recorded prompts, found none in 1 logs"])
 
 
-def test_a_log_of_which_some_lines_cannot_be_read_is_warned_of(
+def test_a_log_that_is_not_whole_fails_unless_it_is_passed_over(
     ran: Ran, pytester: pytest.Pytester
 ) -> None:
     torn = (LOGS / "validators.jsonl").read_bytes()[:-40]
     pytester.mkdir("logs").joinpath("torn.jsonl").write_bytes(torn)
-    result = ran("def test_it(event_log): event_log('logs/torn.jsonl')", "-W", "default", logs="")
-    result.assert_outcomes(passed=1)
+    tests = BUDGET + "def test_log(event_log): event_log('logs/torn.jsonl')\n"
+    tests += ALL + "def test_each(recorded_log): pass\n"
+    result = ran(tests, logs="contexts")
+    result.assert_outcomes(passed=6, failed=1, errors=2)
+    needed = "needed a whole log, found *torn.jsonl: line *: not JSON*--backcast-damaged*"
+    result.stdout.fnmatch_lines([needed] * 2)
+    result = ran(tests, "-W", "default", "--backcast-damaged", logs="contexts")
+    result.assert_outcomes(passed=13)
     result.stdout.fnmatch_lines(["*backcast: skipped *torn.jsonl: line *: not JSON*"])
+
+
+def test_a_row_of_a_store_that_cannot_be_read_fails_a_test_of_it(
+    ran: Ran, pytester: pytest.Pytester
+) -> None:
+    with EventStore.open(f"sqlite:///{pytester.path}/kept.db") as store:
+        path = LOGS / "validators.jsonl"
+        import_batches(store, events.FORMAT, events.read(path, None, Report()), Report())
+    rows = connect(pytester.path / "kept.db")
+    rows.execute("drop trigger events_are_not_rewritten")
+    rows.execute("update events set body = x'7b' where version = 9")
+    rows.commit()
+    rows.close()
+    tests = "def test_it(event_log): event_log('sqlite:///kept.db')"
+    result = ran(tests)
+    result.assert_outcomes(failed=1)
+    assert "needed a whole log, found event " in str(result.stdout)
 
 
 def test_collecting_builds_nothing(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:

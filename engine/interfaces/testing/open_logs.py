@@ -1,6 +1,6 @@
 """Cache of open logs for tests: each file is read once, and its prompts are built once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -89,6 +89,12 @@ def _key(path: Path) -> tuple[str, int, int]:
     except OSError:
         return str(path), 0, -1
     return str(path.resolve()), stat.st_mtime_ns, stat.st_size
+
+
+def not_whole(problems: Sequence[str]) -> str:
+    """Return the line that fails a test whose log has some problems."""
+    more = f", and {len(problems) - 1} more" if problems[1:] else ""
+    return f"needed a whole log, found {problems[0]}{more}; --backcast-damaged passes over it"
 
 
 def size(store: EventStore) -> int:

@@ -71,6 +71,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--backcast-model", metavar="MODEL",
         help="The model that reads for assert_as_likely: llama:FILE, or http://HOST:PORT/v1.",
     )  # fmt: skip
+    group.addoption(
+        "--backcast-damaged", action="store_true",
+        help="Pass over what cannot be read of a log, with a warning, instead of failing.",
+    )  # fmt: skip
     parser.addini(MODEL, "The model that reads, where --backcast-model names none.")
     parser.addini(POLICY, "The policy's file or name, where --backcast-policy names none.")
     parser.addini(
@@ -135,22 +139,28 @@ def event_log(pytestconfig: pytest.Config) -> "Iterator[Callable[..., Log]]":
         log = event_log("logs/till.jsonl")
         log = event_log("logs/caches.jsonl", task="task-web")
 
-    A file is read once for all tests; events that one test appends are invisible to the others.
+    A file is read once for all tests; events that one test appends are invisible to the others. A
+    log that is not whole fails the test, unless `pytest --backcast-damaged` passes over that.
     """
-    from backcast.domain.errors import BackcastError
+    from backcast.domain.errors import BackcastError, DamagedError
+    from backcast.engine.interfaces.testing.open_logs import not_whole
     from backcast.engine.log.open_logs import opened
 
     logs, base = _open_logs(pytestconfig), _base(pytestconfig)
+    passed_over = pytestconfig.getoption("backcast_damaged", default=False)
     with ExitStack() as stores:
 
         def open_log(path: str | Path, task: str | None = None) -> "Log":
             __tracebackhide__ = True
             try:
-                if "://" in str(path):
-                    return stores.enter_context(opened(str(path), task))
-                log = logs.log(base / path, task)
+                log = (
+                    stores.enter_context(opened(str(path), task, whole=True))
+                    if "://" in str(path) else logs.log(base / path, task)
+                )  # fmt: skip
             except BackcastError as error:
                 raise error.with_traceback(None) from None  # ours tell a test's author nothing
+            if log.problems and not passed_over:
+                raise DamagedError(not_whole(log.problems))
             for problem in log.problems:
                 warnings.warn(pytest.PytestWarning(f"backcast: skipped {problem}"), stacklevel=2)
             return log
@@ -321,7 +331,9 @@ def _places(config: pytest.Config, prompts: bool, patterns: Sequence[str]) -> "l
     if key not in known:
         base = _base(config)
         known[key] = (
-            prompt_places(_open_logs(config), base, patterns) if prompts
-            else log_places(base, patterns)
+            prompt_places(
+                _open_logs(config), base, patterns,
+                damaged=config.getoption("backcast_damaged", default=False),
+            ) if prompts else log_places(base, patterns)
         )  # fmt: skip
     return known[key]
