@@ -210,6 +210,16 @@ def test_a_row_of_a_store_that_cannot_be_read_fails_a_test_of_it(
     assert "needed a whole log, found event " in str(result.stdout)
 
 
+def test_events_of_unknown_types_are_warned_of_once_for_a_log(
+    ran: Ran, pytester: pytest.Pytester
+) -> None:
+    text = (LOGS / "validators.jsonl").read_text().replace('"POLICY_USED"', '"POLICY_BENT"')
+    pytester.mkdir("logs").joinpath("odd.jsonl").write_text(text)
+    result = ran(BUDGET, "-W", "default", logs="")
+    result.assert_outcomes(passed=5, warnings=1)
+    result.stdout.fnmatch_lines(["*odd.jsonl: 1 event of an unknown type: POLICY_BENT"])
+
+
 def test_collecting_builds_nothing(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(self: ContextBuilder, *told: object) -> None:
         raise AssertionError("it was built")

@@ -161,8 +161,9 @@ def event_log(pytestconfig: pytest.Config) -> "Iterator[Callable[..., Log]]":
                 raise error.with_traceback(None) from None  # ours tell a test's author nothing
             if log.problems and not passed_over:
                 raise DamagedError(not_whole(log.problems))
-            for problem in log.problems:
-                warnings.warn(pytest.PytestWarning(f"backcast: skipped {problem}"), stacklevel=2)
+            notes = [f"skipped {problem}" for problem in log.problems] + [logs.unknown(log)]
+            for note in filter(None, notes):
+                warnings.warn(pytest.PytestWarning(f"backcast: {note}"), stacklevel=2)
             return log
 
         yield open_log
