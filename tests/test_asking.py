@@ -342,4 +342,4 @@ def test_the_text_of_an_event_is_printed_and_where_it_has_none_what_prints_it(
         2,
     )
     _, err, code = backcast("cat", f"{TILL}@78")
-    assert ("brought no text: answers, results and modules do" in err, code) == (True, 2)
+    assert ("brought no text: answers, results, checks and modules do" in err, code) == (True, 2)
