@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backcast.domain.errors import InputError
-from backcast.engine.context.policies import RULES, toml_at
+from backcast.engine.context.policies import RULES, needed_by, toml_at
 from backcast.engine.replay.corpus import Tried
 from backcast.engine.replay.measure import against
 from backcast.engine.replay.score_summary import ScoreDifference
@@ -70,12 +70,22 @@ def rules_in(policy: str, tables: Mapping[str, object], limits: Sequence[str] = 
     table = tables.get(RULES, {})
     if not isinstance(table, dict):
         raise InputError(f"{policy}: {RULES}: needed a table, found {table!r:.40}")
-    values = dict(table)
+    stated = _rules(f"{policy}: {RULES}.", table)
+    laid = dict[str, float]()
     for limit in limits:
-        name, _, number = limit.partition("=")
-        values[name.strip()] = number.strip()
+        name, _, number = (part.strip() for part in limit.partition("="))
+        try:
+            value = float(number)
+        except ValueError:
+            raise InputError(f"--limit: needed RULE=N, found {limit!r}") from None
+        laid[name] = int(value) if value.is_integer() else value
+    return _rules("--limit ", stated.model_dump(exclude_unset=True) | laid)
+
+
+def _rules(where: str, values: Mapping[str, object]) -> Rules:
+    """Return checked rules; `where` is what an error puts before the name of one."""
     try:
-        return Rules.model_validate(values)
+        return Rules.model_validate(values, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
@@ -83,9 +93,11 @@ def rules_in(policy: str, tables: Mapping[str, object], limits: Sequence[str] = 
             needed, given = f"a rule of {', '.join(NAMES)}", repr(name)
             if near := get_close_matches(name, NAMES, 1):
                 given += f"; did you mean {near[0]}?"
-        else:
-            needed, given = f"{name}: {first['msg']}", f"{first['input']!r:.40}"
-        raise InputError(f"{policy}: needed {needed}, found {given}") from None
+            raise InputError(f"{where.rstrip(' .')}: needed {needed}, found {given}") from None
+        given = f"{first['input']!r:.40}"
+        raise InputError(
+            f"{where}{name}: needed {needed_by(first['msg'])}, found {given}"
+        ) from None
 
 
 class PolicySummary(NamedTuple):

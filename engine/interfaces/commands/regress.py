@@ -129,10 +129,7 @@ def command(
         if odd := next((name for name, given in others.items() if given), None):
             raise click.UsageError(f"{odd}: needed no --routing beside it")
         raise SystemExit(try_routings(addresses, url, routings, as_json=as_json))
-    try:
-        of_messages = message_policies(policies, every=histories)
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    of_messages = message_policies(policies, every=histories)
     if of_messages:
         others = {
             "--strategies": strategies, "--baseline": baseline != RECORDED, "--model": model,
@@ -150,10 +147,7 @@ def command(
     growing = growing_report(reports)  # before the work, which is long
     if strategies:
         baseline, policies = _strategies(policies, baseline, model)
-    try:
-        plan = _planned(policies, baseline, limits, profile, context_tokens)
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    plan = _planned(policies, baseline, limits, profile, context_tokens)
     if model and plan.report:
         raise click.UsageError("--model: needed a policy as the baseline, found a report")
     elsewhere = None if on == PROCESSES else on
