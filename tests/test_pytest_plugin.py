@@ -220,6 +220,39 @@ def test_events_of_unknown_types_are_warned_of_once_for_a_log(
     result.stdout.fnmatch_lines(["*odd.jsonl: 1 event of an unknown type: POLICY_BENT"])
 
 
+def test_a_prompt_says_which_it_is(ran: Ran) -> None:
+    tests = (
+        ALL
+        + """
+def test_it(recorded_step):
+    assert recorded_step.task_id == "validators"
+    assert recorded_step.version in (8, 13, 21, 27, 33)
+    assert str(recorded_step) == f"validators@{recorded_step.version} {recorded_step.name}"
+"""
+    )
+    ran(tests).assert_outcomes(passed=5)
+
+
+def test_a_policy_outside_of_the_folder_needs_a_sign_that_keeps_the_root(
+    ran: Ran, pytester: pytest.Pytester
+) -> None:
+    pytester.path.joinpath("mine.toml").write_text('base = "coverage"\nerrors = 2\n')
+    ci = pytester.mkdir("ci")
+    ci.joinpath("pyproject.toml").write_text('[tool.pytest.ini_options]\nbackcast_logs = "../logs"')
+    tests = ci / "test_own.py"
+    tests.write_text("def test_it(recorded_step, policy):\n    assert policy.errors == 2\n")
+    ran("", "--collect-only")
+    pytester.path.joinpath("test_it.py").unlink()
+    pytester.chdir()
+    with pytest.MonkeyPatch.context() as moved:
+        moved.chdir(ci)
+        result = pytester.runpytest_inprocess(*NAMED, "--backcast-policy", "../mine.toml")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*needed --backcast-policy=../mine.toml with a =, found a*"])
+        result = pytester.runpytest_inprocess(*NAMED, "--backcast-policy=../mine.toml")
+        result.assert_outcomes(passed=5)
+
+
 def test_collecting_builds_nothing(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(self: ContextBuilder, *told: object) -> None:
         raise AssertionError("it was built")
@@ -501,8 +534,9 @@ def test_it(replay):
     for share in (-1, 1.5):
         with pytest.raises(Exception, match="needed a share from 0 to 1"):
             assert_prefix_shared(steps[4], at_least=share)
-    with pytest.raises(AssertionError, match="validators@8 plan: needed a prompt before it"):
-        assert_prefix_shared(steps[0])
+    assert_prefix_shared(steps[0])  # nothing stands before the first
+    with pytest.raises(AssertionError, match="needed a prompt to compare it with"):
+        assert_prefix_shared(steps[0].context)
     with pytest.raises(AssertionError, match="the context: needed 80% .* bytes"):
         assert_prefix_shared(steps[4].context, steps[0].context)
     assert_prefix_shared(steps[3], at_least=0.49)

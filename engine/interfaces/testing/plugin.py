@@ -10,6 +10,7 @@ Backcast is installed, so the rest of Backcast is imported where it is first nee
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["history_at"]  # pytest finds the fixture in this module
 
 MARKER, POLICY, MODEL = "backcast_logs", "backcast_policy", "backcast_model"
+OPTION = "--backcast-policy"
+SETTINGS = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml",
+              "tox.ini", "setup.cfg")  # fmt: skip
+"Files that make their folder pytest's root."
 LOG, STEP = "recorded_log", "recorded_step"
 "Fixtures that run a test once for each log, or for each recorded prompt."
 
@@ -59,9 +64,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options of the command line and of the configuration file."""
     group = parser.getgroup("backcast", "Backcast: the prompts of recorded runs, built again")
     group.addoption(
-        "--backcast-policy", metavar="FILE",
+        OPTION, metavar="FILE",
         help="Build every prompt under the policy of this TOML file, or of this strategy's name,"
-        " instead of its own: pytest --backcast-policy mine.toml",
+        " instead of its own: pytest --backcast-policy=mine.toml",
     )  # fmt: skip
     group.addoption(
         "--backcast-update", action="store_true",
@@ -310,9 +315,32 @@ def _policy_under_test(config: pytest.Config) -> "Policy | None":
 
     base = config.invocation_params.dir if option else _base(config)
     try:
-        return policy_known(option or ini) or policy_at(base / (option or ini))
+        if named := policy_known(option or ini):
+            return named
+        _refuse_moved_root(config, option or "")
+        return policy_at(base / (option or ini))
     except InputError as error:
         raise pytest.UsageError(f"backcast: {error}") from None
+
+
+def _refuse_moved_root(config: pytest.Config, name: str) -> None:
+    """Raise `pytest.UsageError` where pytest took a policy's file for tests, and moved its root.
+
+    It seeks its root before it knows our options: what stands alone behind one is a test to it.
+    """
+    here, root = config.invocation_params.dir, config.rootpath
+    file = (here / name).resolve()
+    if (OPTION, name) not in pairwise(config.invocation_params.args) or root == here:
+        return
+    if not file.is_file() or file.is_relative_to(here):
+        return
+    between = [folder for folder in (here, *here.parents) if folder.is_relative_to(root)][:-1]
+    nearer = any((folder / config_file).is_file() for folder in between for config_file in SETTINGS)
+    if nearer or not config.inipath:
+        raise pytest.UsageError(
+            f"backcast: needed {OPTION}={name} with a =, found a space: pytest took the file for"
+            f" tests, and {root} for their root"
+        )
 
 
 def _open_logs(config: pytest.Config) -> "OpenLogs":
