@@ -179,7 +179,10 @@ def test_a_window_that_the_model_does_not_have_is_never_made(backcast: Backcast)
 
 def test_regress_of_a_log_that_cannot_be_read_prints_no_table(backcast: Backcast) -> None:
     out, err, code = backcast("regress", "/nope.jsonl", "--policy", "no-cache", "--json")
-    assert (out, code, len(err.splitlines())) == ("", 2, 1)
+    assert (code, len(err.splitlines())) == (2, 1)
+    found = json.loads(out)
+    assert (found["exit_code"], list(found["logs"]["unreadable"])) == (2, ["/nope.jsonl"])
+    assert "name" not in found
     out, err, code = backcast("verify", "/nope.jsonl")
     assert (out, code, len(err.splitlines())) == ("", 2, 1)
 
@@ -339,4 +342,4 @@ def test_the_text_of_an_event_is_printed_and_where_it_has_none_what_prints_it(
         2,
     )
     _, err, code = backcast("cat", f"{TILL}@78")
-    assert ("brought no text: answers, results and modules do" in err, code) == (True, 2)
+    assert ("brought no text: answers, results, checks and modules do" in err, code) == (True, 2)

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from backcast.engine.replay.fit_file import completed, own_settings
 from backcast.engine.replay.fit_items import DRAWN, MOST, NAMES, planned_items
 from backcast.engine.replay.fit_run import PolicyFit
 from backcast.engine.replay.fit_search import LEAST, PolicyMove, moves, searched
-from backcast.engine.replay.fit_steps import StepList
+from backcast.engine.replay.fit_steps import StepList, held_of
 from backcast.engine.replay.kept_scores import ScoreBook
 from backcast.engine.replay.score import ScorePlan, reading_profile
 from backcast.engine.replay.score_run import Scoring
@@ -533,6 +535,34 @@ def test_a_time_that_is_too_short_is_told(fit: Run, copies: list[str], tmp_path:
     printed, err, code = fit(*arguments(log, out, "--seconds", "0.000001"))
     assert (printed, code, copies) == ("", 2, [])
     assert "needed 8 training steps or more within the time, reached 0: run it again" in err
+
+
+def test_a_time_that_will_not_do_is_refused_soon_and_names_one_that_may(
+    fit: Run, copies: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = LikelihoodReader.read
+
+    def slow(*asked: Any) -> ReadText:
+        time.sleep(0.05)
+        return copied(*asked)
+
+    monkeypatch.setattr(LikelihoodReader, "read", slow)
+    log, out = written(tmp_path / "log.jsonl", families(24)), tmp_path / "mine.toml"
+    printed, err, code = fit(*arguments(log, out, "--seconds", "0.8"))
+    assert (printed, code) == ("", 2)
+    [found] = re.findall(r"needed --seconds (\d+) or so, .*, found 0.8: what was read is kept", err)
+    assert 1 < int(found) < 60
+    assert len(copies) < 6
+
+
+def test_a_sample_too_small_to_judge_by_is_refused_before_anything_is_read(
+    fit: Run, copies: list[str], tmp_path: Path
+) -> None:
+    log, out = written(tmp_path / "log.jsonl", families(24)), tmp_path / "mine.toml"
+    printed, err, code = fit(*arguments(log, out, "--sample", "12"))
+    assert (printed, code, copies) == ("", 2, [])
+    assert "--sample: needed 23 or more, for 8 steps to fit on and 8 of the third that is" in err
+    assert min(held_of(23), 23 - held_of(23)) == 8 > held_of(22)
 
 
 def test_a_log_without_outcomes_is_told(fit: Run, tmp_path: Path) -> None:

@@ -20,10 +20,17 @@ from backcast.domain.dispatch_events import (
     ResultClaimed,
     TasksRead,
 )
-from backcast.domain.events import CheckFailure, Fact, WorkflowEvent
+from backcast.domain.events import (
+    CheckFailure,
+    Committed,
+    Fact,
+    ModuleIteration,
+    WorkflowEvent,
+)
 from backcast.domain.ledger import Attempt, Ledger, StallPolicy, stall
 from backcast.engine.history.ledgers import LedgerStates, ledger_of
 from backcast.engine.interfaces.cli import main
+from backcast.engine.log import EventStore
 from backcast.projections import checks, dispatches, facts, fold, progress
 from tests.strategies import NOON
 
@@ -226,3 +233,21 @@ def test_a_task_that_goes_on_after_a_halt_says_whose_turn_it_is() -> None:
     again = ledger(LIST, *attempt(2), spent, LIST.model_copy(update={"marked": {"2": "doing"}}))
     assert (again.status, again.who) == ("running", "the reviewer")
     assert [item.note for item in again.items if item.id == "2"] == [""]
+
+
+def test_a_history_that_nobody_was_asked_for_has_no_ledger(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, noon = f"sqlite:///{tmp_path}/kept.db", NOON.isoformat()
+    with EventStore.open(url) as store:
+        commit = Committed(sha="a" * 40, message="one", authored_at=noon, committed_at=noon)
+        store.append("repo", [commit, ModuleIteration(module_name="a.py", iteration=1)], after=0)
+    with suppress(SystemExit):
+        main(["show", "ledger", "repo", "--store", url])
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "no ledger: 'repo' is the history of a repository" in err
+    with suppress(SystemExit):
+        main(["show", "ledger", "repo", "--store", url, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["status"], found["tasks"]) == ("history", [])

@@ -172,7 +172,7 @@ def test_of_two_programs_one_appends(tmp_path: Path) -> None:
         (lambda s: s.refused("x"), "needed an answer to the last prompt, found none"),
         (lambda s: s.checked("a.py", passed=1), "checked: needed what task 'shop' holds"),
         (lambda s: s.plan([{"pth": "a.py"}]), "plan: needed modules with path, .*, found 'pth'"),
-        (lambda s: s.plan([{"purpose": "a"}]), "PLANNING_COMPLETE: planned.0.path: field required"),
+        (lambda s: s.plan([{"purpose": "a"}]), "plan: path: needed a text, found NoneType"),
         (lambda s: s.read("a.py", b"x"), "needed a text, found bytes"),
     ],
 )  # fmt: skip

@@ -100,6 +100,13 @@ def test_a_policy_recorded_before_a_setting_existed_is_read_as_it_was() -> None:
         ("[map.tags]\ngood = 1", "map.tags: needed one of helpful, .*, found 'good'"),
         ("[map.lines]\nnew = 1", "map.lines: needed one of used, needed, near, found 'new'"),
         ("[weights]\nlunch = 1", "weights: needed one of needed, own file, .*, found 'lunch'"),
+        (
+            "[weights]\nneded = 1",
+            "weights: needed a setting .*, found 'neded'; did you mean needed",
+        ),
+        ("[map.tags]\nhelpfull = 1", "map.tags: needed a .*, found 'helpfull'; did you mean helpf"),
+        ("[texts]\nmedn = ''", "texts: needed a setting that there is, .*; did you mean mend?"),
+        ("base = 'covrage'", "base: .*, found 'covrage'; did you mean coverage?"),
         ("[small]\nlunch = 1", "small: needed one of module_tokens, .*, found 'lunch'"),
         ("[shares]\nlunch = 1", "shares: needed one of current module, .*, found 'lunch'"),
         ("[priorities]\nadded = 'TOP'", "priorities: needed one of CRITICAL, .*, found 'TOP'"),

@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import copy
+from sqlite3 import connect
 
 import pytest
 
@@ -176,14 +177,80 @@ def test_tests_without_logs_or_prompts_are_errors_and_not_skipped(ran: Ran) -> N
     result.stdout.fnmatch_lines(["logs/a[*]: needed recorded prompts, found none in 1 logs"])
 
 
-def test_a_log_of_which_some_lines_cannot_be_read_is_warned_of(
+def test_a_log_that_is_not_whole_fails_unless_it_is_passed_over(
     ran: Ran, pytester: pytest.Pytester
 ) -> None:
     torn = (LOGS / "validators.jsonl").read_bytes()[:-40]
     pytester.mkdir("logs").joinpath("torn.jsonl").write_bytes(torn)
-    result = ran("def test_it(event_log): event_log('logs/torn.jsonl')", "-W", "default", logs="")
-    result.assert_outcomes(passed=1)
+    tests = BUDGET + "def test_log(event_log): event_log('logs/torn.jsonl')\n"
+    tests += ALL + "def test_each(recorded_log): pass\n"
+    result = ran(tests, logs="contexts")
+    result.assert_outcomes(passed=6, failed=1, errors=2)
+    needed = "needed a whole log, found *torn.jsonl: line *: not JSON*--backcast-damaged*"
+    result.stdout.fnmatch_lines([needed] * 2)
+    result = ran(tests, "-W", "default", "--backcast-damaged", logs="contexts")
+    result.assert_outcomes(passed=13)
     result.stdout.fnmatch_lines(["*backcast: skipped *torn.jsonl: line *: not JSON*"])
+
+
+def test_a_row_of_a_store_that_cannot_be_read_fails_a_test_of_it(
+    ran: Ran, pytester: pytest.Pytester
+) -> None:
+    with EventStore.open(f"sqlite:///{pytester.path}/kept.db") as store:
+        path = LOGS / "validators.jsonl"
+        import_batches(store, events.FORMAT, events.read(path, None, Report()), Report())
+    rows = connect(pytester.path / "kept.db")
+    rows.execute("drop trigger events_are_not_rewritten")
+    rows.execute("update events set body = x'7b' where version = 9")
+    rows.commit()
+    rows.close()
+    tests = "def test_it(event_log): event_log('sqlite:///kept.db')"
+    result = ran(tests)
+    result.assert_outcomes(failed=1)
+    assert "needed a whole log, found event " in str(result.stdout)
+
+
+def test_events_of_unknown_types_are_warned_of_once_for_a_log(
+    ran: Ran, pytester: pytest.Pytester
+) -> None:
+    text = (LOGS / "validators.jsonl").read_text().replace('"POLICY_USED"', '"POLICY_BENT"')
+    pytester.mkdir("logs").joinpath("odd.jsonl").write_text(text)
+    result = ran(BUDGET, "-W", "default", logs="")
+    result.assert_outcomes(passed=5, warnings=1)
+    result.stdout.fnmatch_lines(["*odd.jsonl: 1 event of an unknown type: POLICY_BENT"])
+
+
+def test_a_prompt_says_which_it_is(ran: Ran) -> None:
+    tests = (
+        ALL
+        + """
+def test_it(recorded_step):
+    assert recorded_step.task_id == "validators"
+    assert recorded_step.version in (8, 13, 21, 27, 33)
+    assert str(recorded_step) == f"validators@{recorded_step.version} {recorded_step.name}"
+"""
+    )
+    ran(tests).assert_outcomes(passed=5)
+
+
+def test_a_policy_outside_of_the_folder_needs_a_sign_that_keeps_the_root(
+    ran: Ran, pytester: pytest.Pytester
+) -> None:
+    pytester.path.joinpath("mine.toml").write_text('base = "coverage"\nerrors = 2\n')
+    ci = pytester.mkdir("ci")
+    ci.joinpath("pyproject.toml").write_text('[tool.pytest.ini_options]\nbackcast_logs = "../logs"')
+    tests = ci / "test_own.py"
+    tests.write_text("def test_it(recorded_step, policy):\n    assert policy.errors == 2\n")
+    ran("", "--collect-only")
+    pytester.path.joinpath("test_it.py").unlink()
+    pytester.chdir()
+    with pytest.MonkeyPatch.context() as moved:
+        moved.chdir(ci)
+        result = pytester.runpytest_inprocess(*NAMED, "--backcast-policy", "../mine.toml")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*needed --backcast-policy=../mine.toml with a =, found a*"])
+        result = pytester.runpytest_inprocess(*NAMED, "--backcast-policy=../mine.toml")
+        result.assert_outcomes(passed=5)
 
 
 def test_collecting_builds_nothing(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -467,8 +534,9 @@ def test_it(replay):
     for share in (-1, 1.5):
         with pytest.raises(Exception, match="needed a share from 0 to 1"):
             assert_prefix_shared(steps[4], at_least=share)
-    with pytest.raises(AssertionError, match="validators@8 plan: needed a prompt before it"):
-        assert_prefix_shared(steps[0])
+    assert_prefix_shared(steps[0])  # nothing stands before the first
+    with pytest.raises(AssertionError, match="needed a prompt to compare it with"):
+        assert_prefix_shared(steps[0].context)
     with pytest.raises(AssertionError, match="the context: needed 80% .* bytes"):
         assert_prefix_shared(steps[4].context, steps[0].context)
     assert_prefix_shared(steps[3], at_least=0.49)

@@ -308,7 +308,19 @@ def test_a_single_run_has_no_interval() -> None:
         (("--policy", "nonsense"), "needed a TOML file or one of reader, coverage,"),
         (("--policy", "FILE"), "needed one of name, version,"),
         (("--policy", "RULE"), "needed a rule of recall, critical, stale,"),
-        (("--policy", "recorded", "--limit", "recall=lots"), "recall: Input should be a valid"),
+        (
+            ("--policy", "recorded", "--limit", "recall=lots"),
+            "--limit: needed RULE=N, found 'recal",
+        ),
+        (
+            ("--policy", "recorded", "--limit", "stale=1.5"),
+            "stale: needed a valid integer, found 1",
+        ),
+        (("--policy", "TYPE"), "TYPE: regress.recall: needed a valid number, found 'none'"),
+        (
+            ("--policy", "TABLE"),
+            "TABLE: needed a setting that there is, found 'regres'; did you me",
+        ),
         (("--policy", "recorded", "--limit", "speed=2"), "needed a rule of recall, critical,"),
         (("--policy", "recorded", "--baseline", "none.json"), "found no such file"),
         (("--policy", "recorded", "--baseline", "FILE.json"), "needed a report of 'regress'"),
@@ -317,13 +329,15 @@ def test_a_single_run_has_no_interval() -> None:
         (("--policy", "recorded", "--profile", "gpt"), "needed a profile of mistral-7b-8k"),
     ],
 )
-def test_what_cannot_be_understood_is_a_usage_error(
+def test_what_cannot_be_understood_is_said_in_a_line(
     arguments: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "FILE").write_text("colour = 'red'\n")
     (tmp_path / "RULE").write_text("[regress]\ncolour = 'red'\n")
+    (tmp_path / "TYPE").write_text("[regress]\nrecall = 'none'\n")
+    (tmp_path / "TABLE").write_text("[regres]\nrecall = 1\n")
     (tmp_path / "FILE.json").write_text('{"runs": [{"run": 1}]}')
-    told = [str(tmp_path / one) if one.startswith(("FILE", "RULE")) else one for one in arguments]
+    told = [str(tmp_path / one) if (tmp_path / one).is_file() else one for one in arguments]
     code, _, err = regressed(capsys, VALIDATORS, *told)
     assert (code, message in err) == (2, True), err
 

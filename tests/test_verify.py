@@ -237,7 +237,8 @@ def test_a_store_with_a_damaged_event_is_not_whole_wherever_that_stands(
     code, out, err = told(capsys, *arguments)
     named, count = err.splitlines()
     assert named.startswith(f"backcast: skipped {problem.format(n=asked + 1, last=asked + 2)}")
-    assert (code, len(out.splitlines()), count) == (1, 5, "5 prompts, 0 failed")
+    sums = "5 prompts, 0 failed; 1 of 1 logs is not whole"
+    assert (code, len(out.splitlines()), count) == (1, 5, sums)
 
 
 def test_logs_that_cannot_be_read_are_named_and_the_others_go_on(
@@ -260,8 +261,10 @@ def test_a_log_of_unknown_kinds_holds_as_before(
     later = last | {"type": "HAIR_CUT", "version": last["version"] + 1, "data": {"inches": 2}}
     code, out, _ = told(capsys, written(tmp_path / "log.jsonl", [*lines, later]), "--json")
     assert code == 0
-    found = [json.loads(line) for line in out.splitlines()]
+    *found, sums = [json.loads(line) for line in out.splitlines()]
     assert {one["task_id"] for one in found} == {task}
+    [odd] = sums["logs"]["unknown_types"].values()
+    assert (odd, sums["exit_code"]) == ({"HAIR_CUT": 1}, 0)
     assert all(one["rebuilt"]["verdict"] == one["derived"]["verdict"] == "same" for one in found)
 
 

@@ -93,7 +93,7 @@ def test_the_lines_that_pin_an_edited_policy_do_what_they_say(tmp_path: Path) ->
         ("no-cache", "nothing = 1", "the policy: needed one of name, "),
         ("no-cache", 'base = "/etc/passwd"', "the policy: base: needed one of "),
         ("no-cache", "[weights]\nmeaning = 1.0", "weights.meaning: needed 0"),
-        ("no-cache", "[regress]\nrecall = 'x'", "the policy: needed recall: "),
+        ("no-cache", "[regress]\nrecall = 'x'", "the policy: regress.recall: needed "),
         ("/etc/passwd", "", "policy: needed one of reader, "),
         ("graph-semantic", "", "policy: needed one of reader, "),
     ],

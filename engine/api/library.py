@@ -32,6 +32,7 @@ from backcast.engine.replay.diff import built, recorded
 from backcast.engine.replay.diff import diff as _diff
 from backcast.engine.replay.regress import Comparison, compared, rules_of
 from backcast.engine.replay.try_runs import tried
+from backcast.engine.workflow import handed_over
 from backcast.engine.workflow.runtime import used_before
 
 from .pipelines import Pipeline, begin
@@ -98,7 +99,8 @@ class Store:
         the log. `context` names the repository whose map the task shares.
         """
         settings = _window(profile), policy_meant(policy)
-        begin(self, id, goal, requirements, files or {}, context)
+        handed_over.text("model", model)
+        begin(self, id, goal, requirements, {} if files is None else files, context)
         return Pipeline(self, id, *settings, model)
 
     def resume(
@@ -106,7 +108,7 @@ class Store:
         profile: ModelProfile | str | None = None,
     ) -> Pipeline:  # fmt: skip
         """Go on with a task that your program began; by default under the settings it had."""
-        self.events.require(id)
+        self.events.require(handed_over.text("task", id))
         before = used_before(self.events, id)
         window = _window(profile or before.profile or DEFAULT_PROFILE)
         chosen = before.policy if policy is None else policy_meant(policy)
@@ -269,7 +271,9 @@ def profile(
 
 
 def _window(named: ModelProfile | str) -> ModelProfile:
-    return profile_by(named, None, None) if isinstance(named, str) else named
+    if isinstance(named, ModelProfile):
+        return named
+    return profile_by(handed_over.text("profile", named), None, None)
 
 
 def _name(named: Policy | str | Path) -> str:

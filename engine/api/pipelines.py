@@ -28,6 +28,8 @@ from backcast.domain.events import (
     StepStarted,
     TaskFailed,
     TaskStarted,
+    ToolCalled,
+    ToolReturned,
     WorkflowEvent,
 )
 from backcast.domain.moment import NOW
@@ -38,6 +40,7 @@ from backcast.engine.interfaces.named_nodes import has_kind, near_nodes, node_na
 from backcast.engine.log.blobs import Blob
 from backcast.engine.models import Completion
 from backcast.engine.replay.steps import RecordedPrompt
+from backcast.engine.workflow import handed_over
 from backcast.engine.workflow.prompts import PromptBuilder, RunningTask
 from backcast.engine.workflow.requests import tests_of
 from backcast.engine.workflow.results import ActionResult, checks_ran, replied
@@ -49,6 +52,8 @@ from backcast.projections import dependency_graph, progress
 from .tasks import OpenedStore, Prompt, Task
 
 WRITER = "pipeline"
+FAILED = ("unavailable", "timeout", "overflow", "refused", "garbled", "cancelled")
+"Kinds of a missing answer."
 FAILURES = 100
 "Failures of a run of checks that its fact holds."
 
@@ -88,14 +93,10 @@ class Pipeline(Task):
         """Record the modules that will be written, in their order.
 
         Each has a path, and may have a purpose, dependencies (paths of modules that it needs) and
-        tests (paths of the files that check it). `ask` shows the tests, and what is needed.
+        tests (paths of the files that check it). `ask` shows the tests, and what is needed; the
+        purpose is for whoever reads the log: say it in your query.
         """
-        named = [one.model_dump() if isinstance(one, PlannedModule) else one for one in modules]
-        for plan in named:
-            for key in plan:
-                if key not in PlannedModule.model_fields:
-                    known = ", ".join(PlannedModule.model_fields)
-                    raise InputError(f"plan: needed modules with {known}, found {key!r}")
+        named = handed_over.planned("plan", modules)
         self._record(PlanningComplete(planned=named), writer=self._replier())
 
     def read(self, path: str, text: str) -> None:
@@ -118,6 +119,12 @@ class Pipeline(Task):
         `InputError` for what the task does not hold; `BudgetExceededError` where the query does not
         fit.
         """
+        handed_over.text("kind", kind, empty=False)
+        handed_over.text("query", query, empty=bool(target))
+        if wanted is not None:
+            wanted = handed_over.texts("wanted", wanted)
+        if needs is not None:
+            needs = handed_over.texts("needs", needs)
         self._task.read_on()  # what others have appended between two steps
         self._read_on()
         stands = self._task.stands
@@ -159,20 +166,59 @@ class Pipeline(Task):
         step = self._waiting(answered=False)
         built = self._task.event(step.context).fact
         answer = Completion(
-            text, prompt_tokens=prompt_tokens, tokens=tokens, finish=finish,
-            cached_tokens=cached_tokens, thinking=thinking, seconds=seconds, model=model,
-        )  # fmt: skip
+            handed_over.text("answered", text),
+            prompt_tokens=handed_over.whole_or_none("prompt_tokens", prompt_tokens),
+            tokens=handed_over.whole_or_none("tokens", tokens),
+            finish=handed_over.text("finish", finish, empty=False),
+            cached_tokens=handed_over.whole_or_none("cached_tokens", cached_tokens),
+            thinking=handed_over.text("thinking", thinking),
+            seconds=None if seconds is None else handed_over.seconds("seconds", seconds),
+            model=handed_over.text("model", model),
+        )
         self._append(replied(answer, self.model or WRITER, getattr(built, "tokens", None)))
 
     def unanswered(self, reason: str, kind: str = "unavailable") -> None:
-        """Record that the model gave no answer: it was unavailable, timeout, overflow, ..."""
+        """Record that the model gave no answer.
+
+        `kind` is unavailable, timeout, overflow (the prompt is too long for it), refused (it does
+        not take such a request), garbled (an answer that is none) or cancelled.
+        """
         self._waiting(answered=False)
+        if kind not in FAILED:
+            raise InputError(f"unanswered: needed a kind of {', '.join(FAILED)}, found {kind!r}")
+        reason = handed_over.text("unanswered", reason, empty=False)
         self._record(ModelFailed(reason=reason, kind=kind))
 
     def refused(self, reason: str) -> None:
         """Record that the answer was of no use; the next prompt about it tells the model why."""
         self._waiting(answered=True)
+        reason = handed_over.text("refused", reason, empty=False)
         self._record(AnswerRefused(reason=f"Your last answer was not used: {reason}"))
+
+    def called(
+        self, tool: str, output: str = "", *, arguments: Any = None, failed: bool = False,
+        message: str = "",
+    ) -> None:  # fmt: skip
+        """Record a call of a tool, as the last answer asked for it, and what came back.
+
+        `arguments` are anything that JSON can hold. Where it `failed`, the next prompts show its
+        message, or the output, among the failures; else the output is shown by what your query says
+        of it, and `read` or `wrote` tell of files. `backcast cat` prints the output.
+        """
+        self._read_on()
+        body = Blob(_bytes(handed_over.text("output", output)))
+        named, id = handed_over.text("called", tool, empty=False), uuid4().hex
+        asked = ToolCalled(
+            tool=named, call_id=id, arguments=handed_over.plain("arguments", arguments)
+        )
+        reason = handed_over.text("message", message) or output
+        came: dict[str, Any] = {"failed": True, "message": reason} if failed else {}
+        returned = ToolReturned(tool=named, call_id=id, output=body.ref, **came)
+        claims = [
+            Claim(asked, None, self._replier(), ()),
+            Claim(returned, None, f"tool:{named}", (self._task.version + 1,)),
+        ]
+        self._append(ActionResult(claims, [body]))
 
     def wrote(self, path: str, text: str) -> None:
         """Record the whole text of a module, as the answer to the last prompt has it, or as anyone
@@ -202,17 +248,16 @@ class Pipeline(Task):
         A failure is a name with a message, or a `CheckFailure`, which may also say where. Once all
         have passed, the module is complete: its last text is what its prompts came to.
         """
+        path = handed_over.text("checked", path or "")
         if path and path not in self._task.stands.modules:
             raise self._unknown(path, "checked")
-        failed = tuple(
-            failure if isinstance(failure, CheckFailure)
-            else CheckFailure(name=failure[0], message=failure[1], kind="failure")
-            for failure in failures
-        )  # fmt: skip
+        failed = handed_over.failures("failures", failures)
+        passed = handed_over.whole("passed", passed)
         errors = sum(failure.kind == "error" for failure in failed)
         outcome = Outcome(
-            passed, len(failed) - errors, errors, failed[:FAILURES], _bytes(output), seconds, (),
-            {}, {}, skipped,
+            passed, len(failed) - errors, errors, failed[:FAILURES],
+            _bytes(handed_over.text("output", output)), handed_over.seconds("seconds", seconds), (),
+            {}, {}, handed_over.whole("skipped", skipped),
         )  # fmt: skip
         self._append(checks_ran(outcome, path or None)._replace(writer=WRITER))
         if path and passed and not failed:
@@ -220,7 +265,7 @@ class Pipeline(Task):
 
     def complete(self, path: str) -> None:
         """Record that a module is accepted as it is, as `checked` does where all has passed."""
-        module = self._task.stands.modules.get(path)
+        module = self._task.stands.modules.get(handed_over.text("complete", path))
         if module is None:
             raise self._unknown(path, "complete")
         if module.status != "complete":
@@ -235,7 +280,7 @@ class Pipeline(Task):
 
     def failed(self, reason: str) -> None:
         """End the task without its goal."""
-        self._record(TaskFailed(reason=reason))
+        self._record(TaskFailed(reason=handed_over.text("failed", reason, empty=False)))
 
     def _read_on(self) -> None:
         """Outline the texts that have come; a task that has ended is not worked on."""
@@ -272,7 +317,7 @@ class Pipeline(Task):
 
     def _target(self, text: str) -> str:
         """Return the node that will be written, which need not exist yet."""
-        if not text:
+        if not handed_over.text("target", text or ""):
             return ""
         if has_kind(text) and kind_of(text) in ("module", *SYMBOLS):
             return text
@@ -307,17 +352,18 @@ def begin(
     context: str | None,
 ) -> None:  # fmt: skip
     """Record a new task: its goal, the files that are there, and what is required of it."""
-    if store.events.version(id):
+    if store.events.version(handed_over.text("task", id, empty=False)):
         raise InputError(
             f"task {id!r} is in this store already: resume({id!r}) goes on with it; to begin anew,"
             " name another task or another store"
         )
-    named = {"context": context} if context else {}
-    sources = {safe_path(path): Blob(_bytes(text)) for path, text in files.items()}
+    named = {} if context is None else {"context": handed_over.text("context", context)}
+    given = handed_over.files("files", files)
+    sources = {path: Blob(_bytes(text)) for path, text in given.items()}
     facts: list[Fact] = [
-        TaskStarted(goal=goal, **named),
+        TaskStarted(goal=handed_over.text("goal", goal), **named),
         *(SourceRead(path=path, source=blob.ref) for path, blob in sources.items()),
-        RequirementsComplete(requirements=list(requirements)),
+        RequirementsComplete(requirements=list(handed_over.texts("requirements", requirements))),
         PlanningStarted(),
     ]
     store.events.append(id, facts, after=0, writer=WRITER, blobs=list(sources.values()))

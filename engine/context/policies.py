@@ -3,16 +3,36 @@
 import json
 import reprlib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from backcast.domain.budget import CONTEXT
 from backcast.domain.compression_settings import CompressionSettings, KeepRule
 from backcast.domain.errors import InputError
 from backcast.domain.message_settings import MessageSettings
-from backcast.domain.policy import DEFAULT, Details, Lookup, MapSettings, Policy, Thinking
+from backcast.domain.policy import (
+    CONSTANTS,
+    DEFAULT,
+    LIKENESS,
+    LINES,
+    LOOKUP,
+    RECALL,
+    SECTION_WORTH,
+    SECTIONS,
+    TAG_WORTH,
+    WEIGHTS,
+    WORTH,
+    Details,
+    Lookup,
+    MapSettings,
+    Policy,
+    Thinking,
+)
+from backcast.domain.summary import LIMITS
+from backcast.domain.texts import KNOWN
 from backcast.engine.context.message_policies import NAMES, message_policy
 from backcast.engine.context.strategies import STRATEGIES
 
@@ -20,6 +40,14 @@ RULES = "regress"
 "The table of a policy file that says what counts as a regression."
 BASE = "base"
 "The entry of a policy file that names the strategy over which it is laid."
+KEYS: Mapping[str, Iterable[str]] = {
+    "texts": KNOWN, "shares": CONTEXT, "priorities": SECTIONS, "weights": WEIGHTS,
+    "likeness": LIKENESS, "recall": RECALL, "worth": WORTH, "constants": CONSTANTS,
+    "lookup.weights": WEIGHTS, "lookup.likeness": LOOKUP, "lives": LIMITS, "map.lines": LINES,
+    "map.sections": SECTION_WORTH, "map.tags": TAG_WORTH,
+}  # fmt: skip
+"The keys of each table of a policy whose values are all of one kind."
+NO_SETTING = "needed a setting that there is"
 _NAMED = ", ".join((*STRATEGIES, *NAMES))
 
 
@@ -57,8 +85,14 @@ def base_of(name: str) -> str:
 def _base(where: str, tables: Mapping[str, object]) -> str:
     base = tables.get(BASE, DEFAULT.name)
     if not isinstance(base, str) or not policy_known(base):
-        raise InputError(f"{where}: {BASE}: needed one of {_NAMED}, found {base!r}")
+        raise InputError(f"{where}: {BASE}: needed one of {_NAMED}, found {base!r}{_near(base)}")
     return base
+
+
+def _near(name: object, known: Iterable[str] = (*STRATEGIES, *NAMES)) -> str:
+    """Return what may have been meant by a name, to be said behind it; empty for nothing."""
+    found = get_close_matches(name, known, 1, 0.75) if isinstance(name, str) else []
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def toml_at(path: Path) -> dict[str, object]:
@@ -86,7 +120,7 @@ def policy_named(name: str) -> Policy:
     if not Path(name).exists():
         if name.endswith(".toml"):
             raise InputError(f"{name}: needed a policy file, found no such file")
-        raise InputError(f"needed a TOML file or one of {_NAMED}, found {name!r}")
+        raise InputError(f"needed a TOML file or one of {_NAMED}, found {name!r}{_near(name)}")
     return policy_at(Path(name))
 
 
@@ -144,11 +178,28 @@ def _over(before: dict[str, object], settings: dict[str, object]) -> dict[str, o
 
 
 def _checked(where: str, settings: dict[str, object]) -> Policy:
+    for table, known in KEYS.items():
+        found = settings
+        for name in table.split("."):
+            found = under if isinstance(under := found.get(name), dict) else {}
+        for key in found:
+            if key not in known and (near := _near(key, known)):
+                raise InputError(f"{where}: {table}: {NO_SETTING}, found {key!r}{near}")
     try:
         # As JSON, in which a list may be a tuple and yet no text a number.
         return Policy.model_validate_json(json.dumps(settings, default=str), strict=True)
     except ValidationError as error:
         raise InputError(f"{where}: {_first(error)}") from None
+
+
+def needed_by(message: str) -> str:
+    """Return what was needed, in the words of a policy file, as a check of it says.
+
+    >>> needed_by("Input should be a valid number, unable to parse string as a number")
+    'a valid number'
+    """
+    needed = message.removeprefix("Input should be ").replace("an object", "a table")
+    return needed.partition(", unable to")[0]
 
 
 def _first(error: ValidationError) -> str:
@@ -173,14 +224,14 @@ def _first(error: ValidationError) -> str:
             "messages": MessageSettings,
             "": Policy,
         }
-        known = inner[".".join(outer)].model_fields
+        known = (*inner[".".join(outer)].model_fields, *(() if outer else (BASE, RULES)))
         needed, found = f"one of {', '.join(known)}", repr(name)
-        if near := get_close_matches(name, known, 1, 0.75):
-            needed, found = "a setting that there is", f"{name!r}; did you mean {near[0]}?"
+        if near := _near(name, known):
+            needed, found = "a setting that there is", f"{name!r}{near}"
     elif wrong["type"] == "value_error":
         return wrong["msg"].removeprefix("Value error, ")
     else:
-        needed = wrong["msg"].removeprefix("Input should be ").replace("an object", "a table")
+        needed = needed_by(wrong["msg"])
     return (
         f"{place}: needed {needed}, found {found}" if place else f"needed {needed}, found {found}"
     )

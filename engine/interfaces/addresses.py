@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 
 from backcast.domain.errors import BackcastError, InputError, MomentError, UnavailableError
 from backcast.engine.history.address import FORMS, Address, looks_dated, parse
+from backcast.engine.interfaces.log_findings import LogFindings
 from backcast.engine.interfaces.many_logs import LogTimes, shown_progress
 from backcast.engine.interfaces.options import DEFAULT_STORE, opened
 from backcast.engine.interfaces.terminal import message
@@ -159,15 +160,18 @@ def only_task(log: "Log") -> str:
 
 
 def each_log(
-    addresses: Sequence[Address], url: str, times: LogTimes | None = None
-) -> "Iterator[Log | None]":
+    addresses: Sequence[Address], url: str, times: LogTimes | None = None,
+    findings: LogFindings | None = None,
+) -> "Iterator[Log | None]":  # fmt: skip
     """Open each log in turn; None for one that cannot be read, after the reason is told.
 
     Many logs show how far they have come. `times` learns what each took, and is then reported by
-    the caller; else the slowest of many are named at the end.
+    the caller; else the slowest of many are named at the end. `findings` learns what is wrong with
+    them.
     """
     refuse_moments(addresses)
-    found, failed = logs_named(addresses, url)
+    findings = findings or LogFindings()
+    found, failed = logs_named(addresses, url, lost=findings.lose)
     yield from [None] * failed
     took = times or LogTimes()
     with shown_progress(len(found)) as step:
@@ -175,11 +179,10 @@ def each_log(
             with took.taken(shown(str(address) or url)):
                 try:
                     with log_at(address, url, whole=True) as log:
-                        for problem in log.problems:
-                            message(f"skipped {problem}")
+                        findings.add(log)
                         yield log
                 except BackcastError as error:
-                    message(error)
+                    findings.lose(str(address) or url, error)
                     yield None
             step(1)
     if times is None:
@@ -195,13 +198,14 @@ def refuse_moments(addresses: Sequence[Address]) -> None:
 
 
 def logs_named(
-    addresses: Sequence[Address], url: str, *, again: bool = False
-) -> tuple[list[Address], int]:
+    addresses: Sequence[Address], url: str, *, again: bool = False,
+    lost: Callable[[str, object], None] = lambda name, reason: message(reason),
+) -> tuple[list[Address], int]:  # fmt: skip
     """Return the address of each log that some addresses name, and how many of them name none.
 
     A pattern or a folder stands for all logs that it holds; what is named twice comes once. Why
-    an address names none is told, unless it was `again`. Without an address the store of the
-    command is meant.
+    an address names none is told by `lost`, unless it was `again`. Without an address the store of
+    the command is meant.
     """
     found: dict[Address, None] = {}
     failed = 0
@@ -211,7 +215,7 @@ def logs_named(
         except BackcastError as error:
             failed += 1
             if not again:
-                message(error)
+                lost(str(address) or url, error)
             continue
         if not again:
             note_others(_place_of(address), places.others, "logs")

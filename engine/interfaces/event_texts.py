@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import InputError
-from backcast.domain.events import BLOB_PREFIX, WorkflowEvent
+from backcast.domain.events import BLOB_PREFIX, ChecksRan, WorkflowEvent
 from backcast.engine.interfaces.addresses import Place
 
 FIRST = ("text", "answer", "output", "source", "prompt", "patch", "part", "spec")
@@ -18,6 +18,8 @@ class EventText(NamedTuple):
     "Of what it is about."
     others: dict[str, str]
     "Of what it brought beside that, such as what a model thought; by field."
+    short: str = ""
+    "The output of a run of checks that needs no blob; then `ref` is empty."
 
 
 def event_text(place: Place) -> EventText:
@@ -34,8 +36,10 @@ def event_text(place: Place) -> EventText:
     }  # fmt: skip
     first = next((name for name in FIRST if name in refs), None)
     if first is None:
+        if isinstance(event.fact, ChecksRan) and event.fact.preview:
+            return EventText("", refs, event.fact.preview)
         raise InputError(
-            f"{at}, {event.type}, brought no text: answers, results and modules do;"
+            f"{at}, {event.type}, brought no text: answers, results, checks and modules do;"
             f" 'backcast log {place.log or place.task} --json' prints all of each event"
         )
     return EventText(refs.pop(first), refs)

@@ -1,6 +1,7 @@
 """Fitting as a command runs it: what it will take, how far it has come, and the file."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 "Version of the JSON; grows when its readers would have to change."
+EARLY = 0.05
+"The share of the time after which it is known whether that will do."
 LARGEST = 8
 "Weights that a file names in its comment."
 
@@ -50,13 +53,18 @@ def planned_fit(
 ) -> "tuple[PolicyFit, FitCost]":
     """Return a fit that can be run, after it is said what that takes; with `engine` its workers
     read."""
-    from backcast.engine.replay.fit_run import PolicyFit
+    from backcast.engine.replay.fit_run import ENOUGH, LEAST_SAMPLE, PolicyFit
     from backcast.engine.replay.fit_search import ROUNDS, moves
     from backcast.engine.replay.fit_steps import StepList
     from backcast.engine.replay.kept_scores import score_books
     from backcast.engine.replay.read_elsewhere import ElsewhereReader
     from backcast.engine.replay.readers import sent
 
+    if reading.sample is not None and reading.sample < LEAST_SAMPLE:
+        raise InputError(
+            f"--sample: needed {LEAST_SAMPLE} or more, for {ENOUGH} steps to fit on and {ENOUGH} of"
+            f" the third that is held out, found {reading.sample}"
+        )
     reader = reading.reader()
     known = StepList(reading.plan(reader, []))
     reading.take(known, logs)
@@ -81,15 +89,23 @@ def planned_fit(
 
 
 def run_fit(fit: "PolicyFit", cost: "FitCost") -> "FitResult":
-    """Run a fit, show how far it has come, and after the first prompt say how long it takes."""
-    begun, first = monotonic(), True
+    """Run a fit, show how far it has come, and after the first prompt say how long it takes.
+
+    `InputError` early on where enough steps cannot be read within the time.
+    """
+    begun, first, read = monotonic(), True, 0
+    checked = fit.seconds is None
     unkept = list[str]()
     with progress_bar("tokens", None) as bar:
 
         def advance(size: int) -> None:
-            nonlocal first
+            nonlocal first, read, checked
+            read += size
+            taken = max(monotonic() - begun, 1e-3) / max(1, read)
+            if not checked and fit.seconds and monotonic() - begun >= EARLY * fit.seconds:
+                checked = True
+                _refuse_too_little_time(fit.seconds, cost.seconds(taken), taken)
             if first and size:
-                taken = max(monotonic() - begun, 1e-3) / size
                 message(
                     f"about {duration((cost.item_tokens + cost.whole_tokens) * taken)} and"
                     f" {duration(cost.trial_tokens * taken)} for each setting that is tried, at"
@@ -102,7 +118,22 @@ def run_fit(fit: "PolicyFit", cost: "FitCost") -> "FitResult":
                     unkept.append(reason)
                     message(f"note: the scores are used, and not kept: {reason}")
 
-        return fit.run(advance, message)
+        try:
+            return fit.run(advance, message)
+        except _TooLittleTime as error:
+            raise InputError(str(error)) from None
+
+
+class _TooLittleTime(Exception):
+    """The time in which a fit cannot be; no error of a step, which would be left out alone."""
+
+
+def _refuse_too_little_time(given: float, least: float, token: float) -> None:
+    if least > given:
+        raise _TooLittleTime(
+            f"needed --seconds {ceil(least):,} or so, to read enough steps at {1 / token:,.0f}"
+            f" tokens a second, found {given:g}: what was read is kept"
+        )
 
 
 def interval(beside: "ScoreDifference", step: bool = True) -> str:

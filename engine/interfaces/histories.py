@@ -8,15 +8,16 @@ import click
 
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
-from backcast.engine.interfaces.addresses import Place, each_log
+from backcast.engine.interfaces.addresses import UNREADABLE, Place, each_log
+from backcast.engine.interfaces.history_text import as_json as as_json_of
 from backcast.engine.interfaces.history_text import (
-    as_json,
     difference_lines,
     idle,
     prompt_json,
     rows,
     told_losses,
 )
+from backcast.engine.interfaces.log_findings import LogFindings
 from backcast.engine.interfaces.many_logs import LogTimes
 from backcast.engine.interfaces.profiles import (
     DEFAULT_PROFILE,
@@ -149,9 +150,9 @@ def try_histories(
     addresses: "Sequence[Address]", url: str, policies: "Sequence[HistoryPolicy]",
     rules: "Sequence[Rules]", profile: str | None, plot: Path | None = None, *, explain: bool,
     as_json: bool,
-) -> bool:  # fmt: skip
-    """Try policies on all agents' runs of some logs, print the figures, and return whether one
-    breaks its rules."""
+) -> int:  # fmt: skip
+    """Try policies on all agents' runs of some logs, print the figures, and return the exit code:
+    1 where one breaks its rules or a log is not whole, else 2 where a log cannot be read."""
     from backcast.domain.message_settings import MessageSettings
     from backcast.engine.interfaces.views import console, table
     from backcast.engine.replay.history_figures import figures
@@ -159,20 +160,26 @@ def try_histories(
 
     both = [HistoryPolicy(NONE, MessageSettings()), *policies]
     counter = counter_of(profile)
-    times = LogTimes()
-    runs, unreadable = _tried(addresses, url, both, counter, times)
+    times, findings = LogTimes(), LogFindings()
+    runs = _tried(addresses, url, both, counter, times, findings)
     times.report()
     if not runs:
-        if unreadable:
-            raise SystemExit(2)  # the reason is on stderr
+        if findings.unreadable:
+            raise SystemExit(UNREADABLE)  # the reason is on stderr
         raise InputError(f"{policies[0].name} changes an agent's messages: {NEEDED}")
     found = figures(runs, both)
     if plot is not None:
         from backcast.engine.interfaces.plots import history_marks, recall_plot, write_plot
 
         write_plot(plot, recall_plot(history_marks(found), "of the recall"))
+    broken = _broken(found, rules)
+    worse = any(broken) or bool(findings.damage)
+    code = 1 if worse else UNREADABLE if findings.unreadable else 0
     if as_json:
-        _print_json(runs, found)
+        ended = {"logs": findings.plain(), "exit_code": code}
+        for number, (figures_of, lines) in enumerate(zip(found, broken, strict=True)):
+            verdict = {"broken": lines, "regression": bool(lines)} if number else {}
+            click.echo(json_text(as_json_of(figures_of, runs, number) | verdict | ended))
     else:
         same = idle(found) if not rules else []
         head, *rest = rows([row for row in found if row.name not in same])
@@ -193,21 +200,23 @@ def try_histories(
     from backcast.engine.interfaces.regress_report import NOTE
 
     message(f"tokens are those of {counter.id}. {NOTE}")
-    return _judged(found, rules, quiet=as_json) or bool(unreadable)
+    if not as_json:
+        _print_judged(found, broken if rules else [])
+    if findings.damage:
+        message(f"{findings.torn}: their missing events were not tried")
+    return code
 
 
 def _tried(
     addresses: "Sequence[Address]", url: str, policies: "Sequence[HistoryPolicy]",
-    counter: "Tokenizer", times: LogTimes,
-) -> "tuple[list[TriedRun], int]":  # fmt: skip
+    counter: "Tokenizer", times: LogTimes, findings: LogFindings,
+) -> "list[TriedRun]":  # fmt: skip
     from backcast.engine.replay.agent_prompts import has_messages
     from backcast.engine.replay.history_trial import TriedRun, tried
 
     runs, logs = list[TriedRun](), list[str]()
-    unreadable = 0
-    for log in each_log(addresses, url, times):
+    for log in each_log(addresses, url, times, findings):
         if log is None:
-            unreadable += 1
             continue
         for task in log.tasks:
             if has_messages(log.store, task):
@@ -225,27 +234,24 @@ def _tried(
             run._replace(name=f"{shown(log)}#{run.name}")
             for run, log in zip(runs, logs, strict=True)
         ]
-    return runs, unreadable
+    return runs
 
 
-def _print_json(runs: "Sequence[TriedRun]", found: "Sequence[Any]") -> None:
-    for number, figures in enumerate(found):
-        click.echo(json_text(as_json(figures, runs, number)))
-
-
-def _judged(found: "Sequence[Any]", rules: "Sequence[Rules]", *, quiet: bool) -> bool:
-    """Print a line for each rule that a policy breaks; return whether one does."""
+def _broken(found: "Sequence[Any]", rules: "Sequence[Rules]") -> list[list[str]]:
+    """Return a line for each rule that each policy breaks; of the baseline none."""
     from backcast.engine.interfaces.history_text import broken_rules
 
-    worse = False
-    for figures, limits in zip(found[1:], rules, strict=bool(rules)) if rules else ():
-        lines = list(broken_rules(found[0], figures, limits))
-        worse = worse or bool(lines)
-        for line in [f"REGRESSION under {figures.name}: {line}" for line in lines] or [
-            f"no regression under {figures.name}"
-        ]:
-            if not quiet:
-                click.echo(escaped(line))
-    if worse and not quiet:
+    if not rules:
+        return [[] for _ in found]
+    pairs = zip(found[1:], rules, strict=True)
+    return [[], *(list(broken_rules(found[0], figures, limits)) for figures, limits in pairs)]
+
+
+def _print_judged(found: "Sequence[Any]", broken: Sequence[Sequence[str]]) -> None:
+    for figures, lines in list(zip(found, broken, strict=bool(broken)))[1:]:
+        for line in lines:
+            click.echo(escaped(f"REGRESSION under {figures.name}: {line}"))
+        if not lines:
+            click.echo(escaped(f"no regression under {figures.name}"))
+    if any(broken):
         message("note: --explain names what each prompt lost")
-    return worse

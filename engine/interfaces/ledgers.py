@@ -23,10 +23,17 @@ FILLED_BY = ("TASK_STARTED", "TASKS_READ", "MODULE_STARTED")
 def show_ledgers(place: Place, policy: StallPolicy = STALLS, *, as_json: bool) -> None:
     """Print both ledgers of a task at a moment."""
     states = ledger_states(place.store, place.task, place.moment)
-    ledger = ledger_of(place.task, states, policy)
-    if ledger.status == "unknown" or not (ledger.items or ledger.given):
+    ledger, made = ledger_of(place.task, states, policy), states.dispatches.dispatches
+    if states.progress.status == "history" and not made:
+        ledger = Ledger("history")
+        message(
+            f"note: no ledger: {escaped(place.task)!r} is the history of a repository, which was"
+            f" asked for nothing; 'backcast show versions {place.task}' lists its modules"
+        )
+        if not as_json:
+            return
+    elif ledger.status == "unknown" or not (ledger.items or ledger.given):
         note_empty(place.store, place.task, place.moment, "ledger", FILLED_BY)
-    made = states.dispatches.dispatches
     rows = [row_of(place.task, version, made[version]) for version in sorted(made)]
     for row in rows:
         asked = row["recorded_as"] if row["calls"] != 0 else None  # else no model has seen it

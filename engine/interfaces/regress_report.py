@@ -59,7 +59,10 @@ def rows(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
     yield "stale summaries shown", *(str(one.stale) for one in every)
     yield "what must be shown does not fit", *(str(one.unfit) for one in every)
     for section in sorted({name for one in every for name in one.sections}):
-        yield f"tokens of {section}", *(f"{one.sections.get(section, 0):,.0f}" for one in every)
+        yield (
+            f"mean tokens, {section}",
+            *(f"{one.sections.get(section, 0):,.0f}" for one in every),
+        )
 
 
 def _percent(value: float | None, times: float = 1.0) -> str:
@@ -147,12 +150,28 @@ def as_json(columns: Sequence[Column], runs: Sequence[Tried]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "note": NOTE,
-        "policies": [summed(column) for column in columns],
+        "policies": [
+            summed(column) | {"missed": missed(runs, number)}
+            for number, column in enumerate(columns)
+        ],
         "runs": [
             _untimed(plain(tried._replace(run=tried.run._replace(log=shown(tried.run.log)))))
             for tried in runs
         ],
     }
+
+
+def missed(runs: Sequence[Tried], number: int) -> list[dict[str, Any]]:
+    """Return for each prompt what was used of it later and a policy, by its index, did not show."""
+    return [
+        {
+            "run": tried.run.name, "step": f"{step.version} {step.name}",
+            "at": tried.run.address(step.version), "missed": plain(step.figures[number].missed),
+        }
+        for tried in runs
+        for step in tried.steps
+        if step.figures[number].missed
+    ]  # fmt: skip
 
 
 def _untimed(run: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +184,8 @@ def _untimed(run: dict[str, Any]) -> dict[str, Any]:
 
 def summed(column: Column) -> dict[str, Any]:
     """Return a policy as JSON, without the single prompts."""
-    data: dict[str, Any] = {"name": column.name, "recall": column.summary.recall}
+    recall = column.summary.recall
+    data: dict[str, Any] = {"name": column.name, "recall": recall, "recall_percent": recall}
     summary = plain(column.summary)
     del summary["milliseconds"]
     data |= {"summary": summary, "baseline": column.beside is None}
@@ -174,4 +194,5 @@ def summed(column: Column) -> dict[str, Any]:
     if comparison := column.beside:
         beside = plain(comparison)
         data |= {name: beside[name] for name in beside if name not in ("before", "after", "policy")}
+        data |= {"recall_points": comparison.recall, "regression": bool(comparison.broken)}
     return data

@@ -13,6 +13,7 @@ from backcast.domain.routing_trial import Episode, RoutingResult, TriedOutcome, 
 from backcast.domain.spending import Amounts
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import UNREADABLE, each_log
+from backcast.engine.interfaces.log_findings import LogFindings
 from backcast.engine.interfaces.terminal import escaped, message
 from backcast.engine.log.remote import shown
 from backcast.engine.replay.routing import episodes_in
@@ -22,24 +23,25 @@ from backcast.engine.workflow.dispatch.routing_file import policy_in
 def try_routings(
     addresses: Sequence[Address], url: str, files: Sequence[Path], *, as_json: bool
 ) -> int:
-    """Try policies on the dispatches of some logs, and print what is known; return 0 or 2."""
+    """Try policies on the dispatches of some logs, and print what is known; return 2 where a log
+    cannot be read, 1 where one is not whole, else 0."""
     policies = [(file.stem, policy_in(file)) for file in files]
     ends = policies[0][1].agents
     for agent in dict.fromkeys((ends[0], ends[-1])):
         policies.append((f"always {agent}", RoutingPolicy(agents=(agent,))))
-    episodes, logs, unreadable = list[Episode](), list[str](), 0
-    for log in each_log(addresses, url):
+    episodes, logs, findings = list[Episode](), list[str](), LogFindings()
+    for log in each_log(addresses, url, findings=findings):
         if log is None:
-            unreadable = UNREADABLE
             continue
         found = [episode for task in log.tasks for episode in episodes_in(log.store, task)]
         if not found:
             message(f"note: {shown(log.name)} holds no dispatches")
         episodes += found
         logs += [shown(log.name)] * len(found)
+    code = UNREADABLE if findings.unreadable else 1 if findings.damage else 0
     if not episodes:
-        if unreadable:
-            return unreadable  # the reason is on stderr
+        if findings.unreadable:
+            return UNREADABLE  # the reason is on stderr
         raise InputError("needed dispatches to try a policy of routing on, found none: 'backcast"
                          " dispatch' makes some")  # fmt: skip
     results = [recorded(episodes), *(result(name, of, episodes) for name, of in policies)]
@@ -49,12 +51,16 @@ def try_routings(
                 {
                     "tasks": len(episodes),
                     "policies": [_json(found, episodes, logs) for found in results],
+                    "logs": findings.plain(),
+                    "exit_code": code,
                 }
             )
         )
     else:
         _print(results, episodes, len(files), logs)
-    return unreadable
+    if findings.damage:
+        message(f"{findings.torn}: their missing events were not tried")
+    return code
 
 
 def _print(

@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from textwrap import dedent, wrap
 
 from pydantic import BaseModel
@@ -11,7 +11,7 @@ WIDTH = 98
 "Columns of a line of words."
 
 
-def words_of(model: type[BaseModel], table: str = "") -> Mapping[str, str]:
+def words_of(model: type[BaseModel], table: str = "") -> dict[str, str]:
     """Return the words on each setting of a model and of the tables in it, by its place.
 
     >>> from backcast.domain.policy import Policy

@@ -15,6 +15,7 @@ from backcast.engine.log.importers.people import NO_GOAL
 from backcast.engine.log.importers.same_session import imported_as, recorded_as
 from backcast.engine.log.importers.versions import MODULES, OWN, faulty, importer_of, versions_in
 from backcast.engine.log.store import EventStore
+from backcast.engine.log.unknown_types import counted_types, unknown_types
 from backcast.engine.memory.not_outlined import not_outlined
 from backcast.engine.memory.outline_workers import uncollected
 from backcast.engine.memory.outlined_batches import OutlinedRuns, outlined
@@ -62,6 +63,9 @@ def run(
             )  # fmt: skip
             _link(store, format, sorted(met), report)
             keep_all_states(store, report)
+    if odd := unknown_types(store, sorted(met)):
+        report.notes.append(counted_types(odd))
+        report.unknown_types = odd
     if met and all(_has_begun(store, task) for task in met):
         report.notes = [note for note in report.notes if note != NO_GOAL]  # another log told it
     if format != OWN and outlines:

@@ -17,8 +17,8 @@ from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.fit import ItemWorth, LikenessFit, fitted_likeness
 from backcast.engine.replay.fit_items import MOST, NAMES, ItemPlan, planned_items
 from backcast.engine.replay.fit_search import PolicyMove, SearchResult, searched
-from backcast.engine.replay.fit_steps import StepList
-from backcast.engine.replay.kept_scores import ScoreBook
+from backcast.engine.replay.fit_steps import StepList, held_of
+from backcast.engine.replay.kept_scores import ScoreBook, ScoreKey
 from backcast.engine.replay.score import ScorePlan
 from backcast.engine.replay.score_jobs import LeftOut, StepScore, draw
 from backcast.engine.replay.score_run import Scoring
@@ -26,6 +26,8 @@ from backcast.engine.replay.score_summary import PolicyScore, score_summary
 
 ENOUGH = 8
 "Steps that must be held out for a policy to be judged, and as many to fit it on."
+LEAST_SAMPLE = next(n for n in range(ENOUGH, 99) if min(n - held_of(n), held_of(n)) >= ENOUGH)
+"The smallest sample that can hold both."
 ITEMS_SHARE = 0.4
 "The share of the time in which single texts are read, at most."
 JUDGED_SHARE = 0.4
@@ -48,6 +50,20 @@ class FitCost(NamedTuple):
     "Tokens of all training steps under one other policy, about."
     judged_tokens: int
     "Tokens of all steps held out under one policy, about."
+    enough_training: float = 0.0
+    "Tokens to be read for `ENOUGH` training steps under that policy, about."
+    enough_judged: float = 0.0
+    "Tokens to be read for `ENOUGH` steps held out under two policies, about."
+
+    def seconds(self, token: float) -> float:
+        """Return the least time for enough steps, about, where a token takes so many seconds."""
+        searched, training = 1 - JUDGED_SHARE, self.enough_training * token
+        # Single texts come first, and leave the training steps some of the time before the rest.
+        fitted = min(
+            (training + self.item_tokens * token) / searched,
+            training / (searched - ITEMS_SHARE),
+        )
+        return max(fitted, self.enough_judged * token / JUDGED_SHARE)
 
 
 class FitResult(NamedTuple):
@@ -111,10 +127,14 @@ class PolicyFit:
                 self.items += [item] if item else []
             advance(1)
         single = [item.plan.to_read(self.books) for item in self.items]
-        whole = self.begun.to_read(self.books) | self.judged.to_read(self.books)
+        begun, judged = self.begun.to_read(self.books), self.judged.to_read(self.books)
+        whole = begun | judged
+        # What was read before is not read again; the steps held out are also read as fitted.
+        fitted = ENOUGH * _tokens(self.judged) / len(known.held_out)
         return FitCost(
             sum(map(len, single)), sum(sum(sizes.values()) for sizes in single),
             len(whole), sum(whole.values()), _tokens(self.begun), _tokens(self.judged),
+            _enough(begun, len(known.training)), _enough(judged, len(known.held_out)) + fitted,
         )  # fmt: skip
 
     def run(
@@ -214,6 +234,13 @@ class PolicyFit:
 
 def _tokens(plan: ScorePlan) -> int:
     return sum(sum(job.tokens) for job in plan.jobs)
+
+
+def _enough(unread: Mapping[ScoreKey, int], steps: int) -> float:
+    """Return the tokens of the prompts that are still to be read until `ENOUGH` steps are."""
+    if not unread:
+        return 0.0
+    return max(0, ENOUGH - (steps - len(unread))) * sum(unread.values()) / len(unread)
 
 
 def _mean(steps: Sequence[StepScore]) -> float:

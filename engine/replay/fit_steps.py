@@ -48,6 +48,11 @@ class FitStep(NamedTuple):
         return int(lot, 16) % PARTS == 0
 
 
+def held_of(sample: int) -> int:
+    """Return how many steps of a sample are held out."""
+    return max(1, round(sample / PARTS))
+
+
 class StepList(ScorePlan):
     """Steps whose prompts are built later, under any policy; `jobs` stays empty."""
 
@@ -71,7 +76,7 @@ class StepList(ScorePlan):
 
         A step is in every sample that is larger than one that it is in, whatever else there is.
         """
-        held = None if sample is None else max(1, round(sample / PARTS))
+        held = None if sample is None else held_of(sample)
         most = {True: held, False: None if sample is None or held is None else sample - held}
         found: dict[bool, list[FitStep]] = {True: [], False: []}
         order: dict[str, int] = {}

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backcast.domain.errors import InputError
-from backcast.engine.context.policies import RULES, toml_at
+from backcast.engine.context.policies import RULES, needed_by, toml_at
 from backcast.engine.replay.corpus import Tried
 from backcast.engine.replay.measure import against
 from backcast.engine.replay.score_summary import ScoreDifference
@@ -48,6 +48,13 @@ class Rules(BaseModel):
 
 
 NAMES = tuple(Rules.model_fields)
+BEYOND = {
+    "critical": "CRITICAL things are not shown any more",
+    "stale": "stale summaries more are shown",
+    "unfit": "prompts more do not fit",
+    "over": "prompts are over their budget",
+}
+"What is counted beyond a limit."
 
 
 def rules_of(policy: str, limits: Sequence[str] = ()) -> Rules:
@@ -63,12 +70,22 @@ def rules_in(policy: str, tables: Mapping[str, object], limits: Sequence[str] = 
     table = tables.get(RULES, {})
     if not isinstance(table, dict):
         raise InputError(f"{policy}: {RULES}: needed a table, found {table!r:.40}")
-    values = dict(table)
+    stated = _rules(f"{policy}: {RULES}.", table)
+    laid = dict[str, float]()
     for limit in limits:
-        name, _, number = limit.partition("=")
-        values[name.strip()] = number.strip()
+        name, _, number = (part.strip() for part in limit.partition("="))
+        try:
+            value = float(number)
+        except ValueError:
+            raise InputError(f"--limit: needed RULE=N, found {limit!r}") from None
+        laid[name] = int(value) if value.is_integer() else value
+    return _rules("--limit ", stated.model_dump(exclude_unset=True) | laid)
+
+
+def _rules(where: str, values: Mapping[str, object]) -> Rules:
+    """Return checked rules; `where` is what an error puts before the name of one."""
     try:
-        return Rules.model_validate(values)
+        return Rules.model_validate(values, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
@@ -76,9 +93,11 @@ def rules_in(policy: str, tables: Mapping[str, object], limits: Sequence[str] = 
             needed, given = f"a rule of {', '.join(NAMES)}", repr(name)
             if near := get_close_matches(name, NAMES, 1):
                 given += f"; did you mean {near[0]}?"
-        else:
-            needed, given = f"{name}: {first['msg']}", f"{first['input']!r:.40}"
-        raise InputError(f"{policy}: needed {needed}, found {given}") from None
+            raise InputError(f"{where.rstrip(' .')}: needed {needed}, found {given}") from None
+        given = f"{first['input']!r:.40}"
+        raise InputError(
+            f"{where}{name}: needed {needed_by(first['msg'])}, found {given}"
+        ) from None
 
 
 class PolicySummary(NamedTuple):
@@ -125,6 +144,18 @@ class Worse(NamedTuple):
     "The address of the prompt; empty for one that was never recorded."
 
 
+class Limit(NamedTuple):
+    """A rule, and how a policy stands to it."""
+
+    rule: str
+    "Its name in `Rules`; `over` for prompts over their budget, of which none is allowed."
+    allowed: float | None
+    "By how much the policy may be worse, in the rule's unit; None for any."
+    found: float | None
+    "By how much it is worse; below 0 where it is better, None where nothing tells."
+    holds: bool
+
+
 class Comparison(NamedTuple):
     """A policy compared with the baseline."""
 
@@ -145,6 +176,8 @@ class Comparison(NamedTuple):
     worse: tuple[Worse, ...]
     broken: tuple[str, ...]
     "The rules that the policy breaks, a line each."
+    limits: tuple[Limit, ...] = ()
+    "Every rule, and how the policy stands to it."
 
 
 def compared(
@@ -180,35 +213,54 @@ def _comparison(runs: Sequence[Tried], number: int, name: str, rules: Rules) -> 
         went=totals["went"], lowered=totals["lowered"], critical=totals["lost"], recall=recall,
         interval=interval(runs, number), worse=tuple(worse), broken=(),
     )  # fmt: skip
-    return comparison._replace(broken=tuple(broken(comparison, rules)))
+    comparison = comparison._replace(limits=tuple(limits(comparison, rules)))
+    return comparison._replace(broken=tuple(broken(comparison)))
 
 
-def broken(comparison: Comparison, rules: Rules) -> Iterator[str]:
-    """Yield a line for each rule that a policy breaks."""
+def limits(comparison: Comparison, rules: Rules) -> Iterator[Limit]:
+    """Yield each limit, and how a policy stands to it."""
     before, after = comparison.before, comparison.after
-    if comparison.recall is not None and -comparison.recall > rules.recall:
-        sure = ""
-        if comparison.interval:
-            sure = " (95 % from {:+.1f} to {:+.1f})".format(*comparison.interval)
-        yield (
-            f"evidence recall fell by {-comparison.recall:.1f} points, from {before.recall:.1f} %"
-            f" to {after.recall or 0:.1f} %{sure}; {rules.recall:g} are allowed"
-        )
-    for what, count, allowed in (
-        ("CRITICAL things are not shown any more", comparison.critical, rules.critical),
-        ("stale summaries more are shown", after.stale - before.stale, rules.stale),
-        ("prompts more do not fit", after.unfit - before.unfit, rules.unfit),
-        ("prompts are over their budget", after.over, 0),
-    ):
-        if count > allowed:
-            yield f"{count} {what}; {allowed} are allowed"
-    if before.prefix is not None and after.prefix is not None:
-        fell = 100 * (before.prefix - after.prefix)
-        if fell > rules.prefix:
-            yield f"the shared prefix fell by {fell:.1f} points; {rules.prefix:g} are allowed"
-    more = 100 * (after.tokens / before.tokens - 1) if before.tokens else 0.0
-    if rules.tokens is not None and more > rules.tokens:
-        yield f"the median prompt grew by {more:.1f} %; {rules.tokens:g} are allowed"
+    both = before.prefix is not None and after.prefix is not None
+    for rule, found, allowed in (
+        ("recall", None if comparison.recall is None else 0.0 - comparison.recall, rules.recall),
+        ("critical", comparison.critical, rules.critical),
+        ("stale", after.stale - before.stale, rules.stale),
+        ("unfit", after.unfit - before.unfit, rules.unfit),
+        ("over", after.over, 0),
+        ("prefix", 100 * ((before.prefix or 0) - (after.prefix or 0)) if both else None,
+         rules.prefix),
+        ("tokens", 100 * (after.tokens / before.tokens - 1) if before.tokens else 0.0,
+         rules.tokens),
+    ):  # fmt: skip
+        yield Limit(rule, allowed, found, allowed is None or found is None or found <= allowed)
+
+
+def broken(comparison: Comparison) -> Iterator[str]:
+    """Yield a line for each limit that does not hold."""
+    before, after = comparison.before, comparison.after
+    for rule, allowed, found, holds in comparison.limits:
+        if holds:
+            continue
+        if rule == "recall":
+            sure = ""
+            if comparison.interval:
+                sure = " (95 % from {:+.1f} to {:+.1f})".format(*comparison.interval)
+            yield (
+                f"evidence recall fell by {found:.1f} points, from {before.recall:.1f} %"
+                f" to {after.recall or 0:.1f} %{sure}; {allowed:g} are allowed"
+            )
+        elif rule == "prefix":
+            yield f"the shared prefix fell by {found:.1f} points; {allowed:g} are allowed"
+        elif rule == "tokens":
+            yield f"the median prompt grew by {found:.1f} %; {allowed:g} are allowed"
+        else:
+            yield f"{found} {BEYOND[rule]}; {allowed} are allowed"
+
+
+def likely_limit(beside: ScoreDifference | None, rules: Rules) -> Limit:
+    """Return the limit of how much less likely to a model outcomes may get."""
+    found = None if beside is None else beside.per_token
+    return Limit("nats", rules.nats, found, found is None or found <= rules.nats)
 
 
 def less_likely(beside: ScoreDifference | None, rules: Rules) -> Iterator[str]:

@@ -19,6 +19,7 @@ from backcast.engine.context.recorded import CODE, messages, rebuilt, template_o
 from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.log.blobs import ref_of
 from backcast.engine.log.store import EventStore
+from backcast.engine.log.unknown_types import counted_types, unknown_types
 from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.engine.replay.derive import BuilderPool, asked_again
@@ -177,7 +178,9 @@ def derivation(
         return Answer(UNTOLD, f"masked texts in it: {fact.masked}"), context
     if apart := _apart(pool.store, fact):
         return Answer(UNTOLD, apart), context
-    return Answer(DIFFERENT, cause(fact), _first(pool.store, fact, context, counter)), context
+    odd = unknown_types(pool.store, [step.task_id], fact.stood_at)
+    why = f"{counted_types(odd)}; or {cause(fact)}" if odd else cause(fact)
+    return Answer(DIFFERENT, why, _first(pool.store, fact, context, counter)), context
 
 
 def _apart(store: EventStore, fact: ContextBuilt) -> str:

@@ -25,10 +25,10 @@ _SHORT = re.compile(r"blob:[0-9a-f]{8,63}")
 def command(url: str, ref: str, moment: Address | None) -> None:
     """Print what an event brought, a blob, or the text of a module or a part as it was.
 
-    Of an event it is the answer, the result, the output or the module's text. Where a module is
-    gone by now and no moment is named, its last text is printed, which a note tells. Of a blob's
-    name 8 digits or more are enough. In a path, %23 stands for # and %25 for %; in a task's name,
-    %2F for /.
+    Of an event it is the answer, the result, the output, also of checks, or the module's text.
+    Where a module is gone by now and no moment is named, its last text is printed, which a note
+    tells. Of a blob's name 8 digits or more are enough. In a path, %23 stands for # and %25 for %;
+    in a task's name, %2F for /.
 
     \b
     backcast cat till@80                               # what a model answered, for instance
@@ -58,8 +58,8 @@ def _print_event(address: Address, url: str) -> None:
     from backcast.engine.interfaces.event_texts import event_text
 
     with task_at(address, url) as place:
-        ref, others = event_text(place)
-        body = _blob(place.store, ref)
+        ref, others, short = event_text(place)
+        body = _blob(place.store, ref) if ref else short.encode(errors="surrogatepass")
     for name, other in others.items():
         message(f"note: its {name.replace('_', ' ')} is {other[:21]}")
     hand_on_bytes(body)

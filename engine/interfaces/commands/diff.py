@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import ANY, Place, address_argument, task_at
@@ -113,14 +112,11 @@ def _refuse_names(policies: tuple[str, ...], profiles: tuple[str, ...]) -> None:
     from backcast.engine.interfaces.differing import RECORDED
     from backcast.engine.workflow.runtime import profile_named
 
-    try:
-        for name in policies:
-            if name != RECORDED:
-                policy_named(name)
-        for name in profiles:
-            profile_named(name)
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    for name in policies:
+        if name != RECORDED:
+            policy_named(name)
+    for name in profiles:
+        profile_named(name)
 
 
 def _compare_agents(before: Place, after: Place, as_json: bool) -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument
@@ -26,7 +25,6 @@ from backcast.engine.interfaces.terminal import escaped, message
 from backcast.engine.log.remote import shown
 
 if TYPE_CHECKING:
-    from backcast.domain.policy import Policy
     from backcast.engine.replay.fit_run import FitResult, PolicyFit
 
 NOTHING_LEARNED = 1
@@ -91,7 +89,7 @@ def command(
         _fit_keep(addresses, url, out, force, policy_name, as_json, bool(model), bool(on))
     if not model:
         raise click.UsageError("needed --model llama:FILE, who reads, or --keep, found neither")
-    base = completed(_base(policy_name))
+    base = completed(policy_by(policy_name))
     check_place(out, force)
     over = _over(policy_name)
     own_settings(base, STRATEGIES[over])  # or it says why no file could hold what is made of it
@@ -130,13 +128,6 @@ def _fit_keep(
     check_place(out, force)
     learned, whole = fit_keeping(addresses, url, policy, out, as_json=as_json)
     raise SystemExit(NOTHING_LEARNED if not learned else 0 if whole else UNREADABLE)
-
-
-def _base(name: str | None) -> "Policy":
-    try:
-        return policy_by(name)
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
 
 
 def _over(name: str | None) -> str:

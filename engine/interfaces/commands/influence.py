@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backcast.domain.errors import BackcastError, WorkerError
+from backcast.domain.errors import WorkerError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, logs_named
@@ -91,10 +91,7 @@ def command(
     check_on(on, processes)
     if report and report.suffix != SUFFIX:
         raise click.UsageError(f"--report: needed a name that ends in {SUFFIX}, found {report}")
-    try:
-        setting = setting_of(policy)
-    except BackcastError as error:
-        raise click.UsageError(str(error)) from None
+    setting = setting_of(policy)
     reading = Reading(model, context_tokens, threads=threads, scores=scores)
     reader, question = reading.reader(), InfluenceQuestion(setting, most, halves, texts)
     with ExitStack() as stack:

@@ -11,6 +11,13 @@ from backcast.engine.interfaces.options import json_option
 from backcast.engine.interfaces.profiles import policy_by, policy_option
 from backcast.engine.interfaces.terminal import SPEAKS
 
+LABELS = {
+    "name": "What reports call it.",
+    "version": "A label for changes of yours: it is in the digest, and chooses nothing; another"
+    " number brings no older settings back.",
+}
+"What a policy has that is no setting."
+
 
 @click.command(name="policy")
 @policy_option()
@@ -18,6 +25,8 @@ from backcast.engine.interfaces.terminal import SPEAKS
 @json_option
 def command(policy_name: str | None, listed: bool, as_json: bool) -> None:
     """Print the settings by which contexts are chosen, as a file that gives the same policy.
+
+    Each stands below what it is; 'backcast help weights' tells of the keys of its tables.
 
     \b
     backcast policy --list
@@ -41,7 +50,8 @@ def command(policy_name: str | None, listed: bool, as_json: bool) -> None:
     click.echo(f"# digest {found.digest}")
     # A file's tables are laid over those of its base, so without this one some would have more.
     click.echo(f"{BASE} = {_toml(base_of(policy_name or DEFAULT.name))}")
-    for line in toml_lines(found.model_dump(mode="json"), words=words_of(Policy)):
+    words = LABELS | words_of(Policy)
+    for line in toml_lines(found.model_dump(mode="json"), words=words):
         click.echo(line)
 
 

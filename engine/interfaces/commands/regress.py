@@ -10,6 +10,7 @@ from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument, each_log
+from backcast.engine.interfaces.log_findings import LogFindings
 from backcast.engine.interfaces.log_shelf import LogShelf
 from backcast.engine.interfaces.many_logs import LogTimes
 from backcast.engine.interfaces.options import (
@@ -32,7 +33,7 @@ from backcast.engine.interfaces.terminal import message
 from backcast.engine.log.remote import copies_kept, is_remote, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from backcast.domain.budget import ModelProfile
     from backcast.engine.interfaces.regress_report import Column
@@ -100,8 +101,16 @@ def command(
     A policy of an agent's messages is tried on agents' runs: 'backcast help histories'.
     Without --model no model is asked. What counts as a regression stands in the policy's file under
     [regress], or in --limit: recall, prefix (points), critical, stale, unfit (numbers), tokens
-    (percent), nats (per token, with --model). Exit codes: 0, 1 for a regression, 2 where a log,
-    policy or option cannot be read, or nothing was there to try.
+    (percent), nats (per token, with --model). Exit codes: 0; 1 for a regression, or a log that is
+    not whole; else 2 where a log, policy or option cannot be read, or nothing was there to try.
+
+    With --json each policy is a line: "recall_percent" is the share as in the table, and
+    "recall_points" the difference to the baseline ("recall" is the first of the baseline, the other
+    of others); "limits" are the rules, with what is "allowed", what was "found" (how much worse,
+    points, percent or a number) and whether each "holds"; "regression" is whether one does not.
+    "worse" names what it shows less of than the baseline, "missed" all that it did not show.
+    "logs" tells how many were "read", why others are "unreadable", the "damage" in them, their
+    events of "unknown_types", and how many runs are "unmeasured"; then the "exit_code".
     """
     from backcast.engine.interfaces.histories import message_policies, try_histories
     from backcast.engine.interfaces.regress_notes import untried
@@ -122,10 +131,7 @@ def command(
         if odd := next((name for name, given in others.items() if given), None):
             raise click.UsageError(f"{odd}: needed no --routing beside it")
         raise SystemExit(try_routings(addresses, url, routings, as_json=as_json))
-    try:
-        of_messages = message_policies(policies, every=histories)
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    of_messages = message_policies(policies, every=histories)
     if of_messages:
         others = {
             "--strategies": strategies, "--baseline": baseline != RECORDED, "--model": model,
@@ -134,19 +140,16 @@ def command(
         if odd := next((name for name, given in others.items() if given), None):
             raise click.UsageError(f"{odd}: needed no policy of an agent's messages beside it")
         rules = [] if histories else [rules_of(name, limits) for name in policies]
-        worse = try_histories(
+        code = try_histories(
             addresses, url, of_messages, rules, profile, plot, explain=explain, as_json=as_json
         )
-        raise SystemExit(1 if worse else 0)
+        raise SystemExit(code)
     if explain:
         raise click.UsageError("--explain: needed --histories, or a policy of an agent's messages")
     growing = growing_report(reports)  # before the work, which is long
     if strategies:
         baseline, policies = _strategies(policies, baseline, model)
-    try:
-        plan = _planned(policies, baseline, limits, profile, context_tokens)
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    plan = _planned(policies, baseline, limits, profile, context_tokens)
     if model and plan.report:
         raise click.UsageError("--model: needed a policy as the baseline, found a report")
     elsewhere = None if on == PROCESSES else on
@@ -154,18 +157,21 @@ def command(
         raise click.UsageError("--seconds: needed no --on beside it: --sample N reads less there")
     reading = Reading(model, context_tokens, sample, seconds) if model else None
     reader = reading.reader() if reading else None
-    times = LogTimes()
+    times, findings = LogTimes(), LogFindings()
     with ExitStack() as stack:
         if any(is_remote(named.log) for named in addresses):
             stack.enter_context(copies_kept())
         trial = Trial(stack, plan.settings, plan.profile, growing, engine_on(on, processes))
-        runs, unreadable, torn, why = _runs(addresses, url, window, times)
+        runs, why = _runs(addresses, url, window, times, findings)
         measured = trial.run(runs, times) if runs else []
         for name in untried(measured):
             message(f"note: {shown(name)} holds {why[name]}")
         if not any(result.steps for result in measured):
-            if unreadable or trial.failed:
-                raise SystemExit(UNREADABLE if unreadable else 1)  # the reason is on stderr
+            code = 1 if trial.failed and not findings.unreadable else UNREADABLE
+            if as_json:
+                click.echo(json_text({"logs": findings.plain(), "exit_code": code}))
+            if findings.unreadable or trial.failed:
+                raise SystemExit(code)  # the reason is on stderr
             raise InputError(NOTHING)
         columns, found = _compared(plan, measured)
         costs = _trade_offs(plan, runs, columns) if strategies else None
@@ -177,19 +183,22 @@ def command(
         from backcast.engine.interfaces.plots import marks_of, recall_plot, write_plot
 
         write_plot(plot, recall_plot(marks_of(columns)))
-    _print(columns, found, [path for path in reports if path != growing], costs, as_json)
-    if not strategies:
-        for line in next_looks(columns, policies):
-            message(line)
-    if torn:
-        message(f"logs that are not whole, whose missing events were not tried: {torn}")
     broken = (
         trial.failed
-        or torn
+        or findings.damage
         or lost
         or (not strategies and any(column.beside and column.beside.broken for column in columns))
     )
-    raise SystemExit(1 if broken else UNREADABLE if unreadable else 0)
+    code = 1 if broken else UNREADABLE if findings.unreadable else 0
+    ended = {"logs": findings.plain() | {"unmeasured": trial.failed}, "exit_code": code}
+    _print(columns, found, [path for path in reports if path != growing], costs,
+           ended if as_json else None)  # fmt: skip
+    if not strategies:
+        for line in next_looks(columns, policies):
+            message(line)
+    if findings.damage:
+        message(f"{findings.torn}: their missing events were not tried")
+    raise SystemExit(code)
 
 
 def _strategies(
@@ -256,21 +265,18 @@ def _planned(
 
 
 def _runs(
-    addresses: "Sequence[Address]", url: str, window: int, times: LogTimes
-) -> "tuple[list[ReplayRun], int, int, dict[str, str]]":
-    """The runs of some logs, how many of the logs cannot be read, how many are not whole, and what
-    each log holds if it holds nothing to try."""
+    addresses: "Sequence[Address]", url: str, window: int, times: LogTimes, findings: LogFindings
+) -> "tuple[list[ReplayRun], dict[str, str]]":
+    """The runs of some logs, of which `findings` learns what is wrong with them; and what each log
+    holds if it holds nothing to try."""
     from backcast.engine.interfaces.regress_notes import both_tried, nothing_in
     from backcast.engine.replay.corpus import runs_in
 
     runs: list[ReplayRun] = []
-    unreadable = torn = 0
     why: dict[str, str] = {}
-    for log in each_log(addresses, url, times):
+    for log in each_log(addresses, url, times, findings):
         if log is None:
-            unreadable += 1
             continue
-        torn += bool(log.problems)
         found = list(runs_in(log, window))
         why[log.name] = nothing_in(log)
         if not found:
@@ -278,7 +284,7 @@ def _runs(
         for line in both_tried(found):
             message(f"note: {line}")
         runs += found
-    return runs, unreadable, torn, why
+    return runs, why
 
 
 def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tried]]":
@@ -312,7 +318,7 @@ def _read(
     The model reads in this process, or where `on` says.
     """
     from backcast.engine.interfaces.score_report import note, remarks
-    from backcast.engine.replay.regress import less_likely
+    from backcast.engine.replay.regress import less_likely, likely_limit
     from backcast.engine.replay.score_summary import score_summary
 
     lost = 0
@@ -334,20 +340,24 @@ def _read(
     for column, score, rules in zip(columns[1:], scores[1:], plan.rules, strict=True):
         assert column.beside
         worse = (*column.beside.broken, *less_likely(score.beside, rules))
-        found.append(column._replace(beside=column.beside._replace(broken=worse), score=score))
+        limits = (*column.beside.limits, likely_limit(score.beside, rules))
+        beside = column.beside._replace(broken=worse, limits=limits)
+        found.append(column._replace(beside=beside, score=score))
     return found, lost
 
 
 def _print(
     columns: "Sequence[Column]", found: "Sequence[Tried]", reports: "Sequence[Path]",
-    costs: "TradeOffs | None", as_json: bool,
+    costs: "TradeOffs | None", ended: "Mapping[str, object] | None",
 ) -> None:  # fmt: skip
+    """Print the table, or where `ended` is given, each policy as JSON, with these fields too."""
     from backcast.engine.interfaces import tradeoff_table
     from backcast.engine.interfaces.regress_report import (
         NOTE,
         build_times,
         lines,
         markdown,
+        missed,
         rows,
         summed,
     )
@@ -363,10 +373,11 @@ def _print(
             report.write_text(text, encoding="utf-8")
         except OSError as error:
             raise InputError(f"{report}: cannot be written: {error.strerror}") from None
-    if as_json:
-        for column in columns:
+    if ended is not None:
+        for number, column in enumerate(columns):
             more = tradeoff_table.by_name(costs).get(column.name, {})
-            click.echo(json_text(summed(column) | more))
+            misses = {"missed": missed(found, number)}
+            click.echo(json_text({**summed(column), **misses, **more, **ended}))
         return
     if costs:
         head, *rest = tradeoff_table.rows(costs)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument
@@ -25,9 +24,6 @@ from backcast.engine.interfaces.terminal import escaped, message
 from backcast.engine.log.remote import copies_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from backcast.engine.replay.corpus import Setting
     from backcast.engine.replay.score_run import Scoring
 
 
@@ -74,7 +70,7 @@ def command(
     explains the table.
     """
     check_on(on, processes, seconds)
-    settings = _settings(policies or (RECORDED,))
+    settings = [setting_of(name) for name in policies or (RECORDED,)]
     reading = Reading(model, context_tokens, sample, seconds, threads, scores)
     reader, lost = reading.reader(), 0
     with LogShelf(addresses, url) as logs:
@@ -90,13 +86,6 @@ def command(
         raise SystemExit(INTERRUPTED)
     nothing = not scoring.steps and bool(scoring.failed)
     raise SystemExit(1 if lost or logs.torn else UNREADABLE if logs.unreadable or nothing else 0)
-
-
-def _settings(names: "Sequence[str]") -> "list[Setting]":
-    try:
-        return [setting_of(name) for name in names]
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
 
 
 def _print(scoring: "Scoring", by_line: bool, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """`backcast verify`: rebuild every recorded prompt, and build it again."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,6 +10,7 @@ import click
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument, each_log
+from backcast.engine.interfaces.log_findings import LogFindings
 from backcast.engine.interfaces.options import engine_on, json_option, on_option, store_option
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.terminal import message, note_fault
@@ -49,59 +50,107 @@ def command(
     backcast verify 'runs/**/*.jsonl' --on dask://HOST:8786 --report verified.jsonl
 
     LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
-    Without an address the whole store is asked. The exit code is 0 where every answer is "same" and
-    every log is whole, 2 where a log cannot be read at all, else 1. Tasks that came by an importer
-    with a known fault are noted, on stderr or as lines with "note", and are no failure. A task that
-    stands in --report is not verified again while its events and the code are the same.
+    Without an address the whole store is asked. The exit code is 0 where every prompt is the same
+    and every log is whole, 2 where a log cannot be read at all, else 1. A prompt that another
+    program built cannot be derived: it is the same where it is rebuilt. Tasks that came by an
+    importer with a known fault are noted, on stderr or as lines with "note", and are no failure. A
+    task that stands in --report is not verified again while its events and the code are the same.
+
+    With --json each prompt is a line, with its log and whether it "holds". The last line sums up:
+    "prompts", "failed", "untold" (of those that failed, the ones that cannot be told here),
+    "foreign" (built by another program, and only rebuilt), "exit_code", and of the "logs" how many
+    were "read", why others are "unreadable", the "damage" in them, their events of "unknown_types",
+    and why tasks of them are "unverified".
     """
-    count, failed, unknown, unreadable, torn = 0, 0, 0, 0, 0
+    findings, sums = LogFindings(), _Sums()
     reasons: set[str] = set()
     with _gone_on_from(report):
-        for log in _found(on, addresses, url, bisect, report):
-            if log is None:
-                unreadable += 1
-                continue
+        for log in _found(on, addresses, url, bisect, report, findings):
             for verdict in log.verdicts:
-                count, failed = count + 1, failed + (not _holds(verdict, only))
-                unknown += not _differs(verdict, only) and not _holds(verdict, only)
-                print_verdict(verdict, only, reasons, as_json=as_json)
+                sums.add(verdict, only)
+                holds = _holds(verdict, only)
+                print_verdict(
+                    verdict,
+                    only,
+                    reasons,
+                    as_json=as_json,
+                    beside={"log": log.name, "holds": holds},
+                )
             for part in log.faults:
                 note_fault(part, as_json)
             for reason in log.failed:
                 message(f"skipped {reason}")
-            torn += bool(log.torn or log.failed)
-    if not (count or unreadable or torn):
+                sums.unverified.setdefault(log.name, []).append(reason)
+    unreadable, torn = bool(findings.unreadable), bool(findings.damage or sums.unverified)
+    if not (sums.prompts or unreadable or torn):
         message("note: no prompt is recorded that Backcast built: there is nothing to rebuild")
-    if count or not unreadable:
-        blind = f", of them {unknown} that cannot be told here" if unknown else ""
-        click.echo(f"{count} prompts, {failed} failed{blind}", err=True)
-    raise SystemExit(UNREADABLE if unreadable else 1 if failed or torn else 0)
+    code = UNREADABLE if unreadable else 1 if sums.failed or torn else 0
+    if as_json:
+        logs = findings.plain() | {"unverified": sums.unverified}
+        click.echo(json_text(sums.plain() | {"exit_code": code, "logs": logs}))
+    if sums.prompts or not unreadable:
+        click.echo("; ".join(filter(None, [str(sums), findings.torn])), err=True)
+    raise SystemExit(code)
+
+
+class _Sums:
+    """The counts of what was verified."""
+
+    def __init__(self) -> None:
+        self.prompts = self.failed = 0
+        self.untold = 0
+        "Of those that failed, the ones that cannot be told here."
+        self.foreign = 0
+        "Prompts that another program built, which are only rebuilt."
+        self.unverified: dict[str, list[str]] = {}
+        "Why tasks were not verified, by log."
+
+    def add(self, verdict: "Verdict", only: str | None) -> None:
+        """Count a verdict."""
+        from backcast.engine.replay.verify import FOREIGN
+
+        fails = not _holds(verdict, only)
+        self.prompts, self.failed = self.prompts + 1, self.failed + fails
+        self.untold += fails and not _differs(verdict, only)
+        self.foreign += not fails and only != "rebuilt" and verdict.derived.why == FOREIGN
+
+    def plain(self) -> dict[str, int]:
+        """Return the counts as JSON."""
+        return {name: getattr(self, name) for name in ("prompts", "failed", "untold", "foreign")}
+
+    def __str__(self) -> str:
+        untold = f", of them {self.untold} that cannot be told here" if self.untold else ""
+        foreign = (
+            f"; {self.foreign} are of another program, and only rebuilt" if self.foreign else ""
+        )
+        return f"{self.prompts} prompts, {self.failed} failed{untold}{foreign}"
 
 
 class _Verified(NamedTuple):
     """The verdicts of a log, and what is to be said of it."""
 
+    name: str
     verdicts: "Iterable[Verdict]"
     faults: "Sequence[Faulty]"
-    torn: bool
     failed: Sequence[str] = ()
     "Why tasks of it were not verified."
 
 
 def _found(
-    on: str | None, addresses: Sequence[Address], url: str, bisect: bool, file: Path | None
-) -> "Iterator[_Verified | None]":
-    """Verify each log where --on says, but for tasks in a report; None for an unreadable one."""
+    on: str | None, addresses: Sequence[Address], url: str, bisect: bool, file: Path | None,
+    findings: LogFindings,
+) -> "Iterator[_Verified]":  # fmt: skip
+    """Verify each log that can be read where --on says, but for tasks in a report."""
     from backcast.engine.replay.growing_report import SUFFIX
     from backcast.engine.replay.run_report import VerifyReport
 
     if file is None:
-        yield from (_elsewhere if on else _here)(on or "", addresses, url, bisect, None)
+        yield from (_elsewhere if on else _here)(on or "", addresses, url, bisect, None, findings)
         return
     if file.suffix != SUFFIX:
         raise click.UsageError(f"--report: needed a name that ends in {SUFFIX}, found {file}")
     with VerifyReport(file, bisect=bisect) as report:
-        yield from (_elsewhere if on else _here)(on or "", addresses, url, bisect, report)
+        yield from (_elsewhere if on else _here)(on or "", addresses, url, bisect, report, findings)
 
 
 @contextmanager
@@ -117,32 +166,34 @@ def _gone_on_from(report: Path | None) -> Iterator[None]:
 
 
 def _here(
-    on: str, addresses: Sequence[Address], url: str, bisect: bool, report: "VerifyReport | None"
-) -> "Iterator[_Verified | None]":
-    """Verify each log in turn, in this process; None for one that cannot be read."""
-    for log in each_log(addresses, url):
-        yield log and _Verified(_verdicts(log, bisect, report), _faults(log), bool(log.problems))
+    on: str, addresses: Sequence[Address], url: str, bisect: bool, report: "VerifyReport | None",
+    findings: LogFindings,
+) -> "Iterator[_Verified]":  # fmt: skip
+    """Verify each log in turn, in this process."""
+    for log in each_log(addresses, url, findings=findings):
+        if log is not None:
+            yield _Verified(shown(log.name), _verdicts(log, bisect, report), _faults(log))
 
 
 def _elsewhere(
-    on: str, addresses: Sequence[Address], url: str, bisect: bool, report: "VerifyReport | None"
-) -> "Iterator[_Verified | None]":
+    on: str, addresses: Sequence[Address], url: str, bisect: bool, report: "VerifyReport | None",
+    findings: LogFindings,
+) -> "Iterator[_Verified]":  # fmt: skip
     """Verify all tasks of all logs where --on says, and yield the logs in their order."""
     from backcast.engine.log.spread import spread
     from backcast.engine.log.stamps import stamps_of
     from backcast.engine.replay.pieces import verdicts_of, verify_piece, work
 
-    logs: list[tuple[range, str, Sequence[Faulty], bool] | None] = []
+    logs: list[tuple[range, str, Sequence[Faulty]]] = []
     tasks: list[tuple[str, str, str]] = []
     verdicts: dict[int, list[Verdict]] = {}
     with engine_on(on) as engine:
-        for log in each_log(addresses, url):
+        for log in each_log(addresses, url, findings=findings):
             if log is None:
-                logs.append(None)
                 continue
             stamps = stamps_of(log.store)
             own = range(len(tasks), len(tasks) + len(log.tasks))
-            logs.append((own, shown(log.name), _faults(log), bool(log.problems)))
+            logs.append((own, shown(log.name), _faults(log)))
             tasks += [(log.name, task, stamps[task]) for task in log.tasks]
         if report:
             known = {n: report.find(*task[1:]) for n, task in enumerate(tasks)}
@@ -158,14 +209,10 @@ def _elsewhere(
             verdicts[number] = verdicts_of(piece.result)
             if report:
                 report.add(*tasks[number][1:], verdicts[number])
-    for entry in logs:
-        if entry is None:
-            yield None
-            continue
-        own, name, faults, torn = entry
+    for own, name, faults in logs:
         reasons = [f"{name}: {failed[number]}" for number in own if number in failed]
         found = [verdict for number in own for verdict in verdicts.get(number, ())]
-        yield _Verified(found, faults, torn, reasons)
+        yield _Verified(name, found, faults, reasons)
 
 
 def _faults(log: "Log") -> "list[Faulty]":
@@ -199,8 +246,10 @@ def _verified_here(log: "Log", task: str, bisect: bool) -> "Iterator[Verdict]":
 def _holds(verdict: "Verdict", only: str | None) -> bool:
     if only is None:
         return verdict.holds
+    from backcast.engine.replay.verify import FOREIGN
+
     answer: Answer = getattr(verdict, only)
-    return answer.verdict == "same"
+    return answer.verdict == "same" or answer.why == FOREIGN
 
 
 def _differs(verdict: "Verdict", only: str | None) -> bool:
@@ -209,13 +258,17 @@ def _differs(verdict: "Verdict", only: str | None) -> bool:
 
 
 def print_verdict(
-    verdict: "Verdict", only: str | None, reasons: set[str], *, as_json: bool
-) -> None:
-    """Print a verdict; a long reason why nothing can be told is printed once, in `reasons`."""
+    verdict: "Verdict", only: str | None, reasons: set[str], *, as_json: bool,
+    beside: Mapping[str, object] | None = None,
+) -> None:  # fmt: skip
+    """Print a verdict; a long reason why nothing can be told is printed once, in `reasons`.
+
+    `beside` are more fields of its JSON.
+    """
     if as_json:
         from backcast.engine.history.state_json import plain
 
-        click.echo(json_text(plain(verdict)))
+        click.echo(json_text(plain(verdict) | dict(beside or {})))
         return
     from backcast.engine.interfaces.views import one_line
 

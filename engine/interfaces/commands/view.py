@@ -112,10 +112,7 @@ def _write(
     from backcast.engine.log.remote import shown
     from backcast.engine.replay.what_if import policy_asked
 
-    try:
-        policies = [policy_asked(name) for name in what_if]
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    policies = [policy_asked(name) for name in what_if]
     notes, version = noting_damage(place.store), _version(place)
     names = RunNames(place.log, "" if place.log else shown(url))
     with progress_bar("writing", None) as advance:

@@ -90,8 +90,9 @@ def assert_prefix_shared(
 ) -> None:
     """Assert that the prompt shares a prefix of `at_least` its tokens, from 0 to 1, with another.
 
-    Without `previous` that is the prompt asked before it in its task. Two bare contexts, whose
-    tokenizer is unknown, are compared by bytes.
+    Without `previous` that is the prompt asked before it in its task; of a task's first prompt,
+    which has none before it, nothing is asked. Two bare contexts, whose tokenizer is unknown, are
+    compared by bytes.
 
     >>> import backcast
     >>> with backcast.open_log("fixtures/logs/till.jsonl") as store:
@@ -103,7 +104,9 @@ def assert_prefix_shared(
         raise InputError(f"needed a share from 0 to 1, found {at_least}")
     before = shown.previous if previous is None and isinstance(shown, Replayed) else previous
     if before is None:
-        _fail(shown, ["needed a prompt before it, found none"])
+        if isinstance(shown, Replayed):
+            return
+        _fail(shown, ["needed a prompt to compare it with, found none"])
     tokenizer = _tokenizer(shown, before)
     last, now = _prompt(before, shown), _prompt(shown, before)
     prefix = compared(last.pieces, now.pieces, tokenizer)

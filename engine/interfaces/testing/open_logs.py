@@ -1,6 +1,6 @@
 """Cache of open logs for tests: each file is read once, and its prompts are built once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -8,7 +8,9 @@ from backcast.domain.budget import ModelProfile
 from backcast.domain.policy import Policy
 from backcast.engine.interfaces.testing.replayed import KeptIterator, Replayed, replayed
 from backcast.engine.log.open_logs import Log, opened
+from backcast.engine.log.remote import shown
 from backcast.engine.log.store import EventStore
+from backcast.engine.log.unknown_types import counted_types, unknown_types
 
 KEPT = 100
 "Files that stay open; a log of 34 prompts takes 3 MB with its built prompts."
@@ -43,6 +45,8 @@ class OpenLogs:
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept, self._open = kept, dict[tuple[str, int, int], OpenLog]()
+        self._noted = set[str]()
+        "Logs whose unknown types were told."
 
     def log(self, path: Path, task: str | None = None) -> Log:
         """Return the log in a file, or one task of it; raises what `opened` raises."""
@@ -62,6 +66,14 @@ class OpenLogs:
                 yield from known.replays(task, policy, profile)
             else:
                 yield from replayed(log.store, task, policy, profile)
+
+    def unknown(self, log: Log) -> str:
+        """Return a line on the events of unknown types in a log; empty from the second time on."""
+        if log.name in self._noted:
+            return ""
+        self._noted.add(log.name)
+        odd = unknown_types(log.store, log.tasks)
+        return f"{shown(log.name)}: {counted_types(odd)}" if odd else ""
 
     def trim(self) -> None:
         """Close the logs that grew, and the least recently used ones; no test may be running."""
@@ -89,6 +101,12 @@ def _key(path: Path) -> tuple[str, int, int]:
     except OSError:
         return str(path), 0, -1
     return str(path.resolve()), stat.st_mtime_ns, stat.st_size
+
+
+def not_whole(problems: Sequence[str]) -> str:
+    """Return the line that fails a test whose log has some problems."""
+    more = f", and {len(problems) - 1} more" if problems[1:] else ""
+    return f"needed a whole log, found {problems[0]}{more}; --backcast-damaged passes over it"
 
 
 def size(store: EventStore) -> int:

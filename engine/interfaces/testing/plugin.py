@@ -10,6 +10,7 @@ Backcast is installed, so the rest of Backcast is imported where it is first nee
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["history_at"]  # pytest finds the fixture in this module
 
 MARKER, POLICY, MODEL = "backcast_logs", "backcast_policy", "backcast_model"
+OPTION = "--backcast-policy"
+SETTINGS = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml",
+              "tox.ini", "setup.cfg")  # fmt: skip
+"Files that make their folder pytest's root."
 LOG, STEP = "recorded_log", "recorded_step"
 "Fixtures that run a test once for each log, or for each recorded prompt."
 
@@ -59,9 +64,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options of the command line and of the configuration file."""
     group = parser.getgroup("backcast", "Backcast: the prompts of recorded runs, built again")
     group.addoption(
-        "--backcast-policy", metavar="FILE",
+        OPTION, metavar="FILE",
         help="Build every prompt under the policy of this TOML file, or of this strategy's name,"
-        " instead of its own: pytest --backcast-policy mine.toml",
+        " instead of its own: pytest --backcast-policy=mine.toml",
     )  # fmt: skip
     group.addoption(
         "--backcast-update", action="store_true",
@@ -70,6 +75,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--backcast-model", metavar="MODEL",
         help="The model that reads for assert_as_likely: llama:FILE, or http://HOST:PORT/v1.",
+    )  # fmt: skip
+    group.addoption(
+        "--backcast-damaged", action="store_true",
+        help="Pass over what cannot be read of a log, with a warning, instead of failing.",
     )  # fmt: skip
     parser.addini(MODEL, "The model that reads, where --backcast-model names none.")
     parser.addini(POLICY, "The policy's file or name, where --backcast-policy names none.")
@@ -135,24 +144,31 @@ def event_log(pytestconfig: pytest.Config) -> "Iterator[Callable[..., Log]]":
         log = event_log("logs/till.jsonl")
         log = event_log("logs/caches.jsonl", task="task-web")
 
-    A file is read once for all tests; events that one test appends are invisible to the others.
+    A file is read once for all tests; events that one test appends are invisible to the others. A
+    log that is not whole fails the test, unless `pytest --backcast-damaged` passes over that.
     """
-    from backcast.domain.errors import BackcastError
+    from backcast.domain.errors import BackcastError, DamagedError
+    from backcast.engine.interfaces.testing.open_logs import not_whole
     from backcast.engine.log.open_logs import opened
 
     logs, base = _open_logs(pytestconfig), _base(pytestconfig)
+    passed_over = pytestconfig.getoption("backcast_damaged", default=False)
     with ExitStack() as stores:
 
         def open_log(path: str | Path, task: str | None = None) -> "Log":
             __tracebackhide__ = True
             try:
-                if "://" in str(path):
-                    return stores.enter_context(opened(str(path), task))
-                log = logs.log(base / path, task)
+                log = (
+                    stores.enter_context(opened(str(path), task, whole=True))
+                    if "://" in str(path) else logs.log(base / path, task)
+                )  # fmt: skip
             except BackcastError as error:
                 raise error.with_traceback(None) from None  # ours tell a test's author nothing
-            for problem in log.problems:
-                warnings.warn(pytest.PytestWarning(f"backcast: skipped {problem}"), stacklevel=2)
+            if log.problems and not passed_over:
+                raise DamagedError(not_whole(log.problems))
+            notes = [f"skipped {problem}" for problem in log.problems] + [logs.unknown(log)]
+            for note in filter(None, notes):
+                warnings.warn(pytest.PytestWarning(f"backcast: {note}"), stacklevel=2)
             return log
 
         yield open_log
@@ -299,9 +315,32 @@ def _policy_under_test(config: pytest.Config) -> "Policy | None":
 
     base = config.invocation_params.dir if option else _base(config)
     try:
-        return policy_known(option or ini) or policy_at(base / (option or ini))
+        if named := policy_known(option or ini):
+            return named
+        _refuse_moved_root(config, option or "")
+        return policy_at(base / (option or ini))
     except InputError as error:
         raise pytest.UsageError(f"backcast: {error}") from None
+
+
+def _refuse_moved_root(config: pytest.Config, name: str) -> None:
+    """Raise `pytest.UsageError` where pytest took a policy's file for tests, and moved its root.
+
+    It seeks its root before it knows our options: what stands alone behind one is a test to it.
+    """
+    here, root = config.invocation_params.dir, config.rootpath
+    file = (here / name).resolve()
+    if (OPTION, name) not in pairwise(config.invocation_params.args) or root == here:
+        return
+    if not file.is_file() or file.is_relative_to(here):
+        return
+    between = [folder for folder in (here, *here.parents) if folder.is_relative_to(root)][:-1]
+    nearer = any((folder / config_file).is_file() for folder in between for config_file in SETTINGS)
+    if nearer or not config.inipath:
+        raise pytest.UsageError(
+            f"backcast: needed {OPTION}={name} with a =, found a space: pytest took the file for"
+            f" tests, and {root} for their root"
+        )
 
 
 def _open_logs(config: pytest.Config) -> "OpenLogs":
@@ -321,7 +360,9 @@ def _places(config: pytest.Config, prompts: bool, patterns: Sequence[str]) -> "l
     if key not in known:
         base = _base(config)
         known[key] = (
-            prompt_places(_open_logs(config), base, patterns) if prompts
-            else log_places(base, patterns)
+            prompt_places(
+                _open_logs(config), base, patterns,
+                damaged=config.getoption("backcast_damaged", default=False),
+            ) if prompts else log_places(base, patterns)
         )  # fmt: skip
     return known[key]

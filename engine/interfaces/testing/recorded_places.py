@@ -9,8 +9,8 @@ from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
-from backcast.domain.errors import BackcastError, InputError
-from backcast.engine.interfaces.testing.open_logs import OpenLogs
+from backcast.domain.errors import BackcastError, DamagedError, InputError
+from backcast.engine.interfaces.testing.open_logs import OpenLogs, not_whole
 from backcast.engine.replay.steps import asked
 
 
@@ -46,13 +46,16 @@ def log_places(base: Path, patterns: Sequence[str]) -> list[RecordedPlace]:
     return [*map(RecordedPlace, names, paths), *problems]
 
 
-def prompt_places(logs: OpenLogs, base: Path, patterns: Sequence[str]) -> list[RecordedPlace]:
+def prompt_places(
+    logs: OpenLogs, base: Path, patterns: Sequence[str], *, damaged: bool = False
+) -> list[RecordedPlace]:
     """Return the recorded prompts of the named logs in the order in which they were asked for.
 
-    An unreadable log gives a place with a problem, and so do logs without any prompt.
+    An unreadable log gives a place with a problem, and so do logs without any prompt, and, unless
+    `damaged`, a log that is not whole.
     """
     places = log_places(base, patterns)
-    prompts = [prompt for place in places for prompt in _prompts(logs, place)]
+    prompts = [prompt for place in places for prompt in _prompts(logs, place, damaged)]
     if prompts:
         return prompts
     where = ", ".join(patterns)
@@ -80,12 +83,14 @@ def _within(base: Path, path: Path) -> Path:
     return path.relative_to(base) if path.is_relative_to(base) else path
 
 
-def _prompts(logs: OpenLogs, place: RecordedPlace) -> Iterator[RecordedPlace]:
+def _prompts(logs: OpenLogs, place: RecordedPlace, damaged: bool) -> Iterator[RecordedPlace]:
     if place.problem:
         yield place
         return
     try:
         log = logs.log(place.path)
+        if log.problems and not damaged:
+            raise DamagedError(not_whole(log.problems))
         versions = [(task, one.version) for task in log.tasks for one in asked(log.store, task)]
     except BackcastError as error:
         yield place._replace(problem=str(error))

@@ -39,6 +39,21 @@ class Replayed(NamedTuple):
     "The prompt asked before it in its task, without its own `previous`."
 
     @property
+    def task_id(self) -> str:
+        """The task that asked for it."""
+        return self.step.task_id
+
+    @property
+    def version(self) -> int:
+        """The event of the recorded prompt: 79 of `till@79`."""
+        return self.step.version
+
+    @property
+    def name(self) -> str:
+        """What was asked for, in a few words, such as `code money.py #1`."""
+        return self.step.name
+
+    @property
     def context(self) -> Context:
         """The prompt as built today; raises the error that prevents it."""
         __tracebackhide__ = True

@@ -39,6 +39,7 @@ from backcast.engine.log.exchanges.spool import Exchange
 from backcast.engine.log.packing import condensed
 from backcast.engine.log.recorder import NewRow
 from backcast.engine.log.store import EventStore
+from backcast.engine.log.unknown_types import EXCHANGE
 
 SOURCE = "record"
 "The source under which the id of an exchange is kept."
@@ -195,7 +196,7 @@ class ExchangeWriter:
             "method": exchange.head.method, "path": exchange.head.path, "seconds": exchange.seconds,
             "ended": exchange.how,
         } | given | came  # fmt: skip
-        fact = UnknownFact(kind="HTTP_EXCHANGE", payload=payload)
+        fact = UnknownFact(kind=EXCHANGE, payload=payload)
         claims = [Claim(fact, exchange.began, "record", ())]
         if not after:
             claims.insert(0, Claim(TaskStarted(), exchange.began, "record", ()))

@@ -95,6 +95,8 @@ class Report:
         "Calls of a model in the whole log, by what is known of their content: see `calls_note`."
         self.session = ""
         "The id of the agent's session, where the log tells it."
+        self.unknown_types: dict[str, int] = {}
+        "Events of the log's tasks whose types this program does not know, by type."
         self.edits = EditCounts()
         "What the tools of an agent did to files, in the whole log."
         self.parted: dict[str, tuple[str, int]] = {}

@@ -206,5 +206,11 @@ def copies(store: EventStore, task_id: str, format: str) -> list[str]:
     return found
 
 
+def prefixes() -> tuple[str, ...]:
+    """Return how the types of the records begin that importers keep as they were."""
+    found = (getattr(_module(format), "PREFIX", "") for format in MODULES)
+    return tuple(prefix for prefix in found if prefix)
+
+
 def _module(format: str) -> ModuleType:
     return import_module(f"backcast.engine.log.importers.{MODULES[format]}")

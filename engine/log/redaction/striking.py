@@ -29,9 +29,8 @@ from backcast.engine.log.redaction.patterns import Patterns
 from backcast.engine.log.redaction.places import HOME
 from backcast.engine.log.redaction.words import NamedSecrets, SecretWords
 from backcast.engine.log.store import EventStore
+from backcast.engine.log.unknown_types import REDACTED
 
-REDACTED = "REDACTED"
-"The type of the event that says what was struck out of a task."
 WRITER = "redact"
 HELD = 1000
 "Bodies at hand, since the next is often the difference to one of them."
