@@ -184,7 +184,8 @@ class MapSettings(BaseModel):
 
 
 class Lookup(BaseModel):
-    """How functions and classes are chosen for a request that names no module, as a question does.
+    """How functions and classes are chosen for a request that names no place, as a question does,
+    or a module alone that is too large to be shown whole.
 
     What is asked about is wanted there, not what new code in some place would need.
     """
@@ -272,7 +273,8 @@ the module whose tests are likest; 0 for functions alone."
     "The share of the context up to which the body that is first by the request's words, both in \
 what is written and in what it names, is shown for certain; 0 for what it is worth."
     lookup: Lookup | None = None
-    "How functions are chosen where a request names no module; none for as everywhere."
+    "How functions are chosen where a request names no place, or a module that is larger than \
+`whole`; none for as everywhere, and for no module whole that is not wanted."
     parts: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context from which on a function is offered in parts, too; 0 for never."
     checked: bool = False
@@ -382,11 +384,6 @@ asking a model where every precondition holds."
                 del settings[later]
         return json.dumps(settings, sort_keys=True).encode()
 
-    def choice(self, path: str) -> "Policy | Lookup":
-        """Return the settings by which functions are chosen for a request about a module, or, where
-        the path is empty, about none."""
-        return self if path or self.lookup is None else self.lookup
-
     def details(self, window: int) -> Details:
         """Return the limits on detail for a window of so many tokens."""
         return self.large if window >= self.wide else self.small
@@ -434,7 +431,7 @@ READER = Policy(
     lookup=Lookup(
         weights=dict(WEIGHTS) | {"always": -8.0, "test file": -8.0},
         likeness=dict(LOOKUP) | {
-            "text words": 3.5, "body words": 1.8, "named": 1.5, "alike": 1.0,
+            "own file": 3.0, "text words": 3.5, "body words": 1.8, "named": 1.5, "alike": 1.0,
             "signature words": 0.4, "aside": -1.7, "test file": -8.0, "always": -6.7,
         },
     ),

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backcast.domain.budget import MISTRAL_7B_8K
+from backcast.domain.context import Context
 from backcast.domain.events import TaskStarted
 from backcast.domain.moment import NOW
 from backcast.domain.policy import COVERAGE, DEFAULT, Policy
@@ -89,7 +90,11 @@ def answered(question: str, policy: Policy = DEFAULT, tokens: int = 900) -> dict
     task = project()
     profile = BOUND.with_context(tokens, 12_000)
     built = context_at(task.store, task.id, NOW, Request("", question), profile, policy)
-    return {item.node: item.level for item in built.items}
+    return levels_of(built)
+
+
+def levels_of(context: Context) -> dict[str, str]:
+    return {item.node: item.level for item in context.items}
 
 
 @pytest.mark.parametrize(
@@ -119,16 +124,29 @@ def test_who_asks_for_tests_gets_them() -> None:
     assert shown["class:tests/test_versions.py::TestLocalSegmentsOfVersions"] == "full"
 
 
-def test_a_module_as_target_is_no_question() -> None:
-    task, query = project(), "compare two versions with local segments"
-    asked = Request("module:versions.py", query)
-    profile = BOUND.with_context(700, 12_000)
-    with_lookup, without = (
-        context_at(task.store, task.id, NOW, asked, profile, policy).text
-        for policy in (DEFAULT, AS_FOR_A_PLACE)
-    )
-    assert with_lookup == without
-    assert answered(query, AS_FOR_A_PLACE) != answered(query)
+def worked_on(path: str, question: str, tokens: int, policy: Policy = DEFAULT) -> dict[str, str]:
+    """Return the level of each node that is shown to who works on a module."""
+    task = project()
+    profile = BOUND.with_context(tokens, 12_000)
+    asked = Request(f"module:{path}", question)
+    built = context_at(task.store, task.id, NOW, asked, profile, policy)
+    if levels_of(built).get(f"module:{path}") == "full":
+        assert VERSIONS.strip() in built.text
+    return levels_of(built)
+
+
+def test_a_module_that_is_worked_on_is_shown_whole_where_it_is_small() -> None:
+    for tokens, whole in ((3_000, True), (900, False)):
+        shown = worked_on("versions.py", "compare versions by their local segments", tokens)
+        assert (shown["module:versions.py"] == "full") is whole
+    before = worked_on("versions.py", "compare versions", 3_000, AS_FOR_A_PLACE)
+    assert before["module:versions.py"] != "full"
+
+
+def test_of_a_large_module_the_functions_are_shown_that_are_asked_about() -> None:
+    shown = worked_on("loading.py", "read the licence of a project in one encoding", 500)
+    assert shown["function:loading.py::load_licence"] == "full"
+    assert not [node for node, level in shown.items() if level == "name"]
 
 
 def test_policies_of_before_choose_as_they_did() -> None:

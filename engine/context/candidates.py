@@ -23,6 +23,7 @@ from backcast.engine.context.plan_examples import PlanExamples
 from backcast.engine.context.recall.references import is_reference, piece_of
 from backcast.engine.context.request import Request
 from backcast.engine.context.request_scope import BuildSettings, RequestScope
+from backcast.engine.context.search.questions import asks_for_tests
 from backcast.engine.context.sibling_module import SiblingModule
 from backcast.engine.context.surroundings import Surroundings
 from backcast.engine.context.symbol_candidates import SymbolCandidates
@@ -187,7 +188,7 @@ class Candidates:
         scope, node = self.scope, node_id("module", self.path)
         levels = [*self.surroundings.levels(self.details.module_tokens),
                 ("signature", self._lines(self.path)), ("name", self.path)]  # fmt: skip
-        if node in scope.wanted:
+        if self.path in scope.whole:
             levels.insert(0, ("full", self.sources.text(self.path)))
         return Candidate(
             node, "current module", "CRITICAL", self.levels(levels, 1.0), 1.0,
@@ -265,6 +266,8 @@ class Candidates:
         """Yield the tests of the target, or of its module, the wanted ones, and their verdicts."""
         rows = self.symbols.rows.get(self.path, NONE)
         own = {self.target} if self.name else set(self.symbols.nodes[rows])
+        if self.scope.choice is not self.policy and not asks_for_tests(self.request.query):
+            own = set()  # Tests of all that is in a large module tell nothing of what is asked.
         tests = {test for test, tested in self.symbols.tests(self.path) if tested in own}
         tests |= {node for node in self.scope.wanted if kind_of(node) == "test"}
         ordered, best = sorted(tests), 0.0

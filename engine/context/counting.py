@@ -1,6 +1,8 @@
 """Tokens of texts, each text counted once however many prompts hold it."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import accumulate
 
 from backcast.engine.context.rendering import joint
 from backcast.engine.models.tokenizers import Tokenizer
@@ -42,6 +44,15 @@ class Counting:
     def item(self, level: str, text: str) -> int:
         """Return the tokens of an item at a level, with the separator behind it."""
         return self.count(text + joint(level))
+
+    def fits(self, lines: Sequence[str], limit: int) -> bool:
+        """Tell whether all of some lines have at most so many tokens."""
+        # Each line has one token at the least, for its end.
+        if len(lines) > limit:
+            return False
+        # What is over the limit need not be counted to the end.
+        sizes = accumulate(self.count(line) + 1 for line in lines)
+        return all(size <= limit for size in sizes)
 
     def fewer(self, texts: LevelTexts) -> tuple[Fewer, ...]:
         """Return the levels with a text, each of fewer tokens than the one before."""

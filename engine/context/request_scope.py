@@ -6,7 +6,7 @@ from typing import NamedTuple
 from backcast.domain.budget import ModelProfile
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facet
-from backcast.domain.policy import Policy
+from backcast.domain.policy import Lookup, Policy
 from backcast.domain.question_events import ANSWER
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.candidate_levels import CandidateLevels
@@ -40,8 +40,6 @@ class RequestScope:
         self.policy, self.profile = settings.policy, settings.profile
         self.cache, self.counting = settings.cache, settings.cache.counting
         self.nearness = settings.nearness
-        self.choice = self.policy.choice(path_of(request.target))
-        self.levels = CandidateLevels(self.policy, self.counting, self.choice)
         self.texts = self.cache.texts(states, symbols)
         self.sources, self.modules, self.source = (
             self.texts.sources,
@@ -65,11 +63,28 @@ class RequestScope:
         whole = [path_of(node) for node in self.wanted if kind_of(node) == "module"]
         self.whole: Set[str] = {*whole, *self.needed}
         "The modules that may be shown in full."
+        self.choice: Policy | Lookup = self._choice()
+        "The settings by which functions are chosen."
+        self.levels = CandidateLevels(self.policy, self.counting, self.choice)
         self.priorities = {name: self.policy.priority(name) for name in self.policy.order}
         self.beside = ""
         "The module that a new one is most like, if the policy asks for it and it was found."
         self.stale: dict[str, int] = {}
         "Nodes whose written summary no longer holds, and the version that wrote it."
+
+    def _choice(self) -> Policy | Lookup:
+        """Return how functions are chosen: as for a question where no place is named, or only a
+        module that is too large to be shown whole."""
+        lookup, path = self.policy.lookup, self.path
+        if lookup is None or self.name or path in self.whole:
+            return self.policy
+        if path not in self.facets:
+            return self.policy if path else lookup
+        most = int(self.policy.whole * self.profile.context)
+        if not self.counting.fits(self.sources.text(path).split("\n"), most):
+            return lookup
+        self.whole = {*self.whole, path}
+        return self.policy
 
     def _target(self) -> str:
         """Return the request's node, by the kind that it has in the code where it exists."""
@@ -99,7 +114,7 @@ class RequestScope:
         if self.name and self.path:
             yield self.target
             yield from self.symbols.needs(self.target)
-        elif self.path:
+        elif self.path and self.choice is self.policy:
             own = self.symbols.nodes[self.symbols.rows.get(self.path, NONE)]
             needed = (other for node in own for other in self.symbols.needs(node))
             yield from (node for node in needed if path_of(node) != self.path)

@@ -6,7 +6,6 @@ Much of what a function is written like stands next to it: whole, in parts, or b
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import accumulate
 from typing import NamedTuple
 
 from backcast.engine.context.enclosing_lines import blocks
@@ -133,7 +132,7 @@ class Surroundings:
         limit, most = int(share * (context - own)), int(policy.whole * context) - own
         if policy.whole:
             limit = min(limit, most)
-            if self._fits(most + own):
+            if scope.counting.fits(self.lines, most + own):
                 limit = max(limit, most)
         if limit <= 0:
             return None
@@ -214,15 +213,6 @@ class Surroundings:
             if shown.below <= shown.last and first <= shown.last < last
         ]  # fmt: skip
         return [f"{_margin(self.lines[max(cut) - 1])}    ..."] if cut else []
-
-    def _fits(self, limit: int) -> bool:
-        """Tell whether the whole module has at most so many tokens."""
-        # Each line has one token at the least, for its end.
-        if len(self.lines) > limit:
-            return False
-        # What is over the limit need not be counted to the end.
-        sizes = accumulate(map(self._tokens, self.lines))
-        return all(size <= limit for size in sizes)
 
     def _tokens(self, line: str) -> int:
         return self.scope.counting.count(line) + 1

@@ -1,8 +1,9 @@
-"""Requests that name no place: is what a commit then changed shown, whole or by its signature?
+"""Requests that name no function: is what a commit then changed shown, whole or by its signature?
 
-A commit's title is the question, the state before it is what is known. Commits count that change 1
-to 5 functions or methods which were there before, in 1 to 3 modules; tests, examples, benchmarks
-and documentation apart, which BM25 is not given either.
+A commit's title is the question, asked of the project or of the module that was then changed; the
+state before it is what is known. Commits count that change 1 to 5 functions or methods which were
+there before, in 1 to 3 modules; tests, examples, benchmarks and documentation apart, which BM25 is
+not given either.
 """
 
 import re
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from backcast.domain.context import Item
 from backcast.domain.node import path_of
 from backcast.domain.outline import names_in
 from backcast.domain.paths import ASIDE, is_code, is_test
@@ -40,7 +42,11 @@ LOOKED_AT = 4
 SIZES = (2_000, 4_000)
 BODIES = "BM25, bodies"
 EARLIER = "the default, chosen as for a place"
-POLICIES = {"Backcast": DEFAULT, EARLIER: DEFAULT.model_copy(update={"lookup": None})}
+OURS = "Backcast"
+POLICIES = {OURS: DEFAULT, EARLIER: DEFAULT.model_copy(update={"lookup": None})}
+OF = PROJECT, MODULE = "the project", "the module that is changed"
+Way = tuple[int, str, str]
+"Tokens, what is asked, and the method."
 LEAST, MOST = 4, 5
 "Words of a title at the least, functions that its commit changes at the most."
 NEARLY = 0.9
@@ -52,6 +58,8 @@ class AskedTask(NamedTuple):
     """A commit's title as a question, and the lines of what it changed, as before it."""
 
     title: str
+    module: str
+    "The module that was changed; empty where there were several."
     answers: Sequence[Sequence[str]]
     pieces: Sequence[Piece]
     "Every function of the project before the commit."
@@ -67,25 +75,31 @@ class Shown(NamedTuple):
 
 def measure(bench: Bench) -> list[Figure]:
     """Return the rows of the table."""
-    found: dict[tuple[int, str], list[list[Shown]]] = {}
+    found: dict[Way, list[list[Shown]]] = {}
     for folder in bench.repositories:
         url, task = stored(bench, folder)
         with opened(url) as log:
             each = list(_measured(log.store, task, TASKS if bench.full else SOME))
         bench.say(f"{task}: {len(each)} questions")
-        for key in each[0] if each else ():
-            found.setdefault(key, []).append([one[key] for one in each])
-    return [figure for size in SIZES for figure in _figures(size, found)]
+        for key in sorted({key for one in each for key in one}):
+            found.setdefault(key, []).append([one[key] for one in each if key in one])
+    return [
+        figure
+        for of in OF
+        for size in SIZES
+        for figure in _figures(
+            size, of, {way[2]: found[way] for way in found if way[:2] == (size, of)}
+        )
+    ]
 
 
 def _figures(
-    size: int, found: Mapping[tuple[int, str], Sequence[Sequence[Shown]]]
+    size: int, of: str, found: Mapping[str, Sequence[Sequence[Shown]]]
 ) -> Iterator[Figure]:
-    for (tokens, method), each in found.items():
-        if tokens != size:
-            continue
-        count, ours = sum(map(len, each)), found[size, "Backcast"]
-        group = f"{size:,} tokens, {count} questions of {len(each)} repositories"
+    for method in sorted(found, key=[OURS, EARLIER, BODIES].index):
+        each, ours = found[method], found[OURS]
+        count = sum(map(len, each))
+        group = f"{size:,} tokens, {count} questions of {len(each)} repositories, asked of {of}"
         all = [one for some in each for one in some]
         less = [
             np.array([mine.whole - theirs.whole for mine, theirs in zip(*pair, strict=True)])
@@ -96,26 +110,27 @@ def _figures(
         whole, signature, tests = (100 * np.mean(column) for column in zip(*all, strict=True))
         yield Figure(group, f"{method}: changed functions shown whole", [float(whole)], "%",
                      f"{signature:.1f} % by signature; {tests:.1f} % of its tokens are tests",
-                     "" if method == "Backcast" else beside)  # fmt: skip
+                     "" if method == OURS else beside)  # fmt: skip
 
 
-def _measured(store: EventStore, task: str, count: int) -> Iterator[dict[tuple[int, str], Shown]]:
+def _measured(store: EventStore, task: str, count: int) -> Iterator[dict[Way, Shown]]:
     """Yield what each method shows for each question of a task."""
     tokenizer = tokenizer_of(TOKENIZER)
     counting, kept = Counting(tokenizer), BuildCache(tokenizer, store.get)
     for asked, known in _asked(store, task, count):
-        row = dict[tuple[int, str], Shown]()
+        row = dict[Way, Shown]()
+        targets = {PROJECT: ""} | ({MODULE: f"module:{asked.module}"} if asked.module else {})
         for size in SIZES:
-            for name, policy in POLICIES.items():
-                builder = ContextBuilder(profile_of(size), kept, policy)
-                built = builder.build(known.states, known.graph, Request("", asked.title))
-                code = [item for item in built.items if item.section != "task description"]
-                of_tests = sum(item.tokens for item in code if is_test(path_of(item.node)))
-                tests = of_tests / (sum(item.tokens for item in code) or 1)
-                row[size, name] = _shown(text_of(built.items, policy), asked, tests)
-            pack = Pack(counting, size)
-            pack.fill(ranked(asked.pieces, asked.title))
-            row[size, BODIES] = _shown(pack.text(), asked, 0.0)
+            for of, target in targets.items():
+                request = Request(target, asked.title)
+                for name, policy in POLICIES.items():
+                    builder = ContextBuilder(profile_of(size), kept, policy)
+                    built = builder.build(known.states, known.graph, request)
+                    row[size, of, name] = _shown(text_of(built.items, policy), asked, built.items)
+                pieces = [one for one in asked.pieces if asked.module in (one.path, "")]
+                pack = Pack(counting, size)
+                pack.fill(ranked(pieces if of == MODULE else asked.pieces, asked.title))
+                row[size, of, BODIES] = _shown(pack.text(), asked)
         yield row
 
 
@@ -133,7 +148,9 @@ def _asked(store: EventStore, task: str, count: int) -> Sequence[tuple[AskedTask
             pieces = {(one.path, one.name): one for one in _functions(store, known)}
             answers = [pieces[name].text.split("\n") for name in names]
             own = [one for one in pieces.values() if _is_own(one.path)]
-            found.append((AskedTask(_title(change), answers, own), known))
+            paths = {path for path, _ in names}
+            module = paths.pop() if len(paths) == 1 else ""
+            found.append((AskedTask(_title(change), module, answers, own), known))
     return found
 
 
@@ -174,7 +191,7 @@ def _functions(store: EventStore, known: KnownState) -> Iterator[Piece]:
                 yield Piece(path, name, "\n".join(lines[first - 1 : last]))
 
 
-def _shown(context: str, asked: AskedTask, tests: float) -> Shown:
+def _shown(context: str, asked: AskedTask, items: Sequence[Item] = ()) -> Shown:
     """Judge a context by its lines, whatever stands around them."""
     held = {line.strip() for line in context.split("\n")}
     whole, signatures = 0, 0
@@ -183,4 +200,7 @@ def _shown(context: str, asked: AskedTask, tests: float) -> Shown:
         head = next((one for one in lines if one.startswith(("def ", "async def "))), lines[0])
         whole += sum(line in held for line in lines) >= NEARLY * len(lines)
         signatures += head in held
+    code = [item for item in items if item.section != "task description"]
+    of_tests = sum(item.tokens for item in code if is_test(path_of(item.node)))
+    tests = of_tests / (sum(item.tokens for item in code) or 1)
     return Shown(whole / len(asked.answers), signatures / len(asked.answers), tests)
