@@ -103,8 +103,9 @@ class CurrentWords:
     def _held(self, asked: Sequence[str]) -> "HeldWords":
         """Return where the current texts hold some words."""
         found = self._counts.holding(asked)
-        now = found.texts < len(self.weights)
-        now[now] = self.weights[found.texts[now]] > 0
+        current = np.zeros(len(self._counts), bool)
+        current[: len(self.weights)] = self.weights > 0
+        now = np.flatnonzero(current[found.texts])
         return HeldWords(asked, found.words[now], found.texts[now], found.counts[now])
 
     def _note(self, found: "HeldWords") -> list[float]:
