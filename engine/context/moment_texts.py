@@ -77,6 +77,7 @@ class MomentTexts:
         self._briefs, self._counting, self._offered = briefs, counting, offered
         self._origins: dict[str, ModuleSource] = {}
         self._summaries: dict[tuple[str, int, float | None, bool], FoundSummary] = {}
+        self._forms: dict[tuple[int, bool, int, float | None, bool, bool], SymbolForms] = {}
 
     def are_of(self, states: TaskStates, symbols: Symbols) -> bool:
         """Tell whether these are the texts of some states."""
@@ -162,6 +163,16 @@ class MomentTexts:
 
         With `used` its signature is what it is used by: see `interfaces`.
         """
+        asked = row, whole, summary, lives, levels, used
+        found = self._forms.get(asked)
+        if found is None:
+            found = self._forms[asked] = self._kept(*asked)
+        return found
+
+    def _kept(
+        self, row: int, whole: bool, summary: int, lives: float | None, levels: bool, used: bool
+    ) -> SymbolForms:
+        """Return the forms of a symbol: those of the moment before, where they still stand."""
         node, path, name, _ = self.symbols.named[row]
         if summary and self.written.nodes.get(node):
             return self._made(row, whole, summary, lives, levels, used)

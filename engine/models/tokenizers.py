@@ -96,29 +96,38 @@ class Mistral:
         "The tokens of each word, in the form of an array's bytes."
         self._lines: dict[str, bytes] = {}
         "The same of each line, without its end."
+        self._sizes: dict[str, int] = {}
+        "How many tokens each line is, without its end."
         self._end = self._encoded("\n")[-1]
         self._line_end = array("i", [self._end]).tobytes()
         self.id = f"mistral-common v{version}, {self._pieces.vocab_size()} pieces"
 
     def count(self, text: str) -> int:
         """Return the tokens of a text between two control tokens."""
-        return len(self._whole(text)) // len(self._line_end)
+        if not text:
+            return 0
+        lines, sizes = self._known(text), self._sizes
+        return sum([sizes[line] for line in lines]) + len(lines) - 1
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens themselves, by number."""
-        return array("i", self._whole(text)).tolist()
-
-    def _whole(self, text: str) -> bytes:
-        """Return the tokens of a text, in the form of an array's bytes."""
         if not text:
-            return b""
-        lines, known = f" {text}".split("\n"), self._lines
-        if new := [line for line in lines if line not in known]:
-            if len(known) > LINES:
-                known.clear()
+            return []
+        lines, known = self._known(text), self._lines
+        return array("i", self._line_end.join([known[line] for line in lines])).tolist()
+
+    def _known(self, text: str) -> list[str]:
+        """Return the lines of a text, once the tokens of each are known."""
+        lines, sizes = f" {text}".split("\n"), self._sizes
+        if new := [line for line in lines if line not in sizes]:
+            if len(sizes) > LINES:
+                sizes.clear()
+                self._lines.clear()
                 new = lines
-            known.update(zip(new, self._read(new), strict=True))
-        return self._line_end.join([known[line] for line in lines])
+            read, width = self._read(new), len(self._line_end)
+            self._lines.update(zip(new, read, strict=True))
+            sizes.update(zip(new, [len(tokens) // width for tokens in read], strict=True))
+        return lines
 
     def _read(self, lines: Sequence[str]) -> list[bytes]:
         """Return the tokens of each line, which stands behind a line end, or a space of its own.
