@@ -118,8 +118,15 @@ def digest_of(facet: Facet | None) -> str:
 
 def changed(before: Mapping[str, Facet], after: Mapping[str, Facet]) -> list[str]:
     """Return the keys, sorted, under which two outlines differ."""
-    keys = [key for key, facet in after.items() if before.get(key) != facet]
-    return sorted([*keys, *(key for key in before if key not in after)])
+    if before is after:
+        return []
+    keys = [
+        key for key, facet in after.items()
+        if (old := before.get(key)) is not facet and old != facet
+    ]  # fmt: skip
+    if len(before) + sum(key not in before for key in keys) > len(after):
+        keys += [key for key in before if key not in after]
+    return sorted(keys)
 
 
 def applied(before: Outline | None, fact: ModuleOutlined) -> Outline:

@@ -6,12 +6,11 @@ from the one before a change, and equals the graph that is built from nothing.
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from itertools import chain
 from typing import NamedTuple
 
 from backcast.domain.links import Linking, Links
 from backcast.domain.node import Edge, node_id, plain_name
-from backcast.domain.outline import Facets, names_in
+from backcast.domain.outline import Facets, changed, names_in
 from backcast.domain.reader import PastReader, Reader
 from backcast.domain.tree import Tree
 
@@ -85,9 +84,9 @@ def moved_inside(path: str, before: Facets, after: Facets) -> Moved | None:
     A name that is bound, defined or typed differently may matter wherever another name contains it.
     """
     names, gone, parts, module = set[str](), set[str](), set[str](), False
-    for key in chain(after, (key for key in before if key not in after)):
+    for key in changed(before, after):
         old, new = before.get(key), after.get(key)
-        if old is new or key.startswith(_UNREAD) or old == new:
+        if key.startswith(_UNREAD):
             continue
         head, _, name = key.partition(":")
         if head == "sig":

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from immutables import Map
 
 from backcast.domain.cache import youngest
-from backcast.domain.outline import Facet, Facets, lines_by_name
+from backcast.domain.outline import Facet, Facets, lines_by_name, names_in
 from backcast.domain.paths import is_test
 
 REMOVED = 2_048
@@ -57,10 +57,10 @@ def moved_on(removed: Removed, path: str, before: OutlinedText, after: OutlinedT
     old, new = before.facets, after.facets
     if old is new:
         return removed
-    names = (key[4:] for key in sorted(new) if key[:4] == "sig:" and key not in old)
-    for key in [f"{path}::{name}" for name in names] if removed else ():
+    names = [name for name in names_in(new) if f"sig:{name}" not in old] if removed else ()
+    for key in [f"{path}::{name}" for name in names]:
         removed = removed.delete(key) if key in removed else removed
-    gone = [key[4:] for key in sorted(old) if key[:4] == "sig:" and key not in new]
+    gone = [name for name in names_in(old) if f"sig:{name}" not in new]
     if not gone or not before.source or is_test(path):
         return removed
     places = lines_by_name(old, before.lines)

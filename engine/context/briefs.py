@@ -54,7 +54,7 @@ class Briefs:
 
         `tokens` is always the same.
         """
-        kept = self._brief(facets, node)
+        kept = self.brief(facets, node)
         text = kept.fitted.get(limit)
         if text is None:
             text = kept.fitted[limit] = kept.summary.fitted(limit, tokens)[0]
@@ -74,14 +74,15 @@ class Briefs:
 
         `tokens` is always the same, and `signed` the same for a node.
         """
-        kept = self._brief(facets, node)
+        kept = self.brief(facets, node)
         key = limit, tuple(written.items())
         text = kept.levelled.get(key)
         if text is None:
             text = kept.levelled[key] = _levelled(kept, node, limit, signed, written, tokens)
         return text
 
-    def _brief(self, facets: Mapping[str, Module], node: str) -> Brief:
+    def brief(self, facets: Mapping[str, Module], node: str) -> Brief:
+        """Return the summary of a node, the same one as before where that stands."""
         kept = self._kept.get(node)
         if kept is None or not kept.stands(facets):
             if len(self._kept) >= KEPT:

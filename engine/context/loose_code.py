@@ -195,16 +195,19 @@ def _statements(
             yield LooseLines(part.lineno, part.body[0].lineno - 1, name, ())
             yield from _statements(part.body, name, whole=whole)
         elif not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)):
+            # Most of a tree is expressions, which hold no statements.
+            holds = hasattr(part, "body") or hasattr(part, "cases")
+            inner = [*ast.walk(part)] if holds else [part]
             functions = ast.FunctionDef | ast.AsyncFunctionDef
-            if not whole and any(isinstance(inner, functions) for inner in ast.walk(part)):
+            if not whole and any(isinstance(one, functions) for one in inner):
                 raise _InnerFunctionError
-            yield LooseLines(part.lineno, last, owner, tuple(_packages(part)))
+            yield LooseLines(part.lineno, last, owner, tuple(_packages(inner)))
 
 
-def _packages(part: ast.stmt) -> Iterator[str]:
-    """Yield the packages that a statement imports from."""
-    for inner in ast.walk(part):
-        if isinstance(inner, ast.ImportFrom):
-            yield "" if inner.level else (inner.module or "").partition(".")[0]
-        elif isinstance(inner, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in inner.names)
+def _packages(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    """Yield the packages from which some statements import."""
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            yield "" if node.level else (node.module or "").partition(".")[0]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from backcast.domain.graph import NEEDS
 from backcast.domain.links import Links
 from backcast.domain.node import node_id, plain_name
-from backcast.domain.outline import Facet, Facets, names_in
+from backcast.domain.outline import Facet, Facets, changed, names_in
 from backcast.domain.paths import is_test
 from backcast.domain.removed import KINDS, is_shared
 from backcast.engine.context.likeness import NameWords
@@ -94,11 +94,7 @@ _READ = ("sig:", "doc:", "bases:", "calls:", "uses:", "raises:", "config:", "ove
 
 def differing(before: Facets, after: Facets) -> Set[str]:
     """Return the names of the symbols of which two outlines do not say the same."""
-    if before is after:
-        return frozenset()
-    keys = [key for key, facet in after.items() if before.get(key) != facet]
-    keys += [key for key in before if key not in after]
-    return {key.partition(":")[2] for key in keys if key.startswith(_READ)}
+    return {key.partition(":")[2] for key in changed(before, after) if key.startswith(_READ)}
 
 
 def module_symbols(

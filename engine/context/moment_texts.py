@@ -5,7 +5,7 @@ from typing import NamedTuple, TypedDict
 from backcast.domain.node import name_of, path_of
 from backcast.domain.staleness import Modules
 from backcast.domain.written_fields import TEXT, holding
-from backcast.engine.context.briefs import Briefs
+from backcast.engine.context.briefs import Brief, Briefs
 from backcast.engine.context.counting import Counting, Fewer
 from backcast.engine.context.interfaces import implemented, interface
 from backcast.engine.context.sources import SourceLines, SourcePiece, Sources
@@ -49,8 +49,8 @@ class ModuleForms(NamedTuple):
     module: dependency_graph.ModuleNode
     used: dict[str, SourcePiece]
     "See `MomentTexts.used`, by name."
-    counted: dict[tuple[str, bool, bool, bool, str], tuple[Fewer, ...]]
-    "The forms of symbols by name, whether whole, by `used` and `levels`, and the summary."
+    forms: dict[tuple[str, bool, int, bool, bool], tuple[Brief | None, SymbolForms]]
+    "Of symbols of which nothing was written, with the summary that they were made of."
 
 
 OfferedForms = dict[str, ModuleForms]
@@ -166,8 +166,22 @@ class MomentTexts:
         asked = row, whole, summary, lives, levels, used
         found = self._forms.get(asked)
         if found is None:
-            found = self._forms[asked] = self._made(*asked)
+            found = self._forms[asked] = self._kept(*asked)
         return found
+
+    def _kept(
+        self, row: int, whole: bool, summary: int, lives: float | None, levels: bool, used: bool
+    ) -> SymbolForms:
+        """Return the forms of a symbol: those of the moment before, where they still stand."""
+        node, path, name, _ = self.symbols.named[row]
+        if summary and self.written.nodes.get(node):
+            return self._made(row, whole, summary, lives, levels, used)
+        brief = self._briefs.brief(self.symbols.facets, node) if summary else None
+        kept, asked = self._of(path).forms, (name, whole, summary, levels, used)
+        found = kept.get(asked)
+        if found is None or found[0] is not brief:
+            found = kept[asked] = brief, self._made(row, whole, summary, lives, levels, used)
+        return found[1]
 
     def used(self, path: str, name: str) -> SourcePiece:
         """Return a function or class with a signature that tells how it is used."""
@@ -196,16 +210,12 @@ class MomentTexts:
             piece = self.used(path, name)
         if limit and piece.signature:
             found = self.summary(node, limit, lives, levels=levels)
-        kept, made = self._of(path).counted, (name, whole, used, levels, found.text)
-        counted = kept.get(made)
-        if counted is None:
-            texts = (
-                ("full", piece.text if whole else ""),
-                ("summary", _commented(piece.signature, found.text, () if levels else HEADS)),
-                ("signature", piece.signature), ("name", name),
-            )  # fmt: skip
-            counted = kept[made] = self._counting.fewer(texts)
-        return SymbolForms(counted, piece, found.stale)
+        texts = (
+            ("full", piece.text if whole else ""),
+            ("summary", _commented(piece.signature, found.text, () if levels else HEADS)),
+            ("signature", piece.signature), ("name", name),
+        )  # fmt: skip
+        return SymbolForms(self._counting.fewer(texts), piece, found.stale)
 
 
 def _commented(signature: str, summary: str, heads: tuple[str, ...]) -> str:

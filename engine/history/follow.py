@@ -150,7 +150,11 @@ class TaskFollower:
     @property
     def graph(self) -> Graph:
         """The graph of the modules; it shares what is unchanged with the graph before."""
-        state, before = self.states.graph, self._graph or _last(self.store, self.task_id)
+        return self.graph_of(self.states)
+
+    def graph_of(self, states: TaskStates) -> Graph:
+        """Return the graph of the task at a moment, as `graph`: cheapest in the order of these."""
+        state, before = states.graph, self._graph or _last(self.store, self.task_id)
         if before is None or before[0] is not state:
             graph = dependency_graph.graph_of(state, before[1] if before else None)
             self._graph = state, graph

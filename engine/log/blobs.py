@@ -73,12 +73,11 @@ def pack(body: bytes, digest: bytes, base: tuple[Packed, bytes] | None = None) -
     return Packed(digest, None, _WHOLE, len(body), body)
 
 
-def unpack(chain: list[Packed]) -> bytes:
-    """Return the last body of a chain, each of which needs the one before it.
+def unpack(chain: list[Packed], body: bytes = b"") -> bytes:
+    """Return the last body of a chain, each of which needs the one before it, the first `body`.
 
     Raises `DamagedError` if the bytes do not give the body that the hash names.
     """
-    body = b""
     for packed in chain:
         try:
             body = _unpacked(packed, body)

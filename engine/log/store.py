@@ -346,7 +346,11 @@ class EventStore:
     def _load(self, ref: str) -> tuple[Packed, bytes]:
         if ref in self._recent:
             return self._recent[ref]
-        chain = self.recorder.chain(digest_of(ref))
+        # The text before, to which most are the difference, is mostly at hand.
+        chain, base = self.recorder.chain(digest_of(ref), 0), None
+        if chain and chain[0].base is not None:
+            base = self._recent.get(f"{BLOB_PREFIX}{chain[0].base.hex()}")
+            chain = chain if base else self.recorder.chain(digest_of(ref))
         if not chain:
             found = {f"{BLOB_PREFIX}{digest.hex()}": as_member(body)
                      for digest, body in self._bundler.found([digest_of(ref)]).items()}  # fmt: skip
@@ -354,9 +358,9 @@ class EventStore:
                 self._remember(found)
                 return found[ref]
             raise DamagedError(f"{ref[:17]}… is not in this store")
-        if chain[0].base is not None:
+        if chain[0].base is not None and base is None:
             raise DamagedError(f"{ref[:17]}…: the body that it is the difference to is missing")
-        loaded = chain[-1], unpack(chain)
+        loaded = chain[-1], unpack(chain, base[1] if base else b"")
         self._remember({ref: loaded})
         return loaded
 

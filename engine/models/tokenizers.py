@@ -92,40 +92,45 @@ class Mistral:
             self._pieces = _pieces(version)
         except ImportError:
             raise MissingExtraError("counting as Mistral does", "mistral") from None
-        self._words: dict[str, Sequence[int]] = {}
+        self._words: dict[str, bytes] = {}
+        "The tokens of each word, in the form of an array's bytes."
+        self._lines: dict[str, bytes] = {}
+        "The same of each line, without its end."
         self._sizes: dict[str, int] = {}
-        "How many tokens each word is."
-        self._lines: dict[str, int] = {}
         "How many tokens each line is, without its end."
         self._end = self._encoded("\n")[-1]
+        self._line_end = array("i", [self._end]).tobytes()
         self.id = f"mistral-common v{version}, {self._pieces.vocab_size()} pieces"
 
     def count(self, text: str) -> int:
         """Return the tokens of a text between two control tokens."""
         if not text:
             return 0
-        lines, sizes = f" {text}".split("\n"), self._lines
-        new = [line for line in lines if line not in sizes]
-        if new:
-            if len(sizes) > LINES:
-                sizes.clear()
-                new = lines
-            cut, words = self._cut(new), self._sizes
-            sizes.update(
-                zip(new, [sum([words[word] for word in line]) for line in cut], strict=True)
-            )
+        lines, sizes = self._known(text), self._sizes
         return sum([sizes[line] for line in lines]) + len(lines) - 1
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens themselves, by number."""
         if not text:
             return []
-        cut, words = self._cut(f" {text}".split("\n")), self._words
-        first, *rest = [[token for word in line for token in words[word]] for line in cut]
-        return [*first, *[token for line in rest for token in (self._end, *line)]]
+        lines, known = self._known(text), self._lines
+        return array("i", self._line_end.join([known[line] for line in lines])).tolist()
 
-    def _cut(self, lines: Sequence[str]) -> list[list[str]]:
-        """Return the words of each line, which stands behind a line end, or a space of its own.
+    def _known(self, text: str) -> list[str]:
+        """Return the lines of a text, once the tokens of each are known."""
+        lines, sizes = f" {text}".split("\n"), self._sizes
+        if new := [line for line in lines if line not in sizes]:
+            if len(sizes) > LINES:
+                sizes.clear()
+                self._lines.clear()
+                new = lines
+            read, width = self._read(new), len(self._line_end)
+            self._lines.update(zip(new, read, strict=True))
+            sizes.update(zip(new, [len(tokens) // width for tokens in read], strict=True))
+        return lines
+
+    def _read(self, lines: Sequence[str]) -> list[bytes]:
+        """Return the tokens of each line, which stands behind a line end, or a space of its own.
 
         No piece holds a line end, nor a space behind anything else, nor a letter beside a digit or
         a sign, those of `GLUED` apart, and tokens are only made of pieces. So each word has tokens
@@ -133,22 +138,20 @@ class Mistral:
         """
         if len(self._words) > WORDS:
             self._words.clear()
-            self._sizes.clear()
         cut = [[line] if GLUED in line or not line.isascii() else WORD.findall(line)
                for line in lines]  # fmt: skip
         known = self._words
-        if new := [word for line in cut for word in line if word not in known]:
-            new = [*dict.fromkeys(new)]
+        if new := [*dict.fromkeys(word for line in cut for word in line if word not in known)]:
             known.update(zip(new, self._apart(new), strict=True))
-            self._sizes.update((word, len(known[word])) for word in new)
-        return cut
+        return [b"".join([known[word] for word in line]) for line in cut]
 
-    def _apart(self, words: Sequence[str]) -> list[Sequence[int]]:
+    def _apart(self, words: Sequence[str]) -> list[bytes]:
         """Return the tokens of each word."""
         # Only the first line of a text is begun by a space.
         tokens = array("i", self._encoded("\n".join(["", *words])))
         ends = [number for number, token in enumerate(tokens) if token == self._end]
-        return [tokens[begin + 1 : end] for begin, end in pairwise([*ends, len(tokens)])]
+        pairs = pairwise([*ends, len(tokens)])
+        return [tokens[begin + 1 : end].tobytes() for begin, end in pairs]
 
     def _encoded(self, text: str) -> list[int]:
         clean = text.encode(errors="replace").decode()

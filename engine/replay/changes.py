@@ -14,6 +14,7 @@ from backcast.engine.context.evidence import TOP
 from backcast.engine.context.request import Request
 from backcast.engine.history.commits import CodeChange, changed
 from backcast.engine.history.follow import TaskFollower
+from backcast.engine.history.task_states import TaskStates
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.steps import KnownState, ReplayStep
 from backcast.engine.replay.used import is_known, needs_of
@@ -53,35 +54,41 @@ def requests(
     running = before or begun(store, task_id, changes)
     for change in changes:
         running.read_on(change.first - 1)
-        known = KnownState(running.states, running.graph)
+        states = running.states
         running.read_on(change.last)
-        after = KnownState(running.states, running.graph)
-        target = _target(known, after, change.paths)
-        if target:
+        if targets := _targets(states, running.states, change.paths):
+            known = KnownState(states, running.graph_of(states))
+            after = KnownState(running.states, running.graph)
+            target = _target(known, after, targets)
             behind = _behind(known, after, target)
             request = Request(target, change.words, behind=behind)
             yield ReplayStep(task_id, change.first, change.name, request, None, known, after)
 
 
-def _target(known: KnownState, after: KnownState, paths: Iterable[str]) -> str:
-    """Return the function that a change is about; empty where it touches none."""
-    old, new = (dependency_graph.present(state.states.graph) for state in (known, after))
+def _targets(known: TaskStates, after: TaskStates, paths: Iterable[str]) -> list[str]:
+    """Return the first functions that a change may be about; none where it touches none."""
+    old, new = (dependency_graph.present(states.graph) for states in (known, after))
     touched = []
     for path in paths:
         if path not in new or "error" in new[path]:
             continue
-        lines = dependency_graph.lines_of(after.states.graph, path)
+        lines = dependency_graph.lines_of(after.graph, path)
         for name in names_in(new[path]):
             kind = "".join(new[path][f"sig:{name}"][:1])
             if kind in ("function", "method") and differs(old.get(path), new[path], name):
                 first, last = lines.get(name, (0, 0))
                 was_there = path in old and f"sig:{name}" in old[path]
                 touched.append((was_there, first - last, path, name, kind))
-    targets = [node_id(kind, path, name) for _, _, path, name, kind in sorted(touched)[:LOOKED_AT]]
+    return [node_id(kind, path, name) for _, _, path, name, kind in sorted(touched)[:LOOKED_AT]]
+
+
+def _target(known: KnownState, after: KnownState, targets: Sequence[str]) -> str:
+    """Return the first of some functions that uses the project's own code, else the first."""
+    old = dependency_graph.present(known.states.graph)
     for target in targets:
         if any(is_known(old, node) for node in needs_of(after.graph, target)):
             return target
-    return targets[0] if targets else ""
+    return targets[0]
 
 
 def _behind(known: KnownState, after: KnownState, target: str) -> str:

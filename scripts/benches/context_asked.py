@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from backcast.domain.context import Item
+from backcast.domain.errors import BudgetExceededError
 from backcast.domain.node import path_of
 from backcast.domain.outline import names_in
 from backcast.domain.paths import ASIDE, is_code, is_test
@@ -125,8 +126,11 @@ def _measured(store: EventStore, task: str, count: int) -> Iterator[dict[Way, Sh
                 request = Request(target, asked.title)
                 for name, policy in POLICIES.items():
                     builder = ContextBuilder(profile_of(size), kept, policy)
-                    built = builder.build(known.states, known.graph, request)
-                    row[size, of, name] = _shown(text_of(built.items, policy), asked, built.items)
+                    try:
+                        items = builder.build(known.states, known.graph, request).items
+                    except BudgetExceededError:  # what must be shown does not fit
+                        items = ()
+                    row[size, of, name] = _shown(text_of(items, policy), asked, items)
                 pieces = [one for one in asked.pieces if asked.module in (one.path, "")]
                 pack = Pack(counting, size)
                 pack.fill(ranked(pieces if of == MODULE else asked.pieces, asked.title))

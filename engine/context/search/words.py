@@ -109,8 +109,9 @@ class CurrentWords:
         """Return where the current texts hold some words."""
         every = [form for word in asked for form in word.split(FORM)]
         found = self._counts.holding(every)
-        now = found.texts < len(self.weights)
-        now[now] = self.weights[found.texts[now]] > 0
+        current = np.zeros(len(self._counts), bool)
+        current[: len(self.weights)] = self.weights > 0
+        now = np.flatnonzero(current[found.texts])
         held = HeldWords(asked, found.words[now], found.texts[now], found.counts[now])
         return held if len(every) == len(asked) else held.of_forms(len(self.weights))
 

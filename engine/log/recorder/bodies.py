@@ -125,17 +125,19 @@ class Bodies(Database):
             found.update(bytes(row[0]) for row in rows)
         return found
 
-    def chain(self, digest: bytes) -> list[Packed]:
-        """Return a body as stored, after the bodies that it builds on; empty if not held."""
+    def chain(self, digest: bytes, most: int = 999) -> list[Packed]:
+        """Return a body as stored, after the bodies that it builds on, `most` of them at the most;
+        empty if not held."""
         # By level, not by depth: two writers that stored the same body at once may each believe
         # another depth of it. The limit ends a circle, which only damage can make.
         rows = self.all(
             "WITH RECURSIVE chain(hash, base, depth, size, packed, level) AS ("
             " SELECT hash, base, depth, size, packed, 0 FROM blobs WHERE hash=?"
             " UNION ALL SELECT b.hash, b.base, b.depth, b.size, b.packed, level+1"
-            " FROM blobs b, chain c WHERE b.hash=c.base AND level<1000)"
+            " FROM blobs b, chain c WHERE b.hash=c.base AND level<?)"
             " SELECT hash, base, depth, size, packed FROM chain ORDER BY level DESC",
             digest,
+            most,
         )
         return [Packed(*row) for row in rows]
 
