@@ -85,3 +85,34 @@ def test_a_recorded_prompt_names_its_items_whole_too(
     with EventStore.open(url) as store:
         [event] = store.read("shop", types=["CONTEXT_BUILT"])
     assert all(set(one) <= {"node", "section", "reason"} for one in event.fact.data["omissions"])
+
+
+def test_blame_tells_the_evidence_and_a_setting_that_shows_what_is_out(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/kept.db"
+
+    def printed(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--store", url])
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    printed("import", "events", str(log))
+    asked = ("--query", "reckon up what customers owe", "--context-tokens", "600")
+    printed("context", "shop", *asked, "--record")
+    out = json.loads(printed("context", "shop", *asked, "--json"))["omissions"]
+    node = next(one["node"] for one in out if one["worth"])
+    found = json.loads(printed("blame", "shop@last", node, "--json"))["behind"]
+    assert found["worth"] < found["least"]
+    assert {"weights", "likeness"} == {one["table"] for one in found["evidence"]}
+    text = printed("blame", "shop@last", node)
+    assert "evidence, [weights]: " in text
+    assert found["shown_by"]
+    setting = found["shown_by"][-1]
+    assert f"  {setting['setting']}: {setting['level']}, {setting['tokens']} tokens" in text
+    policy = tmp_path / "shown.toml"
+    table, _, line = setting["setting"].rpartition("] ")
+    policy.write_text(f"{table}]\n{line}\n" if table else f"{line}\n")
+    under = json.loads(printed("context", str(log), *asked, "--policy", str(policy), "--json"))
+    assert node in [item["node"] for item in under["items"]]
