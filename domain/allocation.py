@@ -19,7 +19,10 @@ from typing import NamedTuple
 from backcast.domain.context import PRIORITIES, Candidate, Item, Omission
 from backcast.domain.errors import BudgetExceededError
 
-OVER, LOWER, DUPLICATE = "over budget", "lower score than the last one in", "duplicate"
+OVER, LOWER = "over budget", "worth less per token than the last one in"
+DUPLICATE = "duplicate"
+DECIMALS = 9
+"Of a worth per token, as it is told."
 OUT = -1
 "The level of a candidate that is not shown; as a list index it is the last one."
 _RANKS = {priority: number for number, priority in enumerate(PRIORITIES)}
@@ -84,8 +87,21 @@ class Offer:
             made = self._items[number, level] = tuple.__new__(Item, (
                 offered.node, offered.section, offered.priority, *offered.levels[level][:3],
                 offered.score, offered.because, offered.place, offered.task, offered.version,
+                self.worth(number, level),
             ))  # fmt: skip
         return made
+
+    def worth(self, number: int, level: int) -> float | None:
+        """Return the gain per token of a level; None for what must be shown.
+
+        It is at least the smallest gain per token that was taken, and so above that of each
+        candidate that is out for gaining less.
+        """
+        offered = self.candidates[number]
+        if offered.priority == "CRITICAL":
+            return None
+        shown = offered.levels[level]
+        return round(shown.gain / max(1, shown.tokens), DECIMALS)
 
     def allocated(
         self, budgets: Mapping[str, int], available: int, kept: Mapping[str, int] = {}
@@ -267,11 +283,13 @@ class Filling:
 
     def omissions(self) -> list[Omission]:
         """Return the omissions and their reasons, in the order of the candidates."""
-        return [
-            Omission(candidate.node, candidate.section, self.reason(number))
-            for number, candidate in enumerate(self.candidates)
-            if self.levels[number] == OUT
-        ]
+        return [self.omission(number) for number, level in enumerate(self.levels) if level == OUT]
+
+    def omission(self, number: int) -> Omission:
+        """Return a candidate that is not shown, why, and what it would have been worth."""
+        offered, first = self.candidates[number], self.offer.first[number]
+        worth = round(first[0].ratio, DECIMALS) if first else 0.0
+        return Omission(offered.node, offered.section, self.reason(number), offered.score, worth)
 
     def reason(self, number: int) -> str:
         """Return why a candidate is not shown."""

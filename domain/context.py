@@ -60,6 +60,8 @@ class Item(NamedTuple):
     place: int = 0
     task: str = ""
     version: int = 0
+    worth: float | None = None
+    "What its level is worth per token; None for what must be shown."
 
 
 class Omission(NamedTuple):
@@ -68,6 +70,10 @@ class Omission(NamedTuple):
     node: str
     section: str
     reason: str
+    score: float | None = None
+    "The estimated chance of being needed; None where nobody estimated it."
+    worth: float | None = None
+    "What it would be worth per token at its best level; None where that did not count."
 
 
 class LongText(NamedTuple):

@@ -84,6 +84,9 @@ def test_a_lower_score_is_lower_than_that_of_each_thing_shown(
         best = max((step.ratio for step in steps(by_node[omission.node])), default=0.0)
         assert omission.reason in (OVER, LOWER)
         assert omission.reason == OVER or best < least
+        # What is told of both is what was compared.
+        told = omission.worth or 0.0
+        assert omission.reason == OVER or all(told <= (item.worth or 0.0) for item in items)
 
 
 # What is kept

@@ -228,7 +228,8 @@ def test_too_small_a_window_is_told_with_both_numbers(store: EventStore) -> None
 def test_words_of_a_request_that_do_not_fit_are_said_to_be_left_out(store: EventStore) -> None:
     long = Request(EMAIL, "please " * 9000)
     found = context_at(store, "task-def456", NOW, long, PROFILES["mistral-7b-8k"])
-    assert found.omissions[0] == ("the words of the request", "task description", "over budget")
+    first = found.omissions[0]
+    assert first[:3] == ("the words of the request", "task description", "over budget")
     some = context_at(
         store, "task-def456", NOW, Request(EMAIL, "ask " * 2000), PROFILES["mistral-7b-8k"]
     )

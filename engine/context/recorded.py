@@ -257,7 +257,10 @@ def fact_of(
         )
         for item, text in zip(context.items, texts, strict=True)
     )  # fmt: skip
-    omissions = tuple(ContextOmission(**one._asdict()) for one in context.omissions)
+    omissions = tuple(
+        ContextOmission(node=omission.node, section=omission.section, reason=omission.reason)
+        for omission in context.omissions
+    )
     fact = ContextBuilt(
         items=items, omissions=omissions, target=request.target, query=request.query,
         **{

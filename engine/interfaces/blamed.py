@@ -8,6 +8,7 @@ from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.views import event_line, one_line
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.blame import Blame, blame
+from backcast.engine.replay.blame_settings import TABLES, ChoiceBehind, choice_behind
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.find import step_at
 
@@ -21,19 +22,23 @@ class NodeBlame(NamedTuple):
     "What was asked for."
     blame: Blame
     events: dict[int, WorkflowEvent]
+    behind: ChoiceBehind | None = None
+    "Of what is out and could have been chosen."
 
 
 def blamed(store: EventStore, task: str, when: str, node: str) -> NodeBlame:
     """Explain why a node is in the prompt at a moment, or out of it."""
     step = step_at(store, task, when)
-    found = blame(BuilderPool(store), step, node)
+    pool = BuilderPool(store)
+    found = blame(pool, step, node)
     numbers = {*found.because, *(cause for rival in found.rivals for cause in rival.because)}
     events = {
         number: event
         for number in sorted(numbers)
         for event in store.read(task, after=number - 1, last=number)
     }
-    return NodeBlame(task, step.version, step.name, found, events)
+    behind = None if found.inside or not found.tokens else choice_behind(pool, step, found.node)
+    return NodeBlame(task, step.version, step.name, found, events, behind)
 
 
 def blame_lines(asked: NodeBlame) -> Iterator[str]:
@@ -48,6 +53,8 @@ def blame_lines(asked: NodeBlame) -> Iterator[str]:
     yield f"why: {one_line(found.why, 200)}"
     if not found.inside and found.tokens:
         yield f"it would take {found.tokens} tokens; its chance to be needed was {found.score:g}"
+    if asked.behind:
+        yield from _behind_lines(asked.behind)
     yield f"shown last by event {found.last}" if found.last else "no prompt before showed it"
     if found.because:
         yield "it came from"
@@ -60,3 +67,27 @@ def blame_lines(asked: NodeBlame) -> Iterator[str]:
                 f"  {one_line(rival.node, 90)}  {rival.level}, {rival.tokens} tokens more, chance"
                 f" {rival.score:g}{f', from event {causes}' if causes else ''}"
             )
+
+
+def _behind_lines(behind: ChoiceBehind) -> Iterator[str]:
+    """Yield the evidence behind a chance, what it was worth, and settings that would show it."""
+    if behind.worth is not None and behind.least is not None:
+        yield (
+            f"it is worth {behind.worth:.4g} per token; of what is in and need not be, the least is"
+            f" worth {behind.least:.4g}"
+        )
+    for table in TABLES:
+        parts = [
+            f"{kind.name} {kind.value:g} x {kind.weight:g}"
+            for kind in behind.evidence
+            if kind.table == table
+        ]
+        if parts:
+            yield f"evidence, [{table}]: {', '.join(parts)}"
+    if behind.shown_by:
+        yield "shown by each of these settings alone ('backcast help weights')"
+        yield from (
+            f"  {found.setting}: {found.level}, {found.tokens} tokens" for found in behind.shown_by
+        )
+    elif behind.tried:
+        yield f"none of {behind.tried} settings that were tried, each alone, would show it"

@@ -91,9 +91,8 @@ def show_built(
         click.echo(json_text(_plain(found)))
     elif explain:
         from backcast.engine.interfaces.explained import influences_at, show
-        from backcast.engine.interfaces.views import console
 
-        show(found, console(), influences_at(place, found.messages))
+        show(found, influences_at(place, found.messages))
     elif text_only:
         hand_on(found.text)
     else:

@@ -1,5 +1,6 @@
 """What a prompt is made of, as `context --explain` prints it: items, omissions, what is known."""
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -10,9 +11,12 @@ from backcast.domain.context_events import ContextBuilt
 from backcast.domain.policy import MAP
 from backcast.engine.context.builder import TASK
 from backcast.engine.interfaces.addresses import Place
-from backcast.engine.interfaces.views import console, one_line, table
+from backcast.engine.interfaces.views import one_line, table
 from backcast.engine.replay.kept_scores import ScoreBook
 from backcast.engine.replay.known_influences import KnownInfluences, known_influences
+
+WIDEST = 10_000
+"Characters of a line that no terminal shows."
 
 
 def influences_at(
@@ -23,8 +27,9 @@ def influences_at(
     return known_influences(book, place.store, place.task, messages, step)
 
 
-def show(context: Context, out: Console, known: KnownInfluences | None) -> None:
+def show(context: Context, known: KnownInfluences | None) -> None:
     """Print what is in a context and why, and what is out and why."""
+    out, width = _console()
     bars = [
         (section, budget, tokens, "#" * min(40, round(40 * tokens / budget)) if budget else "")
         for section, budget, tokens in context.sections
@@ -34,16 +39,31 @@ def show(context: Context, out: Console, known: KnownInfluences | None) -> None:
     out.print()
     per_section = Counter(item.section for item in context.items)
     items = [
-        (item.priority, item.node, item.version or "", item.level, item.tokens,
-         f"{item.score:g}", ", ".join(map(str, item.because)),
+        (item.priority, item.section, item.node, item.version or "", item.level, item.tokens,
+         f"{item.score:g}", _number(item.worth), ", ".join(map(str, item.because)),
          *_worth(known, item.node, item.section, per_section))
         for item in context.items
     ]  # fmt: skip
-    head = "priority", "in", "version", "level", "tokens", "score", "events"
-    table(out, (*head, *_head(known)), items)
+    head = "priority", "section", "in", "version", "level", "tokens", "score", "worth", "events"
+    table(out, (*head, *_head(known)), items, width)
     if context.omissions:
         out.print()
-        table(out, ("out", "reason"), [(one.node, one.reason) for one in context.omissions])
+        rows = [
+            (
+                omission.node,
+                omission.section,
+                _number(omission.score),
+                _number(omission.worth),
+                omission.reason,
+            )
+            for omission in context.omissions
+        ]
+        table(out, ("out", "section", "score", "worth", "reason"), rows, width)
+    out.print(
+        "\nscore: the chance to be needed; worth: of a level, per token. What is worth most is"
+        " chosen, but for what is CRITICAL or stays from the last prompt: 'backcast help weights'.",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
     _show_influences(known, out)
     code = [(budget, tokens) for section, budget, tokens in context.sections
             if section not in (MAP, TASK)]  # fmt: skip
@@ -62,7 +82,7 @@ def show(context: Context, out: Console, known: KnownInfluences | None) -> None:
 
 def explain(fact: ContextBuilt, address: str, known: KnownInfluences | None) -> None:
     """Print the items of a prompt, and what was left out and why."""
-    out = console()
+    out, width = _console()
     request = [fact.target or "", fact.query or ""]
     out.print(one_line("for " + ": ".join(filter(None, request)), 160), markup=False)
     per_section = Counter(item.section for item in fact.items)
@@ -72,13 +92,14 @@ def explain(fact: ContextBuilt, address: str, known: KnownInfluences | None) -> 
         for item in fact.items
     ]  # fmt: skip
     head = "section", "in", "level", "tokens", "found"
-    table(out, (*head, *_head(known)), items)
+    table(out, (*head, *_head(known)), items, width)
     if fact.omissions:
         out.print()
         table(
             out,
             ("out", "reason"),
             [(omission.node, omission.reason) for omission in fact.omissions],
+            width,
         )
     _show_influences(known, out)
     out.print(
@@ -86,6 +107,15 @@ def explain(fact: ContextBuilt, address: str, known: KnownInfluences | None) -> 
         f" backcast blame {one_line(address, 200)} NODE",
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
+
+
+def _console() -> tuple[Console, int]:
+    """Return where to print, and how wide a cell may be: no name is cut for a pipe or a file."""
+    return (Console(), 60) if sys.stdout.isatty() else (Console(width=WIDEST), WIDEST)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def _head(known: KnownInfluences | None) -> tuple[str, ...]:

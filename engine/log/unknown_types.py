@@ -13,6 +13,8 @@ from backcast.engine.log.store import EventStore
 
 EXCHANGE, REDACTED = "HTTP_EXCHANGE", "REDACTED"
 "Of what asks no model, as a proxy keeps it, and of what was struck out: facts without a form."
+LAST = 2**31 - 1
+"More than any version."
 NAMED = 6
 "Types that a line names."
 
@@ -25,11 +27,11 @@ def unknown_types(
     By type, sorted; of a known type in a newer form, as `CHECKS_RAN:2`.
     """
     counts = Counter[str]()
+    until = LAST if last is None else last
     for task in tasks:
-        newest = store.version(task) if last is None else last
         for topic, count in store.recorder.all(
             "SELECT topic, COUNT(*) FROM events WHERE task_id=? AND version<=? GROUP BY topic",
-            task, newest,
+            task, until,
         ):  # fmt: skip
             counts[str(topic)] += count
     odd = {topic: count for topic, count in counts.items() if not _known(topic)}

@@ -142,7 +142,7 @@ class HeldWords(NamedTuple):
         sizes = [word.count(FORM) + 1 for word in self.asked]
         words = np.repeat(np.arange(len(self.asked)), sizes)[self.words]
         cells, places = np.unique(words * texts + self.texts, return_inverse=True)
-        counts = np.bincount(places, self.counts, len(cells))
+        counts: Floats = np.bincount(places, self.counts, len(cells)).astype(float)
         held, places = np.divmod(cells, max(texts, 1))
         return HeldWords(self.asked, held, places, counts)
 

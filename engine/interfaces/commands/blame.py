@@ -20,6 +20,9 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
     backcast blame fixtures/logs/till.jsonl@164 money.py::share
     backcast blame till failure:162.1 --json          # in the last prompt of a task
 
+    Of a function that is out it names the evidence behind its chance, and which of some settings,
+    each changed alone, would show it: 'backcast help weights'.
+
     NODE is a node of the graph, a path, PATH::NAME, or a name that one node alone has. In a prompt
     of another program it is a text that the prompt holds, or what --anatomy calls a part.
     """
@@ -38,7 +41,8 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
         found = blamed(place.store, place.task, place.when, node)
     if as_json:
         events = list(found.events)
-        click.echo(json_text(plain(found.blame) | {"prompt": found.version, "events": events}))
+        more = {"prompt": found.version, "events": events, "behind": plain(found.behind)}
+        click.echo(json_text(plain(found.blame) | more))
         return
     for line in blame_lines(found):
         click.echo(line)

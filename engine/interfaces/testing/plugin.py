@@ -330,6 +330,8 @@ def _refuse_moved_root(config: pytest.Config, name: str) -> None:
     """
     here, root = config.invocation_params.dir, config.rootpath
     file = (here / name).resolve()
+    if any(config.getoption(named, default=None) for named in ("rootdir", "inifilename")):
+        return
     if (OPTION, name) not in pairwise(config.invocation_params.args) or root == here:
         return
     if not file.is_file() or file.is_relative_to(here):
