@@ -549,9 +549,9 @@ def test_it(replay):
         "validators@21 code validators.py #1 -> validators@27 code validators.py #2:"
         " 835 -> 1,273 tokens of 5,692",
         "the first 611 tokens are the same; they part in current module",
-        "task description     221 ->    230 tokens",
-        "current module         0 ->    214 tokens",
-        "recent errors          0 ->    197 tokens",
+        "task description                      221 ->    230 tokens",
+        "current module                          0 ->    214 tokens",
+        "recent errors                           0 ->    197 tokens",
     ]
 
 
@@ -582,7 +582,8 @@ def test_a_prompt_that_is_not_as_it_was_recorded_fails_by_what_differs(ran: Ran)
         "as recorded -> task-def456@45 function:validators.py::validate_email: 470 -> 467 tokens"
         " of 5,692",
         "the first 165 tokens are the same; they part in current module",
-        "task description      36 ->     32 tokens",
+        "task description                       36 ->     32 tokens",
+        "system prompt, headings, template     101 ->    102 tokens",
         "~ current module  iteration:validators.py@4  signature, 5 tokens, moved",
         "~ task description  task:task-def456  another text, full, 36 tokens -> full, 32 tokens",
     ]
