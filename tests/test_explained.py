@@ -12,6 +12,8 @@ from backcast.engine.log.importers.events import export_lines
 from tests.sources import Task
 
 LONG = "reckon_up_what_all_of_the_customers_of_the_shop_still_owe_to_it_in_whole_cents"
+WORDS = "reckon up what customers owe"
+NEW = "function:owing.py::reckon_up"
 Ran = Callable[..., str]
 
 
@@ -37,7 +39,7 @@ def ran(log: Path, capsys: pytest.CaptureFixture[str]) -> Ran:
 
     def run(*options: str) -> str:
         with pytest.raises(SystemExit) as ended:
-            main(["context", str(log), "--query", "reckon up what customers owe",
+            main(["context", str(log), "--for", NEW, "--query", WORDS,
                   "--context-tokens", "600", *options])  # fmt: skip
         assert not ended.value.code
         return capsys.readouterr().out
@@ -99,7 +101,7 @@ def test_blame_tells_the_evidence_and_a_setting_that_shows_what_is_out(
         return capsys.readouterr().out
 
     printed("import", "events", str(log))
-    asked = ("--query", "reckon up what customers owe", "--context-tokens", "600")
+    asked = ("--for", NEW, "--query", WORDS, "--context-tokens", "600")
     printed("context", "shop", *asked, "--record")
     out = json.loads(printed("context", "shop", *asked, "--json"))["omissions"]
     node = next(one["node"] for one in out if one["worth"])

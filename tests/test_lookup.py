@@ -10,11 +10,12 @@ from backcast.domain.context import Context
 from backcast.domain.events import TaskStarted
 from backcast.domain.moment import NOW
 from backcast.domain.policy import COVERAGE, DEFAULT, Policy
-from backcast.engine.context.recorded import context_at
+from backcast.engine.context.recorded import context_at, record_context
 from backcast.engine.context.request import Request
 from backcast.engine.context.search import Document, search_words
 from backcast.engine.context.search.questions import looked_for, own
 from backcast.engine.context.search.words import FORM, WordCounts
+from backcast.engine.interfaces.blamed import blame_lines, blamed
 from tests.sources import Task
 
 BOUND = MISTRAL_7B_8K._replace(tokenizer="upper-bound")
@@ -194,3 +195,16 @@ def test_a_search_passes_over_tests_unless_they_are_asked_for() -> None:
     assert [hit.id for hit in search_words(own(every, question), looked_for(question))] == [code.id]
     assert own(every, "tests of versions") == every
     assert own(every[1:], question) == every[1:]
+
+
+def test_blame_tells_of_a_question_by_the_weights_that_chose() -> None:
+    task = project()
+    profile = BOUND.with_context(900, 12_000)
+    question = Request("", "compare two versions with local segments")
+    record_context(task.store, task.id, NOW, question, profile, DEFAULT)
+    lines = list(blame_lines(blamed(task.store, task.id, "last", "load_wheels")))
+    assert lines[1] == "function:loading.py::load_wheels is out"
+    [likeness] = [line for line in lines if line.startswith("evidence, [lookup.likeness]:")]
+    always = DEFAULT.lookup.likeness["always"] if DEFAULT.lookup else 0
+    assert likeness.endswith(f"always 1 x {always:g}")
+    assert not [line for line in lines if "[weights]" in line or "[likeness]" in line]

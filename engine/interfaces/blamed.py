@@ -8,7 +8,7 @@ from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.views import event_line, one_line
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.blame import Blame, blame
-from backcast.engine.replay.blame_settings import TABLES, ChoiceBehind, choice_behind
+from backcast.engine.replay.blame_settings import ChoiceBehind, choice_behind
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.find import step_at
 
@@ -76,7 +76,7 @@ def _behind_lines(behind: ChoiceBehind) -> Iterator[str]:
             f"it is worth {behind.worth:.4g} per token; of what is in and need not be, the least is"
             f" worth {behind.least:.4g}"
         )
-    for table in TABLES:
+    for table in dict.fromkeys(kind.table for kind in behind.evidence):
         parts = [
             f"{kind.name} {kind.value:g} x {kind.weight:g}"
             for kind in behind.evidence

@@ -134,7 +134,7 @@ def _resolve(item: str, offered: dict[str, Candidate], context: Context, step: R
     if item in known:
         return item
     names = {node: names_of(node)[1:] for node in known if kind_of(node) and not _is_left(node)}
-    matches = [node for node, (place, *_) in names.items() if place == item]
+    matches = [node for node, own in names.items() if item in own[:1]]
     matches = matches or sorted(node for node, own in names.items() if item in own)
     if len(matches) == 1:
         return matches[0]
