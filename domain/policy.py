@@ -431,7 +431,7 @@ READER = Policy(
     lookup=Lookup(
         weights=dict(WEIGHTS) | {"always": -8.0, "test file": -8.0},
         likeness=dict(LOOKUP) | {
-            "own file": 3.0, "text words": 3.5, "body words": 1.8, "named": 1.5, "alike": 1.0,
+            "own file": 5.0, "text words": 3.5, "body words": 1.8, "named": 1.5, "alike": 1.0,
             "signature words": 0.4, "aside": -1.7, "test file": -8.0, "always": -6.7,
         },
     ),
