@@ -275,9 +275,11 @@ def test_settings_that_change_nothing_change_nothing(parts: list[MessagePart]) -
 
 def test_policies_that_change_no_message_keep_their_digests() -> None:
     digests = {policy.name: policy.digest[:8] for policy in (DEFAULT, COVERAGE)}
-    assert digests == {"reader": "24451198", "coverage": "8479b2de"}
+    assert digests == {"reader": "91f43adc", "coverage": "8479b2de"}
     texts = {name: text for name, text in DEFAULT.texts.items() if name != "new"}
-    latest = {"tests_beside": 0, "first": 0.0}
+    eighth = DEFAULT.model_copy(update={"version": 8, "lookup": None})
+    assert eighth.digest[:8] == "24451198"
+    latest = {"tests_beside": 0, "first": 0.0, "lookup": None}
     seventh = DEFAULT.model_copy(update={"version": 7, **latest})
     assert seventh.digest[:8] == "93158892"
     later = {"outputs": False, "in_order": False, "beside": 0.0, "texts": texts, **latest}

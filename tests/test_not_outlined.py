@@ -192,16 +192,22 @@ def test_a_context_of_what_has_no_inside_says_so(
     folder = tmp_path / "web"
     folder.mkdir()
     retry = "// Retries when the server is busy\nexport function retry() {}\n"
-    committed(folder, {"src/retry.ts": retry, "lat.py": "def hello() -> int:\n    return 1\n"}, {})
+    large = "// Tries again\n" * 1_000
+    module = "def hello() -> int:\n    return 1\n"
+    committed(folder, {"src/retry.ts": retry, "src/large.ts": large, "lat.py": module}, {})
     said = list[str]()
     for words in (
         ("import", "git", "web"), ("context", "web", "--query", "retry when busy"),
+        ("context", "web", "--for", "src/large.ts", "--query", "longer"),
         ("context", "web", "--for", "src/retry.ts", "--query", "longer"),
     ):  # fmt: skip
         with pytest.raises(SystemExit) as ended:
             main([*words, "--tokenizer", "upper-bound"] if words[0] == "context" else words)
         assert ended.value.code == 0
-        said.append(capsys.readouterr().err)
-    assert "of 1 of 2 modules nothing can be shown but their names" in said[1]
-    assert "of src/retry.ts the name alone is shown: only Python and Markdown have" in said[2]
-    assert "of 1 of 2" not in said[2]
+        out, err = capsys.readouterr()
+        said.append(err)
+    assert "of 2 of 3 modules nothing can be shown but their names" in said[1]
+    assert "of src/large.ts the name alone is shown: only Python and Markdown have" in said[2]
+    assert "of 2 of 3" not in said[2]
+    assert "the name alone" not in said[3]
+    assert retry in out

@@ -78,7 +78,7 @@ def backcast(
 ) -> Callable[..., tuple[str, str]]:
     """What a command prints, in a store that holds the shop."""
     monkeypatch.setenv("BACKCAST_STORE", f"sqlite:///{tmp_path}/store.db")
-    (tmp_path / "mine.toml").write_text("[small]\nmodule_tokens = 0\n")
+    (tmp_path / "mine.toml").write_text('base = "coverage"\n[small]\nmodule_tokens = 0\n')
     (tmp_path / "bad.toml").write_text("lunch = 1")
 
     def run(*arguments: str) -> tuple[str, str]:

@@ -116,7 +116,7 @@ def test_a_policy_from_before_outputs_were_shown_shows_none(failed: EventStore) 
 
 
 def test_where_little_room_is_left_fewer_lines_are_shown(failed: EventStore) -> None:
-    small = QWEN3_8B_32K._replace(tokenizer="upper-bound").with_context(900)
+    small = QWEN3_8B_32K._replace(tokenizer="upper-bound").with_context(1_300)
     fact = recorded(failed, small, DEFAULT)
     [shown] = [item for item in fact.items if item.node == "output:4"]
     assert shown.compressed is not None
