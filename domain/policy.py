@@ -58,7 +58,9 @@ LIKENESS: Mapping[str, float] = dict.fromkeys(WEIGHTS, 0.0) | {
     "folder": 0.0, "near": 0.0, "parameters": 0.0,
 }  # fmt: skip
 "The weight of each kind of evidence that a body is like the one that will be written."
-LOOKUP: Mapping[str, float] = dict.fromkeys(LIKENESS, 0.0) | {"aside": 0.0}
+LOOKUP_WEIGHTS = {name: weight for name, weight in WEIGHTS.items() if name != "meaning"}
+"The weights of `WEIGHTS` for a question, for which no model compares meanings."
+LOOKUP = {name: 0.0 for name in LIKENESS if name != "meaning"} | {"aside": 0.0}
 """The weight of each kind of evidence that a body is asked about. Besides that of likeness: that it
 stands among examples, benchmarks or documentation."""
 RECALL: Mapping[str, float] = dict.fromkeys(LIKENESS, 0.0) | {
@@ -192,7 +194,7 @@ class Lookup(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    weights: dict[str, float] = dict(WEIGHTS)
+    weights: dict[str, float] = dict(LOOKUP_WEIGHTS)
     "The weight of each kind of evidence that a function or class will be needed."
     likeness: dict[str, float] = dict(LOOKUP)
     "The weight of each kind of evidence that a body is asked about."
@@ -205,7 +207,7 @@ class Lookup(BaseModel):
 
     @model_validator(mode="after")
     def _known(self) -> "Lookup":
-        _of("lookup.weights", self.weights, WEIGHTS)
+        _of("lookup.weights", self.weights, LOOKUP_WEIGHTS)
         _of("lookup.likeness", self.likeness, LOOKUP)
         return self
 
@@ -429,7 +431,7 @@ READER = Policy(
     tests_beside=30,
     first=0.35,
     lookup=Lookup(
-        weights=dict(WEIGHTS) | {"always": -8.0, "test file": -8.0},
+        weights=dict(LOOKUP_WEIGHTS) | {"always": -8.0, "test file": -8.0},
         likeness=dict(LOOKUP) | {
             "own file": 5.0, "text words": 3.5, "body words": 1.8, "named": 1.5, "alike": 1.0,
             "signature words": 0.4, "aside": -1.7, "test file": -8.0, "always": -6.7,

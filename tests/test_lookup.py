@@ -9,11 +9,11 @@ from backcast.domain.budget import MISTRAL_7B_8K
 from backcast.domain.context import Context
 from backcast.domain.events import TaskStarted
 from backcast.domain.moment import NOW
-from backcast.domain.policy import COVERAGE, DEFAULT, Policy
+from backcast.domain.policy import COVERAGE, DEFAULT, Lookup, Policy
 from backcast.engine.context.recorded import context_at, record_context
 from backcast.engine.context.request import Request
-from backcast.engine.context.search import Document, search_words
-from backcast.engine.context.search.questions import looked_for, own
+from backcast.engine.context.search import Document
+from backcast.engine.context.search.questions import found_by_words, looked_for, own
 from backcast.engine.context.search.words import FORM, WordCounts
 from backcast.engine.interfaces.blamed import blame_lines, blamed
 from tests.sources import Task
@@ -192,7 +192,7 @@ def test_a_search_passes_over_tests_unless_they_are_asked_for() -> None:
     every = [code, test, Document("other\0module:tests/helpers.py", "versions for tests")]
     question = "Which versions are the newest?"
     assert own(every, question) == [code]
-    assert [hit.id for hit in search_words(own(every, question), looked_for(question))] == [code.id]
+    assert [hit.id for hit in found_by_words(every, question, 3, WordCounts())] == [code.id]
     assert own(every, "tests of versions") == every
     assert own(every[1:], question) == every[1:]
 
@@ -208,3 +208,8 @@ def test_blame_tells_of_a_question_by_the_weights_that_chose() -> None:
     always = DEFAULT.lookup.likeness["always"] if DEFAULT.lookup else 0
     assert likeness.endswith(f"always 1 x {always:g}")
     assert not [line for line in lines if "[weights]" in line or "[likeness]" in line]
+
+
+def test_a_question_compares_no_meanings() -> None:
+    with pytest.raises(ValueError, match="found 'meaning'"):
+        Lookup(weights={"meaning": 2.0})

@@ -115,9 +115,16 @@ def test_a_policy_from_before_outputs_were_shown_shows_none(failed: EventStore) 
         assert all(item.compressed is None for item in fact.items)
 
 
-def test_where_little_room_is_left_fewer_lines_are_shown(failed: EventStore) -> None:
-    small = QWEN3_8B_32K._replace(tokenizer="upper-bound").with_context(1_300)
-    fact = recorded(failed, small, DEFAULT)
+@pytest.mark.parametrize(
+    ("tokens", "policy"),
+    [(1_300, DEFAULT), (900, DEFAULT.model_copy(update={"lookup": None}))],
+    ids=["beside the whole module", "beside its lines"],
+)
+def test_where_little_room_is_left_fewer_lines_are_shown(
+    failed: EventStore, tokens: int, policy: Policy
+) -> None:
+    small = QWEN3_8B_32K._replace(tokenizer="upper-bound").with_context(tokens)
+    fact = recorded(failed, small, policy)
     [shown] = [item for item in fact.items if item.node == "output:4"]
     assert shown.compressed is not None
     # What must stay has by itself most of a quarter of 2,000 tokens, as bytes bound them.

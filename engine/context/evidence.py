@@ -128,8 +128,11 @@ class Evidence(dict[str, Floats]):
 
     def add(self, names: Sequence[str]) -> None:
         """Note evidence that is gathered only where it is weighed."""
-        by = {RANK: self.by_rank, LIKENESS: self.by_likeness, TEXT: self.by_text}
-        by.get(tuple(names), self.by_folder)()
+        gather = {
+            RANK: self.by_rank, LIKENESS: self.by_likeness, TEXT: self.by_text,
+            FOLDER: self.by_folder,
+        }  # fmt: skip
+        gather[tuple(names)]()
 
     def answers(self, symbols: Symbols, history: changes.State, asked: RequestEvidence) -> bool:
         """Tell whether this is the evidence for a request at a moment."""

@@ -19,6 +19,7 @@ from backcast.domain.policy import (
     LIKENESS,
     LINES,
     LOOKUP,
+    LOOKUP_WEIGHTS,
     RECALL,
     SECTION_WORTH,
     SECTIONS,
@@ -43,8 +44,8 @@ BASE = "base"
 KEYS: Mapping[str, Iterable[str]] = {
     "texts": KNOWN, "shares": CONTEXT, "priorities": SECTIONS, "weights": WEIGHTS,
     "likeness": LIKENESS, "recall": RECALL, "worth": WORTH, "constants": CONSTANTS,
-    "lookup.weights": WEIGHTS, "lookup.likeness": LOOKUP, "lives": LIMITS, "map.lines": LINES,
-    "map.sections": SECTION_WORTH, "map.tags": TAG_WORTH,
+    "lookup.weights": LOOKUP_WEIGHTS, "lookup.likeness": LOOKUP, "lives": LIMITS,
+    "map.lines": LINES, "map.sections": SECTION_WORTH, "map.tags": TAG_WORTH,
 }  # fmt: skip
 "The keys of each table of a policy whose values are all of one kind."
 NO_SETTING = "needed a setting that there is"

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from backcast.domain.node import path_of
 from backcast.domain.paths import is_test
-from backcast.engine.context.search import Document
-from backcast.engine.context.search.words import FORM, words
+from backcast.engine.context.search import Document, SearchHit, search_words
+from backcast.engine.context.search.words import FORM, WordCounts, words
 
 EMPTY = frozenset(
     words(
@@ -60,6 +60,16 @@ def own(documents: Sequence[Document], question: str) -> Sequence[Document]:
     # The id of a node, behind its task where there are several.
     found = [one for one in documents if not is_test(path_of(one.id.rpartition("\0")[2]))]
     return found or documents
+
+
+def found_by_words(
+    documents: Sequence[Document], question: str, k: int, counted: WordCounts
+) -> list[SearchHit]:
+    """Find the `k` documents that answer a question best by its words, tests apart, the best first.
+
+    `counted` are words that were counted before.
+    """
+    return search_words(own(documents, question), looked_for(question), k, counted)
 
 
 def _forms(word: str) -> Iterator[str]:

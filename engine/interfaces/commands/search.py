@@ -167,9 +167,9 @@ def _hits(
     counted: "WordCounts", *, words: bool,
 ) -> "list[SearchHit]":  # fmt: skip
     """Search by words, and by meaning too unless that is left out or its model is not installed."""
-    from backcast.engine.context.search import search, search_words
+    from backcast.engine.context.search import search
     from backcast.engine.context.search.kept_embedder import embedder_of
-    from backcast.engine.context.search.questions import looked_for, own
+    from backcast.engine.context.search.questions import found_by_words, looked_for, own
     from backcast.engine.interfaces.terminal import progress_bar
 
     if not words and not embedder and not all(find_spec(name) for name in MEANING):
@@ -178,9 +178,8 @@ def _hits(
             "note: found by words alone; by meaning too after 'pip install backcast[semantic]', in"
             " a clone 'scripts/install all'"
         )
-    asked, worded = own(current, query), looked_for(query)
     if words:
-        return search_words(asked, worded, count, counted)
+        return found_by_words(current, query, count, counted)
     from backcast.engine.context.search.vectors import others_by
 
     model = embedder_of(store, embedder)
@@ -189,5 +188,6 @@ def _hits(
             f"note: the vectors of this store are by {', '.join(others)}: those by {model.id} are"
             " made beside them, and never compared with them"
         )
+    asked = own(current, query)
     with progress_bar("embedding", len(asked)) as advance:
-        return search(store, model, asked, query, count, advance, counted, worded)
+        return search(store, model, asked, query, count, advance, counted, looked_for(query))

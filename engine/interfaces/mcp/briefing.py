@@ -6,9 +6,8 @@ from typing import Any
 from backcast.domain.moment import Moment
 from backcast.domain.node import kind_of
 from backcast.domain.policy import DEFAULT
-from backcast.engine.context.search import search_words
 from backcast.engine.context.search.kept_words import words_kept
-from backcast.engine.context.search.questions import looked_for, own
+from backcast.engine.context.search.questions import found_by_words
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.map_text import MapMoment
 from backcast.engine.interfaces.mcp.answers import ToolAnswer
@@ -86,8 +85,7 @@ def _summaries(run: AskedRun, moment: Moment, focus: str, counter: Tokenizer) ->
     nodes.sort(key=lambda node: kind_of(node) != "module")
     if focus:
         with words_kept(run.store, "words of nodes", run.task, moment) as counted:
-            documents = own(run.documents(moment), focus)
-            hits = search_words(documents, looked_for(focus), FOUND, counted)
+            hits = found_by_words(run.documents(moment), focus, FOUND, counted)
         named = [node for node in nodes if focus in node]
         found = [*named, *(hit.id for hit in hits if hit.id in nodes and hit.id not in named)]
         nodes = [*found, *(node for node in nodes if node not in set(found))]

@@ -4,9 +4,8 @@ from typing import Any
 
 from backcast.domain.errors import InputError
 from backcast.domain.moment import NOW
-from backcast.engine.context.search import search_words
 from backcast.engine.context.search.kept_words import words_kept
-from backcast.engine.context.search.questions import looked_for, own
+from backcast.engine.context.search.questions import found_by_words
 from backcast.engine.interfaces.commands.search import OF_ALL
 from backcast.engine.interfaces.foreign_prompts import said_documents
 from backcast.engine.interfaces.mcp.answers import ToolAnswer
@@ -82,8 +81,7 @@ def _in_task(run: AskedRun, asked: dict[str, Any]) -> ToolAnswer:
     current = [*run.documents(moment), *said]
     wanted = asked["cursor"] + asked["limit"]
     with words_kept(run.store, "words of nodes", run.task, moment) as counted:
-        some = own(current, asked["query"])
-        hits = search_words(some, looked_for(asked["query"]), wanted + 1, counted)
+        hits = found_by_words(current, asked["query"], wanted + 1, counted)
     page = hits[asked["cursor"] : wanted]
     texts = {document.id: document.text for document in current}
     found = [f"{run.task}@{version}, the best first:"] if page else []
@@ -116,8 +114,7 @@ def _in_all(shelf: RunShelf, asked: dict[str, Any]) -> ToolAnswer:
     texts = store_texts(shelf.store, moment)
     wanted = asked["cursor"] + asked["limit"]
     with words_kept(shelf.store, OF_ALL, "", moment) as counted:
-        documents = own(texts.documents(), asked["query"])
-        hits = search_words(documents, looked_for(asked["query"]), wanted + 1, counted)
+        hits = found_by_words(texts.documents(), asked["query"], wanted + 1, counted)
     found, tasks = list[str](), dict[str, None]()
     for text in found_texts(shelf.store, texts, hits[asked["cursor"] : wanted]):
         found += lines(text, texts)
