@@ -268,7 +268,7 @@ class Candidates:
         own = {self.target} if self.name else set(self.symbols.nodes[rows])
         if self.scope.choice is not self.policy and not asks_for_tests(self.request.query):
             own = set()  # Tests of all that is in a large module tell nothing of what is asked.
-        tests = {test for test, tested in self.symbols.tests(self.path) if tested in own}
+        tests = self.symbols.tests(self.path, own)
         tests |= {node for node in self.scope.wanted if kind_of(node) == "test"}
         ordered, best = sorted(tests), 0.0
         if self.policy.in_order and ordered:

@@ -15,7 +15,7 @@ from backcast.domain.names import resolve
 from backcast.domain.node import name_of, node_id, path_of
 from backcast.domain.paths import ASIDE
 from backcast.domain.removed import KINDS
-from backcast.engine.context.module_symbols import Floats, last_name
+from backcast.engine.context.module_symbols import Floats, Numbers, last_name
 from backcast.engine.context.symbol_texts import SymbolTexts
 from backcast.engine.context.symbols import NONE, Symbols
 from backcast.projections import changes
@@ -198,7 +198,7 @@ class Evidence(dict[str, Floats]):
         self["body words"] = symbols.by_words(self.query, bodies=True)
         likeness = np.round(self["body words"], DECIMALS)
         likeness[[symbols.places[n] for n in (self.asked.target,) if n in symbols.places]] = 0
-        for row in np.argsort(-likeness, kind="stable")[:ALIKE]:
+        for row in _first(likeness, ALIKE):
             self.mark("alike", symbols.needs(symbols.nodes[row]), float(likeness[row]))
         self["alike"] = np.log1p(self["alike"])
 
@@ -212,9 +212,7 @@ class Evidence(dict[str, Floats]):
     def by_history(self) -> None:
         """Note how often modules changed with the target's, and how lately they changed."""
         self["lately"] = self.symbols.lately(self.history).copy()
-        together = changes.together(self.history, self.path)
-        for path, count in together.items():
-            self["together"][self.symbols.rows.get(path, NONE)] = np.log1p(count)
+        self["together"] = self.symbols.together(self.history, self.path)
 
     def by_likeness(self) -> None:
         """Note how alike names are to the target's, its class's and its path, and how near by."""
@@ -225,9 +223,7 @@ class Evidence(dict[str, Floats]):
         owner = self.owner.rstrip(".").rpartition(".")[2]
         self["like class"] = symbols.like_owner(owner) if owner else np.zeros(len(symbols.nodes))
         folder = self.path.rpartition("/")[0]
-        known, paths = symbols.known.paths, symbols.path_numbers
-        alike = known.likeness(self.path.replace("/", " "), np.bincount(paths))
-        self["like path"] = symbols.by_module(alike[paths])
+        self["like path"] = symbols.like_path(self.path)
         self["folder"] = symbols.by_module((symbols.folders == folder).astype(float))
         lines = self.texts.lines(self.path) if self.texts else {}
         self.place = place = place_of(self.name, self.asked.behind, lines)
@@ -296,6 +292,15 @@ class Evidence(dict[str, Floats]):
         for place, (node, score) in enumerate(ranking.around(seeds) if seeds else ()):
             if score > 0:
                 self.mark("rank", (node,), 1 / (1 + place / 20))
+
+
+def _first(values: Floats, count: int) -> Numbers:
+    """Return the places of the greatest of some values, the greatest first; ties by place."""
+    if len(values) > count:
+        some = np.flatnonzero(values >= np.partition(values, -count)[-count])
+    else:
+        some = np.arange(len(values))
+    return some[np.argsort(-values[some], kind="stable")][:count]
 
 
 def place_of(name: str, behind: str, lines: Mapping[str, tuple[int, int]]) -> int:

@@ -6,6 +6,7 @@ a variant under another prefix. Their names tell before any text does.
 
 from array import array
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,25 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 
+KEPT = 4
+"Counts of names for which words stay weighed."
+
+
+class WeighedWords(NamedTuple):
+    """The words of names, each worth more the rarer it is."""
+
+    entries: Numbers
+    "The word of each entry."
+    owners: Numbers
+    "The name of each entry."
+    rarity: Floats
+    "Of each word."
+    unknown: float
+    "The rarity of a word that no name has."
+    whole: Floats
+    "The sum over each name's words."
+
+
 class NameWords:
     """Names by number, and the words in them."""
 
@@ -24,6 +44,8 @@ class NameWords:
         self._words: dict[str, int] = {}
         self._entries, self._names = array("q"), array("q")
         "An entry for each word of each name."
+        self._weighed: dict[int, tuple[Numbers, WeighedWords]] = {}
+        "What was weighed last, by the identity of the counts."
 
     def number(self, name: str) -> int:
         """Return the number of a name."""
@@ -45,21 +67,32 @@ class NameWords:
         `counts` tells how often each name is there, of (names) or shorter. What two names share is
         weighed against all that either has.
         """
-        size = len(self._numbers)
-        known = np.zeros(size)
-        known[: min(size, len(counts))] = counts[:size]
-        entries, owners = np.array(self._entries, np.int64), np.array(self._names, np.int64)
-        spread = np.bincount(entries, weights=known[owners], minlength=len(self._words))
-        rarity = np.log1p(max(1.0, float(known.sum())) / np.maximum(spread, 0.5))
+        size, (entries, owners, rarity, unknown, whole) = len(self._numbers), self._weigh(counts)
         asked = {self._words.get(word, -1) for word in _parts(name)}
-        unknown = np.log1p(max(1.0, float(known.sum())) / 0.5)
         total = sum(rarity[word] if word >= 0 else unknown for word in sorted(asked))
-        held = np.isin(entries, sorted(asked))
-        whole = np.bincount(owners, weights=rarity[entries], minlength=size)
+        held = np.flatnonzero(np.isin(entries, sorted(asked)))
         shared = np.bincount(owners[held], weights=rarity[entries[held]], minlength=size)
         either = whole + total - shared
         found: Floats = np.divide(shared, either, out=np.zeros(size), where=either > 0)
         return found
+
+    def _weigh(self, counts: Numbers) -> "WeighedWords":
+        """Return the words of all names, weighed by how often these are there."""
+        kept, size = self._weighed.get(id(counts)), len(self._numbers)
+        if kept is not None and kept[0] is counts and len(kept[1].whole) == size:
+            return kept[1]
+        known = np.zeros(size)
+        known[: min(size, len(counts))] = counts[:size]
+        entries, owners = np.array(self._entries, np.int64), np.array(self._names, np.int64)
+        spread = np.bincount(entries, weights=known[owners], minlength=len(self._words))
+        names = max(1.0, float(known.sum()))
+        rarity = np.log1p(names / np.maximum(spread, 0.5))
+        whole = np.bincount(owners, weights=rarity[entries], minlength=size)
+        made = WeighedWords(entries, owners, rarity, float(np.log1p(names / 0.5)), whole)
+        if len(self._weighed) >= KEPT:
+            self._weighed.clear()
+        self._weighed[id(counts)] = counts, made
+        return made
 
 
 def _parts(name: str) -> list[str]:

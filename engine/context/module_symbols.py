@@ -53,8 +53,8 @@ class ModuleSymbols(NamedTuple):
     "The functions and classes that each of its nodes needs."
     reads: Mapping[str, tuple[str, ...]]
     "The constants of modules that each of its nodes needs."
-    tests: tuple[tuple[str, str], ...]
-    "Its tests, and what each of them tests."
+    tests: Mapping[str, tuple[str, ...]]
+    "Its tests, by what they test."
     imports: frozenset[str]
     "The paths of the modules that it needs."
     numbers: Numbers
@@ -106,11 +106,11 @@ def module_symbols(
         return before._replace(facets=facets, symbols=symbols, numbers=numbers)
     needs: dict[str, list[str]] = {}
     reads: dict[str, list[str]] = {}
-    tests: list[tuple[str, str]] = []
+    tests: dict[str, list[str]] = {}
     imports: dict[str, None] = {}
     for source, kind, target in links.edges:
         if kind == "tests":
-            tests.append((source, target))
+            tests.setdefault(target, []).append(source)
         if kind not in NEEDS:
             continue
         what, _, where = target.partition(":")
@@ -129,7 +129,7 @@ def module_symbols(
         symbols,
         {source: tuple(targets) for source, targets in needs.items()},
         {source: tuple(targets) for source, targets in reads.items()},
-        tuple(tests),
+        {target: tuple(sources) for target, sources in tests.items()},
         frozenset(imports),
         numbers,
         np.fromiter(used, np.int64),

@@ -51,7 +51,7 @@ class SymbolCandidates:
         """Yield functions and classes, the likeliest first, until they fill several contexts."""
         scores, alike = self._scores()
         remaining = dict.fromkeys(sorted(self.must))
-        chances, likeness, faded = scores.tolist(), alike.tolist(), self._faded(alike).tolist()
+        faded = self._faded(alike)
         room = self.policy.offered * self.scope.profile.context
         # The rows stand by path and name, and the sort is stable, so ties do too.
         best = np.maximum(scores, np.round(self.choice.pattern * alike, DECIMALS))
@@ -59,23 +59,25 @@ class SymbolCandidates:
         first = self._first() if self.policy.first and self.choice is self.policy else NOWHERE
         if first != NOWHERE:
             best[first] = 1.0
-        for number, row in enumerate(np.argsort(-best, kind="stable").tolist()):
+        for number, row in enumerate(map(int, np.argsort(-best, kind="stable"))):
             if room <= 0:
                 self.passed_over = len(scores) - number - len(remaining)
                 break
-            candidate = self._symbol(row, chances[row], faded[row])
+            candidate = self._symbol(row, float(scores[row]), float(faded[row]))
             remaining.pop(candidate.node, None)
             if levels := candidate.levels:
                 least = -2 if len(levels) > 1 and levels[-1].name == "name" else -1
                 room -= levels[least].tokens
                 if number < LOOKED_AT and self._is_large(candidate):
-                    candidate = self._with_parts(candidate, row, likeness[row], faded[row])
+                    candidate = self._with_parts(
+                        candidate, row, float(alike[row]), float(faded[row])
+                    )
                 if row == first:
                     candidate = self._certain(candidate)
                 yield candidate
         for node in remaining:
             row = self.symbols.places[node]
-            yield self._symbol(row, chances[row], faded[row])
+            yield self._symbol(row, float(scores[row]), float(faded[row]))
 
     def _scores(self) -> tuple[Floats, Floats]:
         """Return the chance of each symbol to be needed, and that its text is like what will be

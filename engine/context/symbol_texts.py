@@ -31,9 +31,23 @@ class TextIndex:
     def begin(self, words: WordCounts | None = None) -> None:
         """Forget all that was counted."""
         self._counts = WordCounts() if words is None else words
+        self._last: tuple[dependency_graph.State, Symbols, CurrentWords, Numbers] | None = None
         self._modules: dict[str, tuple[str, tuple[Named, ...], Numbers]] = {}
 
-    def numbers(self, state: dependency_graph.State, symbols: Symbols) -> Numbers:
+    def current(
+        self, state: dependency_graph.State, symbols: Symbols
+    ) -> tuple[CurrentWords, Numbers]:
+        """Return the words of the symbols' texts, and the number of each one's text.
+
+        Those of the last moment are kept, for its other requests.
+        """
+        last = self._last
+        if last is None or last[0] is not state or last[1] is not symbols:
+            numbers = self._numbers(state, symbols)
+            last = self._last = state, symbols, self._counts.current(numbers), numbers
+        return last[2], last[3]
+
+    def _numbers(self, state: dependency_graph.State, symbols: Symbols) -> Numbers:
         """Return the number of each symbol's text, of (symbols)."""
         if len(self._counts) > SPARE + TIMES * len(symbols.nodes):
             self.begin()
@@ -64,10 +78,6 @@ class TextIndex:
         key = xxh3_128_digest(repr((source, stem, cuts)).encode())
         return self._counts.together(key, texts)
 
-    def current(self, numbers: Numbers) -> tuple[CurrentWords, Numbers]:
-        """Return the words of some texts, with their numbers."""
-        return self._counts.current(numbers), numbers
-
 
 class SymbolTexts:
     """The source texts of the symbols of one moment."""
@@ -77,7 +87,7 @@ class SymbolTexts:
 
     @cached_property
     def _current(self) -> tuple[CurrentWords, Numbers]:
-        return self.index.current(self.index.numbers(self.state, self.symbols))
+        return self.index.current(self.state, self.symbols)
 
     def scores(self, query: str) -> Floats:
         """Return how well each text answers a query, by BM25."""

@@ -47,6 +47,7 @@ class Symbols:
         self.places = dict(zip(self.nodes, range(len(self.nodes)), strict=True))
         self._constants: dict[str, list[str]] = {}
         self._lately: tuple[changes.State, Floats] | None = None
+        self._together: tuple[changes.State, dict[str, Floats]] | None = None
         self._best: dict[tuple[str, bool], float] = {}
         "How well the best text answered each query."
 
@@ -112,14 +113,14 @@ class Symbols:
             self._constants[path] = sorted(nodes)
         return self._constants[path]
 
-    def tests(self, path: str) -> list[tuple[str, str]]:
-        """Tests and what each of them tests: those of all that is in a module, and of more."""
-        return [
-            pair
-            for own, part in self.parts.items()
-            if own == path or path in part.imports
-            for pair in part.tests
-        ]
+    def tests(self, path: str, nodes: Set[str]) -> set[str]:
+        """Return the tests of some nodes of a module."""
+        found = set[str]()
+        for own, part in self.parts.items():
+            if part.tests and (own == path or path in part.imports):
+                for node in part.tests.keys() & nodes:
+                    found.update(part.tests[node])
+        return found
 
     @cached_property
     def rows(self) -> Mapping[str, slice]:
@@ -158,6 +159,16 @@ class Symbols:
             self._lately = history, self.by_module(late)
         return self._lately[1]
 
+    def together(self, history: changes.State, path: str) -> Floats:
+        """Return the logarithm of how often each symbol's module changed with another one."""
+        if self._together is None or self._together[0] is not history:
+            self._together = history, {}
+        kept = self._together[1]
+        if path not in kept:
+            counts = changes.together(history, path)
+            kept[path] = np.log1p([counts.get(other, 0.0) for other in self.parts])
+        return self.by_module(kept[path])
+
     @cached_property
     def numbers(self) -> Mapping[str, Numbers]:
         """Each of `COLUMNS`, of (symbols)."""
@@ -176,10 +187,25 @@ class Symbols:
 
     def like_owner(self, name: str) -> Floats:
         """Return how alike the class of each method is to a class's name; else 0."""
+        return self.known.names.likeness(name, self._owners)[self.numbers["owner"]]
+
+    @cached_property
+    def _owners(self) -> Numbers:
+        """How many methods each class name has."""
         counts = np.bincount(self.numbers["owner"])
         nameless = self.known.names.number("")
         counts[nameless : nameless + 1] = 0
-        return self.known.names.likeness(name, counts)[self.numbers["owner"]]
+        return counts
+
+    def like_path(self, path: str) -> Floats:
+        """Return how alike the path of each symbol's module is to a path, between 0 and 1."""
+        alike = self.known.paths.likeness(path.replace("/", " "), self._paths)
+        return self.by_module(alike[self.path_numbers])
+
+    @cached_property
+    def _paths(self) -> Numbers:
+        """How many modules have each number for a path."""
+        return np.bincount(self.path_numbers)
 
     @cached_property
     def used(self) -> Floats:

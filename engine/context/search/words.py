@@ -76,6 +76,8 @@ class CurrentWords:
         "Words of a document, in the mean."
         self._norms = SATURATION * (1 - LENGTH) + lengths * (SATURATION * LENGTH / self.mean)
         self._rarities: dict[str, float] = {}
+        self._current = np.zeros(0, bool)
+        "Whether a text is current, of all that are counted by now."
 
     def scores(self, query: str) -> Floats:
         """Return how well each text answers a query, of (texts); 0 for what is not current."""
@@ -108,10 +110,11 @@ class CurrentWords:
     def _held(self, asked: Sequence[str]) -> "HeldWords":
         """Return where the current texts hold some words."""
         every = [form for word in asked for form in word.split(FORM)]
-        found = self._counts.holding(every)
-        current = np.zeros(len(self._counts), bool)
-        current[: len(self.weights)] = self.weights > 0
-        now = np.flatnonzero(current[found.texts])
+        found, texts = self._counts.holding(every), len(self._counts)
+        if len(self._current) < texts:
+            self._current = np.zeros(texts, bool)
+            self._current[: len(self.weights)] = self.weights > 0
+        now = np.flatnonzero(self._current[found.texts])
         held = HeldWords(asked, found.words[now], found.texts[now], found.counts[now])
         return held if len(every) == len(asked) else held.of_forms(len(self.weights))
 
