@@ -87,7 +87,7 @@ class NameWords:
         spread = np.bincount(entries, weights=known[owners], minlength=len(self._words))
         names = max(1.0, float(known.sum()))
         rarity = np.log1p(names / np.maximum(spread, 0.5))
-        whole = np.bincount(owners, weights=rarity[entries], minlength=size)
+        whole: Floats = np.bincount(owners, rarity[entries], size).astype(float)
         made = WeighedWords(entries, owners, rarity, float(np.log1p(names / 0.5)), whole)
         if len(self._weighed) >= KEPT:
             self._weighed.clear()

@@ -1,15 +1,17 @@
 """The time of a context by a warm builder, beside an earlier commit's and aider's map.
 
-Warm is a builder that has built contexts for other functions of the same state. Each function is
-asked for once, drawn by a seed, with its signature, docstring and text as the request; so no
-request comes twice. The three take turns at every request; aider's map is asked for the same, with
-its tags cached and the function's file in the chat. Times are those of the processor, which other
-work on the machine does not change much; aider's are by the clock, as are ratios to them. Of a
-history only the last commits are imported, since a context is built from what is there now.
+Warm is a builder that has built contexts for other functions of the same state: for ten, as in
+the first minute of a session, and for a hundred, as in its first hour. Each function is asked for
+once, drawn by a seed, with its signature, docstring and text as the request; so no request comes
+twice. The three take turns at every request; aider's map is asked for the same, with its tags
+cached and the function's file in the chat. Times are those of the processor, which other work on
+the machine does not change much; aider's are by the clock, as are ratios to them. Of a history
+only the last commits are imported, since a context is built from what is there now.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import product
 from math import log
 from pathlib import Path
 from random import Random
@@ -27,8 +29,8 @@ from scripts.benches.peer import Peer, PeerMissing
 TOKENS = 8_000
 COMMITS = 60
 "Commits of a history that are imported, the newest."
-WARM, TIMED = 10, 50
-"Functions that are asked for before, and those whose times are taken."
+WARM, TIMED = (10, 100), 50
+"Functions that are asked for before those whose times are taken, and the number of these."
 SCRIPT = Path(__file__).with_name("context_timed.py")
 OURS, AIDER = "Backcast", "aider RepoMap"
 BOUNDS = {50: Bound("<=", 20), 95: None}
@@ -44,14 +46,18 @@ class Times(NamedTuple):
     all: int
     "The same with its tests, which a context may show too."
     answers: dict[str, list[dict[str, Any]]]
-    "Seconds, seconds of the processor where they are known, and tokens of each timed request."
+    "Seconds, seconds of the processor where they are known, and tokens of each request."
     notes: list[str]
     "Why one was not asked."
 
-    def milliseconds(self, name: str, percent: float, what: str = "spent") -> float:
+    def timed(self, name: str, before: int) -> list[dict[str, Any]]:
+        """Return one's answers behind a number of others."""
+        return self.answers[name][before : before + TIMED]
+
+    def milliseconds(self, name: str, percent: float, before: int, what: str = "spent") -> float:
         """Return a percentile of one's times; aider's map tells those by the clock alone."""
-        each = [1000 * answer.get(what, answer["seconds"]) for answer in self.answers[name]]
-        return percentile(each, percent)
+        timed = self.timed(name, before)
+        return percentile([1000 * one.get(what, one["seconds"]) for one in timed], percent)
 
 
 class Round(NamedTuple):
@@ -74,23 +80,22 @@ def measure(bench: Bench) -> list[Figure]:
 def _times(bench: Bench, folder: Path) -> Times:
     repository = Repository(folder)
     functions = _functions(repository)
-    tasks = Random(1).sample(functions, min(WARM + TIMED, len(functions)))
+    tasks = Random(1).sample(functions, min(WARM[-1] + TIMED, len(functions)))
     times = Times(repository.name, len(functions), 0, {}, [])
-    if len(tasks) <= WARM:
-        times.notes.append(f"needed more than {WARM} functions")
+    if len(tasks) <= WARM[-1]:
+        times.notes.append(f"needed more than {WARM[-1]} functions")
         return times
     bench.say(f"{repository.name}: {len(tasks)} contexts of {len(functions):,} functions")
     with ExitStack() as stack:
         rounds, every = _rounds(bench, repository, stack, times.notes)
         times = times._replace(all=every)
-        for number, task in enumerate(tasks):
+        for task in tasks:
             for name, (peer, question, fixed) in rounds.items():
                 asked: dict[str, Any] = {"task": task}
                 if name == AIDER:
                     asked = {"chat": [task.path], "request": task.request, "tokens": TOKENS}
                 answer = peer.ask(question, **asked, **fixed)
-                if number >= WARM:
-                    times.answers.setdefault(name, []).append(answer)
+                times.answers.setdefault(name, []).append(answer)
     return times
 
 
@@ -143,19 +148,20 @@ def _rows(times: Times) -> Iterator[Figure]:
         yield Figure(group, "warm build", why="; ".join(times.notes))
         return
     others = [name for name in times.answers if name != OURS]
-    for percent, must in BOUNDS.items():
-        beside = [f"{name} {times.milliseconds(name, percent):,.1f} ms" for name in others]
-        wall = f"by the clock {times.milliseconds(OURS, percent, 'seconds'):.1f} ms"
-        yield Figure(group, f"warm build, p{percent}", [times.milliseconds(OURS, percent)], "ms",
+    for before, (percent, must) in product(WARM, BOUNDS.items()):
+        beside = [f"{name} {times.milliseconds(name, percent, before):,.1f} ms" for name in others]
+        wall = f"by the clock {times.milliseconds(OURS, percent, before, 'seconds'):.1f} ms"
+        spent = times.milliseconds(OURS, percent, before)
+        yield Figure(group, f"build after {before} others, p{percent}", [spent], "ms",
                      wall, "; ".join([*beside, *times.notes]), must=must)  # fmt: skip
-    for name in others:
+    for before, name in product(WARM, others):
         what = "seconds" if name == AIDER else "spent"
-        both = zip(times.answers[OURS], times.answers[name], strict=True)
+        both = zip(times.timed(OURS, before), times.timed(name, before), strict=True)
         shares = [theirs[what] / own[what] for own, theirs in both]
-        over = sum(answer["tokens"] > TOKENS for answer in times.answers[name])
+        over = sum(answer["tokens"] > TOKENS for answer in times.timed(name, before))
         note = f"{over} of {len(shares)} over {TOKENS:,}" if over else ""
-        yield Figure(group, f"times as fast as {name}, median of the requests", [median(shares)],
-                     control=note)  # fmt: skip
+        yield Figure(group, f"times as fast as {name} after {before} others, median",
+                     [median(shares)], control=note)  # fmt: skip
     over = sum(answer["tokens"] > TOKENS for answer in times.answers[OURS])
     yield Figure(group, "contexts over their tokens", [over], "", must=Bound("<=", 0))
 
@@ -163,16 +169,16 @@ def _rows(times: Times) -> Iterator[Figure]:
 def _growth(every: Sequence[Times]) -> Iterator[Figure]:
     """Yield how the median grows from the smallest repository, beside the square root."""
     sized = [times for times in every if OURS in times.answers]
-    for times in sized[1:]:
+    for times, before in product(sized[1:], WARM):
         first, size = sized[0], times.functions / sized[0].functions
         group = f"growth from {first.name}, {first.functions:,} functions"
         ratios = {
-            name: times.milliseconds(name, 50) / first.milliseconds(name, 50)
+            name: times.milliseconds(name, 50, before) / first.milliseconds(name, 50, before)
             for name in times.answers
             if name in first.answers
         }
         slopes = [f"{name} {ratio:.2f} x, exponent {log(ratio) / log(size):.2f}"
                   for name, ratio in ratios.items()]  # fmt: skip
-        what = f"{times.name}, {size:.1f} x: p50 by the square root"
+        what = f"{times.name}, {size:.1f} x: p50 after {before} others, by the square root"
         yield Figure(group, what, [ratios[OURS] / size**0.5], "x", slopes[0], "; ".join(slopes[1:]),
                      must=GROWTH)  # fmt: skip
