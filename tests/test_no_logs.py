@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backcast.engine.interfaces.cli import main
+from backcast.engine.interfaces.foreign_logs import FOLDERS
 from backcast.engine.log.importers.recognised import format_of
 from backcast.engine.log.importers.versions import MODULES
 from tests.test_importers import maybe_json
@@ -19,8 +20,6 @@ Refuse = Callable[[str, Path, str], None]
 FOREIGN = Path(__file__).parent.parent / "fixtures/foreign"
 FORMATS = sorted(set(MODULES) - {"git", "opencode", "raw-bodies"})
 "All but those of folders and databases, which have tests of their own."
-FOLDERS = ("openhands", "otlp")
-"Formats of which a folder is one log."
 
 
 @pytest.fixture
