@@ -13,6 +13,7 @@ from backcast.domain.policy import COVERAGE, DEFAULT, Lookup, Policy
 from backcast.engine.context.recorded import context_at, record_context
 from backcast.engine.context.request import Request
 from backcast.engine.context.search import Document
+from backcast.engine.context.search.code_words import SearchWords
 from backcast.engine.context.search.questions import found_by_words, looked_for, own
 from backcast.engine.context.search.words import FORM, WordCounts
 from backcast.engine.interfaces.blamed import blame_lines, blamed
@@ -192,7 +193,9 @@ def test_a_search_passes_over_tests_unless_they_are_asked_for() -> None:
     every = [code, test, Document("other\0module:tests/helpers.py", "versions for tests")]
     question = "Which versions are the newest?"
     assert own(every, question) == [code]
-    assert [hit.id for hit in found_by_words(every, question, 3, WordCounts())] == [code.id]
+    assert [hit.id for hit in found_by_words(every, question, 3, SearchWords(WordCounts()))] == [
+        code.id
+    ]
     assert own(every, "tests of versions") == every
     assert own(every[1:], question) == every[1:]
 

@@ -147,7 +147,7 @@ def plain_search(current: Sequence[Document], query: str, k: int) -> list[Search
     [vector] = Drawn().embed([query])
     near = {
         id: round(math.fsum(float(a) * float(b) for a, b in zip(row, vector, strict=True)), 5)
-        for (id, text), row in zip(current, Drawn().embed([d.text for d in current]), strict=True)
+        for (id, *_), row in zip(current, Drawn().embed([d.text for d in current]), strict=True)
     }
     worded = plain_bm25(current, query)
     by_meaning = sorted(near, key=lambda id: (-near[id], id))[: max(k, 100)]
@@ -155,13 +155,13 @@ def plain_search(current: Sequence[Document], query: str, k: int) -> list[Search
     hits = []
     for id in near:
         ranks = [r.index(id) + 1 if id in r else None for r in (by_meaning, by_words)]
-        score = sum(1 / (60 + rank) for rank in ranks if rank)
+        score = sum(weight / (5 + rank) for weight, rank in zip((1, 2), ranks, strict=True) if rank)
         hits += [SearchHit(id, score, *ranks)] if score else []
     return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
 
 
 def plain_bm25(current: Sequence[Document], query: str) -> dict[str, float]:
-    counts = {id: Counter(words(text)) for id, text in current}
+    counts = {id: Counter(words(text)) for id, text, _ in current}
     mean = sum(count.total() for count in counts.values()) / len(counts) or 1.0
     scores = dict.fromkeys(counts, 0.0)
     for word in sorted(set(words(query))):

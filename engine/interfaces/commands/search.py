@@ -14,7 +14,7 @@ from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
     from backcast.engine.context.search import Document, SearchHit
-    from backcast.engine.context.search.words import WordCounts
+    from backcast.engine.context.search.code_words import SearchWords
     from backcast.engine.log.store import EventStore
 
 MEANING = ("faiss", "sentence_transformers")
@@ -82,7 +82,7 @@ def _search_task(
     url: str, address: str, query: str, count: int, embedder: str | None, *, words: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    from backcast.engine.context.search.kept_words import words_kept
+    from backcast.engine.context.search.code_words import search_words_kept
     from backcast.engine.interfaces.foreign_prompts import is_foreign, said_documents
     from backcast.engine.interfaces.formed_prompts import formed_documents, is_formed
     from backcast.engine.interfaces.summaries import documents
@@ -96,7 +96,7 @@ def _search_task(
         current += said
         if not current:
             note_empty(place.store, place.task, moment, *FILLED_BY["versions"])
-        with words_kept(place.store, "words of nodes", place.task, moment) as counted:
+        with search_words_kept(place.store, "words of nodes", place.task, moment) as counted:
             hits = _hits(place.store, current, query, count, embedder, counted, words=words)
     if not hits:
         message(f"nothing found in {len(current):,} texts of {address}")
@@ -137,7 +137,7 @@ def _search_all(
     url: str, query: str, when: str, count: int, embedder: str | None, *, words: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    from backcast.engine.context.search.kept_words import words_kept
+    from backcast.engine.context.search.code_words import search_words_kept
     from backcast.engine.interfaces.searching import (
         found_texts,
         lines,
@@ -151,7 +151,7 @@ def _search_all(
         texts = store_texts(store, moment)
         if not texts.nodes:
             note_empty(store, None, moment, *FILLED_BY["versions"])
-        with words_kept(store, OF_ALL, "", moment) as counted:
+        with search_words_kept(store, OF_ALL, "", moment) as counted:
             current = texts.documents()
             hits = _hits(store, current, query, count, embedder, counted, words=words)
         for found in found_texts(store, texts, hits):
@@ -164,7 +164,7 @@ def _search_all(
 
 def _hits(
     store: "EventStore", current: "list[Document]", query: str, count: int, embedder: str | None,
-    counted: "WordCounts", *, words: bool,
+    counted: "SearchWords", *, words: bool,
 ) -> "list[SearchHit]":  # fmt: skip
     """Search by words, and by meaning too unless that is left out or its model is not installed."""
     from backcast.engine.context.search import search
