@@ -50,8 +50,8 @@ def command(
 ) -> None:  # fmt: skip
     """Find modules and functions by what they did at a moment; in agents' runs also what was said.
 
-    They are searched by meaning and by words, tests only where the query speaks of them. Messages,
-    calls and results that say the query word for word come first.
+    They are searched by meaning and by words, those of their code too; tests only where the query
+    speaks of them. Messages, calls and results that say the query word for word come first.
 
     The meaning needs the extra 'semantic', in a clone 'scripts/install all'.
 
