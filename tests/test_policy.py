@@ -50,6 +50,13 @@ def told(settings: Mapping[str, Any]) -> str:
 # Read
 
 
+def test_a_file_may_leave_out_the_table_for_questions(read: Callable[[str], Policy]) -> None:
+    assert DEFAULT.lookup is not None
+    assert read("lookup = false").lookup is None
+    with pytest.raises(InputError, match=r"lookup: needed .*found True"):
+        read("lookup = true")
+
+
 def test_a_file_is_laid_over_the_default_table_by_table(read: Callable[[str], Policy]) -> None:
     found = read('errors = 2\n[weights]\n"own file" = 3\n[large]\ntests = "name"\n')
     assert found == DEFAULT.model_copy(
