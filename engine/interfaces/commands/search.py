@@ -105,7 +105,9 @@ def _search_task(
         if not any(_place(document.text, query) >= 0 for document in said):
             message(f"note: no message, call or result says {query!r} word for word")
     texts = {document.id: document.text for document in current}
-    words_of = {
+    words_of = {document.id: f"  {one_line(purpose, 80)}" for document in current
+                if (purpose := _purpose(document.text))}  # fmt: skip
+    words_of |= {
         document.id: one_line(f": {document.text[max(0, _place(document.text, query) - 20) :]}", 80)
         for document in said
     }
@@ -114,6 +116,12 @@ def _search_task(
             click.echo(json_text(hit._asdict() | {"text": texts[hit.id]}))
         else:
             click.echo(f"{hit.score:.4f}  {escaped(hit.id)}{words_of.get(hit.id, '')}")
+
+
+def _purpose(text: str) -> str:
+    """Return what a summary says that a function or module is for; empty for nothing."""
+    _, found, rest = f"\n{text}".partition("\nPurpose: ")
+    return rest.partition("\n")[0] if found else ""
 
 
 def _place(text: str, query: str) -> int:
