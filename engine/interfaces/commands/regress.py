@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,11 +21,16 @@ from backcast.engine.interfaces.options import (
     store_option,
 )
 from backcast.engine.interfaces.profiles import (
-    DEFAULT_PROFILE,
     RECORDED,
-    profile_by,
-    setting_of,
 )
+from backcast.engine.interfaces.regress_plan import (
+    RegressPlan,
+    compared_in,
+    planned,
+    strategies_of,
+    trade_offs_of,
+)
+from backcast.engine.interfaces.regress_printed import print_report
 from backcast.engine.interfaces.regress_trial import Trial, growing_report
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading
@@ -33,14 +38,11 @@ from backcast.engine.interfaces.terminal import message
 from backcast.engine.log.remote import copies_kept, is_remote, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from backcast.domain.budget import ModelProfile
     from backcast.engine.interfaces.regress_report import Column
     from backcast.engine.models.reading import OutcomeReader
-    from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
-    from backcast.engine.replay.regress import Rules
-    from backcast.engine.replay.tradeoffs import TradeOffs
+    from backcast.engine.replay.corpus import ReplayRun
 
 
 @click.command(name="regress")
@@ -148,8 +150,8 @@ def command(
         raise click.UsageError("--explain: needed --histories, or a policy of an agent's messages")
     growing = growing_report(reports)  # before the work, which is long
     if strategies:
-        baseline, policies = _strategies(policies, baseline, model)
-    plan = _planned(policies, baseline, limits, profile, context_tokens)
+        baseline, policies = strategies_of(policies, baseline, model)
+    plan = planned(policies, baseline, limits, profile, context_tokens)
     if model and plan.report:
         raise click.UsageError("--model: needed a policy as the baseline, found a report")
     elsewhere = None if on == PROCESSES else on
@@ -173,8 +175,8 @@ def command(
             if findings.unreadable or trial.failed:
                 raise SystemExit(code)  # the reason is on stderr
             raise InputError(NOTHING)
-        columns, found = _compared(plan, measured)
-        costs = _trade_offs(plan, runs, columns) if strategies else None
+        columns, found = compared_in(plan, measured)
+        costs = trade_offs_of(plan, runs, columns) if strategies else None
     times.report()
     lost = 0
     if reading and reader:
@@ -191,77 +193,16 @@ def command(
     )
     code = 1 if broken else UNREADABLE if findings.unreadable else 0
     ended = {"logs": findings.plain() | {"unmeasured": trial.failed}, "exit_code": code}
-    _print(columns, found, [path for path in reports if path != growing], costs,
-           ended if as_json else None)  # fmt: skip
+    print_report(
+        columns, found, [path for path in reports if path != growing], costs,
+        ended if as_json else None,
+    )  # fmt: skip
     if not strategies:
         for line in next_looks(columns, policies):
             message(line)
     if findings.damage:
         message(f"{findings.torn}: their missing events were not tried")
     raise SystemExit(code)
-
-
-def _strategies(
-    policies: tuple[str, ...], baseline: str, model: str | None
-) -> tuple[str, tuple[str, ...]]:
-    """Return the baseline and the other policies of --strategies: all that can be built here."""
-    from backcast.engine.context.recorded import embedder_lacks
-    from backcast.engine.context.strategies import STRATEGIES
-
-    if policies or baseline != RECORDED or model:
-        raise click.UsageError(
-            "--strategies: needed no --policy, --baseline or --model beside it: it names its own"
-        )
-    names = []
-    for name, policy in STRATEGIES.items():
-        if name != policy.name:
-            continue  # another name of one of them
-        if reason := embedder_lacks(policy):
-            message(f"note: {name} is left out: {reason}")
-        else:
-            names.append(name)
-    return names[0], tuple(names[1:])
-
-
-def _trade_offs(
-    plan: "_Plan", runs: "Sequence[ReplayRun]", columns: "Sequence[Column]"
-) -> "TradeOffs":
-    from backcast.engine.interfaces.terminal import progress_bar
-    from backcast.engine.replay.tradeoffs import RUNS, trade_offs
-
-    with progress_bar("rebuilding", min(RUNS, len(runs))) as advance:
-        summaries = [column.summary for column in columns]
-        return trade_offs(runs, plan.settings, summaries, plan.profile, advance)
-
-
-class _Plan(NamedTuple):
-    """What is to be tried."""
-
-    settings: "list[Setting]"
-    rules: "list[Rules]"
-    "Of each policy but the baseline."
-    profile: "ModelProfile | None"
-    report: Path | None
-    "The report that is the baseline; else that is the first setting."
-
-
-def _planned(
-    policies: tuple[str, ...], baseline: str, limits: tuple[str, ...], profile: str | None,
-    context_tokens: int | None,
-) -> _Plan:  # fmt: skip
-    from backcast.engine.replay.regress import rules_of
-
-    report = Path(baseline) if baseline.endswith(".json") else None
-    names = [*policies] if report else [baseline, *policies]
-    if report and not report.is_file():
-        raise InputError(f"{report}: needed a report of 'regress --report', found no such file")
-    if not names:
-        raise InputError("--baseline names a report: needed --policy too, for instance recorded")
-    asked = None
-    if profile or context_tokens:
-        asked = profile_by(profile or DEFAULT_PROFILE, None, context_tokens)
-    rules = [rules_of(name, limits) for name in policies]
-    return _Plan([setting_of(name) for name in names], rules, asked, report)
 
 
 def _runs(
@@ -287,30 +228,8 @@ def _runs(
     return runs, why
 
 
-def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tried]]":
-    """The columns of the table, and the runs with the baseline in front."""
-    from backcast.engine.interfaces.regress_report import Column
-    from backcast.engine.replay.baseline import beside, figures_in
-    from backcast.engine.replay.regress import compared, summary
-
-    names = [one.name for one in plan.settings]
-    if plan.report:
-        try:
-            found, unknown = beside(found, figures_in(plan.report))
-        except InputError as error:
-            raise click.UsageError(str(error)) from None
-        names = [plan.report.name, *names]
-        if unknown and not any(one.steps for one in found):
-            raise click.UsageError(f"{plan.report}: tells none of the prompts of these logs")
-        if unknown:
-            message(f"note: {plan.report} lacks {unknown} prompts")
-    others = compared(found, names, plan.rules)
-    first = Column(names[0], summary(found, 0))
-    return [first, *(Column(one.policy, one.after, one) for one in others)], found
-
-
 def _read(
-    reading: Reading, reader: "OutcomeReader", plan: _Plan, columns: "Sequence[Column]",
+    reading: Reading, reader: "OutcomeReader", plan: RegressPlan, columns: "Sequence[Column]",
     addresses: "Sequence[Address]", url: str, on: str | None,
 ) -> "tuple[list[Column], int]":  # fmt: skip
     """The columns with how likely a model held the outcomes, and the steps that were lost.
@@ -344,52 +263,3 @@ def _read(
         beside = column.beside._replace(broken=worse, limits=limits)
         found.append(column._replace(beside=beside, score=score))
     return found, lost
-
-
-def _print(
-    columns: "Sequence[Column]", found: "Sequence[Tried]", reports: "Sequence[Path]",
-    costs: "TradeOffs | None", ended: "Mapping[str, object] | None",
-) -> None:  # fmt: skip
-    """Print the table, or where `ended` is given, each policy as JSON, with these fields too."""
-    from backcast.engine.interfaces import tradeoff_table
-    from backcast.engine.interfaces.regress_report import (
-        NOTE,
-        build_times,
-        lines,
-        markdown,
-        missed,
-        rows,
-        summed,
-    )
-    from backcast.engine.interfaces.regress_report import as_json as report_json
-    from backcast.engine.interfaces.views import console, table
-
-    for report in reports:
-        text = markdown(columns, found) + (tradeoff_table.markdown(costs) if costs else "")
-        if report.suffix == ".json":
-            costs_json = {"trade_offs": tradeoff_table.by_name(costs)} if costs else {}
-            text = json_text(report_json(columns, found) | costs_json)
-        try:
-            report.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{report}: cannot be written: {error.strerror}") from None
-    if ended is not None:
-        for number, column in enumerate(columns):
-            more = tradeoff_table.by_name(costs).get(column.name, {})
-            misses = {"missed": missed(found, number)}
-            click.echo(json_text({**summed(column), **misses, **more, **ended}))
-        return
-    if costs:
-        head, *rest = tradeoff_table.rows(costs)
-        table(console(), head, rest)
-        for line in tradeoff_table.lines(costs):
-            click.echo(line)
-        message(NOTE)
-        return
-    head, *rest = rows(columns)
-    table(console(), head, [row for row in rest if any(row[1:])])
-    for column in columns:
-        for line in lines(column.beside) if column.beside else ():
-            click.echo(line)
-    message(NOTE)
-    message(build_times(columns))
