@@ -60,11 +60,6 @@ class CompressedText(NamedTuple):
         return self.before / self.tokens if self.tokens else 1.0
 
     @property
-    def exceeds(self) -> bool:
-        """Whether what had to stay is by itself more than the target."""
-        return bool(self.state) and self.protected > self.target
-
-    @property
     def facts(self) -> dict[str, object]:
         """What a log keeps of it, but for the texts."""
         return {

@@ -16,6 +16,7 @@ from backcast.domain.budget import CONTEXT
 from backcast.domain.compression_settings import CompressionSettings
 from backcast.domain.context import PRIORITIES
 from backcast.domain.message_settings import MessageSettings
+from backcast.domain.policy_body import written
 from backcast.domain.summary import LIMITS
 from backcast.domain.texts import KNOWN, SHORT_WORDS, TEXTS, problem_of
 
@@ -363,28 +364,8 @@ asking a model where every precondition holds."
 
     @property
     def body(self) -> bytes:
-        """Every setting as JSON, equal bytes for equal policies.
-
-        Without settings of messages or of compression they are those from before there were any.
-        """
-        settings = self.model_dump(mode="json")
-        if self.messages == MessageSettings():
-            del settings["messages"]
-        elif self.messages.compress is None:
-            del settings["messages"]["compress"]
-        for table in (settings["compression"], settings.get("messages", {}).get("compress")):
-            if table and table["least"] == CompressionSettings().least:
-                del table["least"]  # as before there was such a setting
-        if self.compression == CompressionSettings():
-            del settings["compression"]
-        if not self.facts:
-            del settings["facts"]  # as before there was such a row
-        if not self.outputs:
-            del settings["outputs"]
-        for later in ("in_order", "beside", "tests_beside", "first", "lookup"):
-            if not settings[later]:
-                del settings[later]
-        return json.dumps(settings, sort_keys=True).encode()
+        """The settings as JSON, equal bytes for equal policies: see `policy_body`."""
+        return json.dumps(written(self), sort_keys=True).encode()
 
     def details(self, window: int) -> Details:
         """Return the limits on detail for a window of so many tokens."""

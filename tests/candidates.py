@@ -20,8 +20,10 @@ def one(
     priority: str = "LOW",
     within: str = "",
     section: str = "a",
+    score: float | None = None,
 ) -> Candidate:
-    return Candidate(node, section, priority, levels(*sizes), sizes[0][1], within=within)
+    known = sizes[0][1] if score is None else score
+    return Candidate(node, section, priority, levels(*sizes), known, within=within)
 
 
 def shown(items: Sequence[Item]) -> dict[str, str]:

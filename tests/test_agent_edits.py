@@ -1,6 +1,7 @@
 """Versions of modules come of what the tools of an agent write, edit and read; none is guessed."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from backcast.engine.log.importers import Report
 from backcast.engine.log.importers.call_counts import PARTS, WORDS
 from backcast.engine.log.importers.file_edits import FileEdit, ReplacedPiece
 from backcast.engine.log.importers.file_texts import FileTexts
-from backcast.engine.log.importers.patch_edits import git_patches, patched
+from backcast.engine.log.importers.patch_edits import FilePatch, hunks_of, patched
 from backcast.engine.memory.import_log import run
 from backcast.projections import dependency_graph, versions
 
@@ -436,6 +437,24 @@ def test_a_run_is_compared_with_a_folder_and_with_a_task(
     assert {json.loads(line)["verdict"] for line in out.splitlines()} == {"same", "unknown text"}
     code, out, err = backcast("compare", "s", "nowhere", "--store", url)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
+
+
+def git_patches(text: str) -> list[FilePatch]:
+    """Return what a difference of git changes, file by file; binary files have no pieces."""
+    found: list[FilePatch] = []
+    for part in re.split(r"^diff --git ", text.replace("\r\n", "\n"), flags=re.MULTILINE)[1:]:
+        head, _, _ = part.partition("\n@@ ")
+        names = dict(re.findall(r"^(---|\+\+\+) (?:[ab]/)?([^\t\n]+)", head, re.MULTILINE))
+        moved = dict(re.findall(r"^rename (from|to) (.+)", head, re.MULTILINE))
+        old, new = names.get("---", moved.get("from")), names.get("+++", moved.get("to"))
+        if old is None or new is None:
+            continue
+        kind = "add" if old == "/dev/null" else "delete" if new == "/dev/null" else "update"
+        body = part[part.index("\n@@ ") + 1 :] if "\n@@ " in part else ""
+        hunks = tuple(hunks_of(body.split("\n")))
+        path = new if kind == "add" else old
+        found.append(FilePatch(kind, path, new if new not in (old, path) else "", hunks))
+    return found
 
 
 SUBMITTED = [pytest.param(path) for path in sorted((REAL / "swe-agent").glob("*.traj"))] or [

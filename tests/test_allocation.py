@@ -78,6 +78,16 @@ def test_what_is_critical_is_lowered_before_anything_of_it_is_left_out() -> None
     assert (shown(items), omissions) == ({"f": "full", "g": "summary", "h": "summary"}, [])
 
 
+def test_within_a_rank_the_lower_score_is_lowered_first_and_named_last_where_it_is_out() -> None:
+    sizes = ((50, 2.0), (10, 1.0))
+    must = [one(n, *sizes, priority="CRITICAL", score=s) for n, s in (("f", 0.2), ("g", 0.7))]
+    items, _ = allocated(must, {"a": 70}, 70)
+    assert [(item.node, item.level) for item in items] == [("g", "full"), ("f", "summary")]
+    may = [one(n, (50, 2.0), score=s) for n, s in (("f", 0.2), ("g", 0.7), ("h", 0.7))]
+    _, omissions = allocated(may, {"a": 9}, 9)
+    assert [omission.node for omission in omissions] == ["g", "h", "f"], "ties by node"
+
+
 # How near the best
 
 

@@ -20,7 +20,7 @@ from backcast.domain.histories import (
 )
 from backcast.domain.message_parts import CALL, MESSAGE, RESULT, FileRead, MessagePart, total
 from backcast.domain.message_settings import MessageSettings
-from backcast.domain.policy import COVERAGE, DEFAULT, Policy
+from backcast.domain.policy import DEFAULT, Policy
 from backcast.engine.context.message_policies import MESSAGE_POLICIES, message_policy
 
 SHA = "blob:" + "0123456789abcdef" * 4
@@ -273,18 +273,7 @@ def test_settings_that_change_nothing_change_nothing(parts: list[MessagePart]) -
     assert shaped(parts, MessageSettings(), count) == ShownHistory(tuple(parts))
 
 
-def test_policies_that_change_no_message_keep_their_digests() -> None:
-    digests = {policy.name: policy.digest[:8] for policy in (DEFAULT, COVERAGE)}
-    assert digests == {"reader": "e4d65f87", "coverage": "8479b2de"}
-    texts = {name: text for name, text in DEFAULT.texts.items() if name != "new"}
-    eighth = DEFAULT.model_copy(update={"version": 8, "lookup": None})
-    assert eighth.digest[:8] == "24451198"
-    latest = {"tests_beside": 0, "first": 0.0, "lookup": None}
-    seventh = DEFAULT.model_copy(update={"version": 7, **latest})
-    assert seventh.digest[:8] == "93158892"
-    later = {"outputs": False, "in_order": False, "beside": 0.0, "texts": texts, **latest}
-    before = DEFAULT.model_copy(update={"version": 3, **later})  # as logs recorded it
-    assert before.digest[:8] == "98fce85f"
+def test_a_policy_that_changes_no_message_keeps_nothing_of_them() -> None:
     assert b'"messages"' not in DEFAULT.body
     other = Policy(name="reader", messages=MessageSettings(mask_after=3))
     assert other.digest != Policy(name="reader").digest

@@ -40,12 +40,13 @@ from backcast.engine.memory.mapping.trajectory import trajectory
 from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message, Model
 from backcast.engine.models.llama import LlamaModel
-from backcast.engine.models.recording import AnswerRecorder, Recording
+from backcast.engine.models.recording import Recording
 from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
 from backcast.engine.workflow.loop import start, work
 from backcast.engine.workflow.runtime import open_runtime
 from backcast.projections import dependency_graph
 from backcast.projections.context_map import ContextMap
+from tests.answer_recorder import AnswerRecorder
 from tests.models import tiny
 from tests.recordings import answers, spec_of
 from tests.servers import llama_server

@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 
 from backcast.engine.interfaces.cli import main
+from backcast.engine.interfaces.foreign_logs import FOLDERS
+from backcast.engine.log.importers.recognised import format_of
+from backcast.engine.log.importers.versions import MODULES
+from tests.test_importers import maybe_json
 
 Refuse = Callable[[str, Path, str], None]
 FOREIGN = Path(__file__).parent.parent / "fixtures/foreign"
-FORMATS = ["claude-code", "openhands", "cline", "inspect", "swe-agent", "events", "codex", "pi",
-           "qwen"]  # fmt: skip
+FORMATS = sorted(set(MODULES) - {"git", "opencode", "raw-bodies"})
+"All but those of folders and databases, which have tests of their own."
 
 
 @pytest.fixture
@@ -88,29 +92,56 @@ def test_a_database_and_a_folder_are_no_logs(
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "notes").write_text("none", encoding="utf-8")
-    # For OpenHands a folder is one log.
-    own = format == "openhands"
-    assert_refused(
-        format, folder, "needed OpenHands events" if own else "needed a folder with logs"
-    )
+    refusal = ": needed " if format in FOLDERS else "needed a folder with logs"
+    assert_refused(format, folder, refusal)
 
 
-SAMPLES_OF = {
-    "claude-code": "claude-code.jsonl", "openhands": "openhands.jsonl", "cline": "cline.json",
-    "inspect": "inspect.json", "swe-agent": "swe-agent.traj", "codex": "codex.jsonl",
-    "pi": "pi.jsonl", "qwen": "qwen.jsonl",
-}  # fmt: skip
+FORMAT_OF = {
+    "atif.json": "atif",
+    "claude-code.jsonl": "claude-code",
+    "cline.json": "cline",
+    "cline-compaction.json": "cline",
+    "codex.jsonl": "codex",
+    "edits.jsonl": "claude-code",
+    "inspect.json": "inspect",
+    "mini-swe-agent.traj.json": "swe-agent",
+    "openhands.jsonl": "openhands",
+    "openhands-request.json": "openhands",
+    "otlp.jsonl": "otlp",
+    "pi.jsonl": "pi",
+    "qwen.jsonl": "qwen",
+    "swe-agent.traj": "swe-agent",
+    "swe-agent-demonstration.traj": "swe-agent",
+}
+"The format of each foreign log here."
+
+
+def test_each_foreign_log_here_has_a_format() -> None:
+    assert FORMAT_OF.keys() == {path.name for path in FOREIGN.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("name", FORMAT_OF)
+def test_a_log_is_recognised_as_its_own_format_and_taken(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (FOREIGN / name).read_text(encoding="utf-8")
+    texts = [text] if name.endswith(("json", "traj")) else text.splitlines()
+    assert {format_of(maybe_json(part)) for part in texts} - {None} == {FORMAT_OF[name]}
+    monkeypatch.setenv("BACKCAST_STORE", f"sqlite:///{tmp_path}/store.db")
+    with pytest.raises(SystemExit) as end:
+        main(["import", FORMAT_OF[name], str(FOREIGN / name)])
+    assert end.value.code == 0
+    assert not capsys.readouterr().out.startswith("added 0 events")
 
 
 @pytest.mark.parametrize("given_as", FORMATS)
-@pytest.mark.parametrize("format", SAMPLES_OF)
+@pytest.mark.parametrize("name", FORMAT_OF)
 def test_a_log_given_as_another_is_told_with_the_word_to_use(
-    given_as: str, format: str, assert_refused: Refuse
+    given_as: str, name: str, assert_refused: Refuse
 ) -> None:
-    if given_as == format:
-        return
-    path = FOREIGN / SAMPLES_OF[format]
-    assert_refused(given_as, path, f"for which 'backcast import {format}' is meant")
+    if given_as != FORMAT_OF[name]:
+        meant = f"for which 'backcast import {FORMAT_OF[name]}' is meant"
+        assert_refused(given_as, FOREIGN / name, meant)
 
 
 @pytest.mark.parametrize("given_as", FORMATS)
@@ -122,6 +153,18 @@ def test_a_log_that_nothing_reads_is_known_by_name(
     assert_refused(given_as, path, "what Cline shows; its messages stand in")
     path.write_text(json.dumps([{"ts": 1, "type": "say", "say": "text", "text": "hi"}]))
     assert_refused(given_as, path, "its messages stand in api_conversation_history.json")
+
+
+@pytest.mark.parametrize("name", ["messages", "history"])
+def test_a_chat_without_marks_of_another_format_is_taken_as_one_of_swe_agent(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "chat.traj"
+    path.write_text(json.dumps({name: [{"role": "user", "content": "Mend the till."}]}))
+    monkeypatch.setenv("BACKCAST_STORE", f"sqlite:///{tmp_path}/store.db")
+    with pytest.raises(SystemExit) as end:
+        main(["import", "swe-agent", str(path)])
+    assert (end.value.code, capsys.readouterr().out[:8]) == (0, "added 3 ")
 
 
 def test_a_chat_of_cline_is_no_trajectory(tmp_path: Path, assert_refused: Refuse) -> None:

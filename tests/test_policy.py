@@ -8,9 +8,22 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, create_model
 
+from backcast.domain.compression_settings import CompressionSettings, KeepRule
 from backcast.domain.errors import InputError
-from backcast.domain.policy import COVERAGE, DEFAULT, WEIGHTS, Policy
+from backcast.domain.message_settings import MessageSettings
+from backcast.domain.policy import (
+    COVERAGE,
+    DEFAULT,
+    WEIGHTS,
+    Details,
+    Lookup,
+    MapSettings,
+    Policy,
+    Thinking,
+)
+from backcast.domain.policy_body import written
 from backcast.engine.context.policies import policy_at, policy_of
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.commands.policy import toml_lines
@@ -191,6 +204,47 @@ def test_the_digest_changes_with_every_setting() -> None:
     settings["compression"]["guideline"] = [{"kind": "error"}]
     policies = [settings, *others(settings)]
     assert len({Policy.model_validate(one).digest for one in policies}) == len(policies) > 50
+
+
+def test_the_policies_of_recorded_logs_keep_their_digests() -> None:
+    texts = {name: text for name, text in DEFAULT.texts.items() if name != "new"}
+    eighth = {"version": 8, "lookup": None}
+    seventh = {"version": 7, "tests_beside": 0, "first": 0.0, "lookup": None}
+    third = {"version": 3, "outputs": False, "in_order": False, "beside": 0.0, "texts": texts}
+    digests = {
+        "coverage": COVERAGE.digest,
+        "reader": DEFAULT.digest,
+        "reader 8": DEFAULT.model_copy(update=eighth).digest,
+        "reader 7": DEFAULT.model_copy(update=seventh).digest,
+        "reader 3": DEFAULT.model_copy(update=seventh | third).digest,
+    }
+    assert {name: digest[:8] for name, digest in digests.items()} == {
+        "coverage": "8479b2de", "reader": "e4d65f87", "reader 8": "24451198",
+        "reader 7": "93158892", "reader 3": "98fce85f",
+    }, (
+        "logs recorded these digests. The default of a setting never changes, and nothing is added"
+        " to _ALWAYS of domain/policy_body.py. Only READER may change: then its version grows, its"
+        " new digest stands here, and the one before stays as another row"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        Policy,
+        Details,
+        Thinking,
+        MapSettings,
+        Lookup,
+        MessageSettings,
+        CompressionSettings,
+        KeepRule,
+    ],
+)
+def test_a_new_setting_changes_no_digest_while_it_has_its_default(table: type[BaseModel]) -> None:
+    later = create_model(table.__name__, __base__=table, lunch=(int, 0))
+    assert written(later()) == written(table())
+    assert written(later.model_validate({"lunch": 1})) == {**written(table()), "lunch": 1}
 
 
 @given(st.randoms(use_true_random=False))

@@ -131,6 +131,8 @@ def test_iterations_whose_writers_did_not_know_of_each_other_are_a_conflict() ->
     [(name, concurrent)] = versions.conflicts(state).items()
     assert (name, {head.writer for head in concurrent}) == ("a.py", {"ann", "bob"})
     assert concurrent[0].clock.concurrent(concurrent[1].clock)
+    assert [head.writer for head in concurrent] == ["ann", "bob"]
+    assert versions.latest(state)["a.py"].writer == "bob", "the head that was recorded last"
 
 
 def test_an_iteration_by_somebody_who_knows_both_ends_the_conflict() -> None:

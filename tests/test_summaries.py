@@ -26,9 +26,10 @@ from backcast.engine.memory.outlines import Outlining
 from backcast.engine.memory.resummarise import Resummarised, resummarise
 from backcast.engine.memory.summariser import Extractive, Made, NodeFacts, Summariser
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
-from backcast.engine.models.recording import AnswerRecorder, Recording, digest_of
+from backcast.engine.models.recording import Recording, digest_of
 from backcast.engine.models.tokenizers import UpperBound
 from backcast.projections import summaries
+from tests.answer_recorder import AnswerRecorder
 from tests.sources import SHOP, Task, modules_of
 
 EMAIL = "function:validators.py::validate_email"

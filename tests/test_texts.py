@@ -16,21 +16,13 @@ from backcast.engine.context.recorded import messages
 from backcast.engine.context.rendering import RenderItem
 from backcast.engine.interfaces.commands.policy import toml_lines
 from backcast.engine.log.open_logs import opened
-from backcast.engine.models.chat import RenderedRun
-from backcast.engine.models.likelihood import LineNats, RenderedPrompt
-from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.instructions import (
-    TextPart,
-    ranked,
-    settings_without,
     text_parts,
     tokens_of,
     without_part,
     worded,
 )
-from backcast.engine.replay.outcomes import KnownOutcome
-from backcast.engine.replay.score_jobs import ScoreJob, StepScore
 from backcast.engine.replay.steps import asked, steps
 
 TILL = Path(__file__).parents[1] / "fixtures/logs/till.jsonl"
@@ -171,26 +163,3 @@ def test_a_prompt_is_worded_without_a_sentence() -> None:
     title = parts["dependencies: # Dependencies"]
     untitled = dict(worded(ITEMS, policy, without_part(policy, title)))
     assert untitled["user"] == whole["user"].removeprefix("# Dependencies\n\n")
-
-
-def test_sentences_are_ranked_harm_first_without_those_that_nothing_shows() -> None:
-    policy = Policy(name="p", system="Helps. Harms. Unseen.")
-    settings, parts = settings_without(Setting("p", policy))
-    assert [setting.name for setting in settings[:2]] == ["p", "p without system: Helps."]
-    with pytest.raises(ValueError, match="needed a policy"):
-        settings_without(Setting("recorded", None))
-
-    def step(new: float, other: float) -> StepScore:
-        prompts = tuple(RenderedPrompt((RenderedRun(text),)) for text in ("all", "1", "2", "all"))
-        job = ScoreJob("l", "t", 1, "", "", "", KnownOutcome("", "x\ny", (True, False)), prompts,
-                       (9, 6, 5, 9))  # fmt: skip
-        lines = ((LineNats(2, nats), LineNats(1, 9.0)) for nats in (2.0, new, other, 7.0))
-        return StepScore(job, tuple(lines))
-
-    found = ranked([step(4.0, 1.0), step(3.0, 1.0)], parts[:3])
-    assert [(worth.part.words, worth.steps, worth.nats, worth.tokens) for worth in found] == [
-        ("Harms.", 2, -0.5, 4.0), ("Helps.", 2, 0.75, 3.0),
-    ]  # fmt: skip
-    assert [worth.interval for worth in found] == [(-0.5, -0.5), (0.5, 1.0)]
-    assert ranked([step(4.0, 1.0)], parts[:1])[0].interval is None
-    assert parts[2] == TextPart("system", 2, "Unseen.")

@@ -17,6 +17,7 @@ from backcast.engine.history.legacies import Legacy, legacies_at
 from backcast.engine.history.maps import EDITS, map_known
 from backcast.engine.history.task_states import (
     ENDS,
+    OWN,
     PROJECTIONS,
     TaskStates,
     contributions_at,
@@ -32,8 +33,6 @@ CONTRIBUTION_TYPES = (*ENDS, *EDITS, "BRANCHED", *(str(f.type) for f in offline_
 MOVES = ("MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")
 "Event types by which another task that had ended moves on, so that its plan no longer holds."
 
-_OWN = tuple(one for one in PROJECTIONS if one is not offline_cache)
-"The projections of the task's own events."
 _GRAPHS: WeakKeyDictionary[EventStore, tuple[str, dependency_graph.State, Graph]] = (
     WeakKeyDictionary()
 )
@@ -85,11 +84,11 @@ class TaskFollower:
 
     def read_on(self, last: int | None = None) -> progress.State:
         """Read new events, up to version `last` where it is given, and return the progress."""
-        states: list[Any] = list(self.states[: len(_OWN)])
+        states: list[Any] = list(self.states[: len(OWN)])
         last = self.store.version(self.task_id) if last is None else last
         count, telling = 0, list[WorkflowEvent]()
         for event in self.store.read(self.task_id, after=self.version, last=last):
-            pairs = zip(_OWN, states, strict=True)
+            pairs = zip(OWN, states, strict=True)
             states = [projection.evolve(state, event) for projection, state in pairs]
             self.take(event)
             count += 1
@@ -104,11 +103,11 @@ class TaskFollower:
 
     def foreseen(self, events: Iterable[WorkflowEvent]) -> TaskStates:
         """Return the states after events that may come; nothing of them is kept."""
-        states: list[Any] = list(self.states[: len(_OWN)])
+        states: list[Any] = list(self.states[: len(OWN)])
         for event in events:
-            pairs = zip(_OWN, states, strict=True)
+            pairs = zip(OWN, states, strict=True)
             states = [projection.evolve(state, event) for projection, state in pairs]
-        others = self.states[len(_OWN) :]
+        others = self.states[len(OWN) :]
         return under_root_name(TaskStates._make((*states, *others)), self.line)
 
     def take(self, event: WorkflowEvent) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import zstandard
 from xxhash import xxh3_64
@@ -26,14 +26,6 @@ PREFIX = "kept "
 "Begins the names under which values stand among the snapshots of projections."
 FAULTS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, zstandard.ZstdError)
 "What reading a value raises that is not of the form that was asked for."
-
-
-class KeptValue(NamedTuple):
-    """A value as it is kept."""
-
-    version: int
-    "The task's events up to this one are in it."
-    body: bytes
 
 
 @cache

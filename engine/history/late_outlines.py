@@ -7,13 +7,12 @@ nothing that had not happened. A prompt that is recorded stands on what the log 
 
 from backcast.domain.events import EventType, ModuleOutlined
 from backcast.domain.moment import Moment
-from backcast.engine.history.task_states import PROJECTIONS, TaskStates
+from backcast.engine.history.task_states import OWN, TaskStates
 from backcast.engine.log.store import EventStore
-from backcast.projections import dependency_graph, offline_cache
+from backcast.projections import dependency_graph
 
 PARSED = (".py", ".pyi", ".md", ".markdown")
 "How the names of files end that have outlines."
-OWN = tuple(projection for projection in PROJECTIONS if projection is not offline_cache)
 
 
 def with_late_outlines(

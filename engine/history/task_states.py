@@ -32,6 +32,9 @@ PROJECTIONS: tuple[Projection, ...] = (
     progress, dependency_graph, summaries, online_cache, prompts, changes, checks, questions,
     offline_cache,
 )  # fmt: skip
+"The projections of the first fields of `TaskStates`, in their order."
+OWN = tuple(projection for projection in PROJECTIONS if projection is not offline_cache)
+"Those of them that a task's own events change, the first of all."
 ENDS = ("TASK_COMPLETE", "TASK_FAILED")
 "Event types that end a task."
 
@@ -68,10 +71,9 @@ def states_at(
 ) -> TaskStates:
     """Return a task's states at a moment, and what finished tasks contribute to it by then."""
     line = lineage_of(store, task_id)
-    own = [projection for projection in PROJECTIONS if projection is not offline_cache]
     known = known_by(store, line, moment)
     of_others = contributions_at(store, known)
-    folded = states_of(store, own, task_id, moment, recent)
+    folded = states_of(store, OWN, task_id, moment, recent)
     others = map_known(store, line, moment), legacies_at(store, of_others, line.root, known)
     facts = FactsKnown(task_id, store.version_at(task_id, moment), moment.at, store)
     states = TaskStates._make([*folded, of_others, *others, None, facts])

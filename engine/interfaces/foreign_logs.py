@@ -12,18 +12,15 @@ from backcast.engine.log.places import ENDINGS, is_pattern, places_of
 from backcast.engine.log.remote import copied, is_remote, scheme_of, shown
 
 _PACKED = ("", ".gz", ".zst")
+FOLDERS = ("git", "openhands", "raw-bodies", "opencode", "otlp")
+"Formats that take a folder for one log; of all others a folder holds many."
 NAMES = {
-    "events": ENDINGS,
-    "claude-code": ENDINGS,
-    "codex": ENDINGS,
-    "pi": ENDINGS,
-    "qwen": ENDINGS,
     "swe-agent": tuple(f"{name}{packed}" for name in (".traj", ".traj.json") for packed in _PACKED),
     "cline": tuple(f".json{packed}" for packed in _PACKED),
     "atif": tuple(f".json{packed}" for packed in _PACKED),
     "inspect": (".eval", *(f".json{packed}" for packed in _PACKED)),
 }
-"How the files of a format end, in a folder of many; other formats take a folder for one log."
+"How the files of a format end in a folder of many, where that is not by `ENDINGS`."
 
 
 def logs_to_import(format: str, paths: Sequence[str]) -> tuple[list[str], int]:
@@ -35,7 +32,7 @@ def logs_to_import(format: str, paths: Sequence[str]) -> tuple[list[str], int]:
     failed = 0
     for path in paths:
         scheme = scheme_of(path)
-        if not (scheme or is_pattern(path)) and format not in NAMES:
+        if not (scheme or is_pattern(path)) and format in FOLDERS:
             found[path] = None
             continue
         try:

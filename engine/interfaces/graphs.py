@@ -8,9 +8,13 @@ from rich.console import Console
 from rich.text import Text
 
 from backcast.domain.graph import Graph
+from backcast.domain.name_list import first_names
 from backcast.domain.node import kind_of
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.views import table
+
+NAMED = 4
+"Names that stand in a line; the others are counted."
 
 
 def graph_json(graph: Graph, around: Mapping[str, int] | None) -> dict[str, Any]:
@@ -40,7 +44,9 @@ def show_graph(graph: Graph, behind: Sequence[str], console: Console) -> None:
         libraries = [edge.target[8:] for edge in out if edge.target.startswith("library:")]
         held = [edge for edge in graph.links[path].edges if edge.kind == "contains"]
         users = len({edge.source for edge in graph.into.get(node, ()) if edge.kind == "imports"})
-        rows.append((path, len(held), _some(own), _some(libraries), users))
+        rows.append(
+            (path, len(held), first_names(own, NAMED), first_names(libraries, NAMED), users)
+        )
     table(console, ("module", "holds", "imports", "libraries", "imported by"), rows)
     counts = Counter(map(kind_of, graph.nodes))
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
@@ -48,7 +54,7 @@ def show_graph(graph: Graph, behind: Sequence[str], console: Console) -> None:
     for cycle in graph.cycles():
         console.print(Text(escaped(f"in a circle: {', '.join(cycle)}")))
     if behind:
-        console.print(Text(escaped(f"not outlined yet: {_some(behind)}")))
+        console.print(Text(escaped(f"not outlined yet: {first_names(behind, NAMED)}")))
 
 
 def show_node(graph: Graph, node: str, hops: int, console: Console) -> None:
@@ -61,8 +67,3 @@ def show_node(graph: Graph, node: str, hops: int, console: Console) -> None:
         around = graph.neighbours(node, hops)
         console.print()
         table(console, ("hops", "node"), [(far, other) for other, far in around.items() if far])
-
-
-def _some(names: Sequence[str], count: int = 4) -> str:
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more

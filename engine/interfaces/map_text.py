@@ -1,7 +1,7 @@
 """Render context maps as text and as JSON, and compare two moments of one."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sized
 from difflib import ndiff
 from re import findall
 from textwrap import wrap
@@ -13,6 +13,7 @@ from rich.text import Text
 from backcast.domain.context_map import MapItem
 from backcast.domain.memory_events import MapEdited
 from backcast.domain.moment import Moment
+from backcast.domain.name_list import first_names
 from backcast.domain.policy import MapSettings
 from backcast.domain.staleness import Modules
 from backcast.domain.tree import TOP, TREE
@@ -166,7 +167,7 @@ def explained(
     if at.shown.left_out:
         ids = [(one.node.rpartition(" ")[2], one.reason) for one in at.shown.left_out]
         names = [f"{item} ({reason}{_by(since, item)})" for item, reason in ids]
-        paragraphs.append([f"not shown: {_some(names, OMITTED)}"])
+        paragraphs.append([f"not shown: {first_names(names, OMITTED)}"])
     width = min(console.width, WIDTH)
     for first, *rest in ([*map(escaped, names)] for names in paragraphs):
         lines = wrap(first, width, subsequent_indent=SET_IN, break_on_hyphens=False)
@@ -195,9 +196,9 @@ def _origin(
     others = [one_line(path) for path in files if path not in named]
     facets = [one for one in item.built_from if one[0] != TREE]
     made = f"made of {_many(facets, 'facet')} of {_many(files, 'file')}"
-    yield f"{made}, among them {_some(others, NAMED)}" if others else made
+    yield f"{made}, among them {first_names(others, NAMED)}" if others else made
     if changed := [one_line(facet) for facet in moved(at, item)]:
-        yield f"stale{_by(since, item.id)}: {_some(changed, NAMED)}"
+        yield f"stale{_by(since, item.id)}: {first_names(changed, NAMED)}"
 
 
 def _by(since: Mapping[str, str], item: str) -> str:
@@ -206,12 +207,6 @@ def _by(since: Mapping[str, str], item: str) -> str:
 
 def _many(things: Sized, name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
-
-
-def _some(names: Sequence[str], most: int) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
 
 
 class ItemDifference(NamedTuple):

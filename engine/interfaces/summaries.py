@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from backcast.domain.levels import Field, cut, first_sentence, fitted
 from backcast.domain.moment import Moment
+from backcast.domain.name_list import first_names
 from backcast.domain.node import Reference, kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facet, names_in
 from backcast.domain.staleness import Modules
@@ -184,7 +185,7 @@ class SummaryView:
             self.task_id, state.goal, state.status, list(self.facets), success_rate(self.written)
         )
         modules = [node_id("module", path) for path in self.facets]
-        beside = [("Next", _some(modules))] if modules else []
+        beside = [("Next", first_names(modules, NEXT))] if modules else []
         yield from self._written(summary.node, beside)
         yield self._derived(summary.node, fields_of(summary), beside)
 
@@ -272,9 +273,9 @@ class SummaryView:
         if module is None or module.deleted:
             return
         if users := self.level.users(node):
-            yield "Needed by", _some(users)
+            yield "Needed by", first_names(users, NEXT)
         if not name and (below := self.level.below(path)):
-            yield "Next", _some(below)
+            yield "Next", first_names(below, NEXT)
         if module.source is None:
             yield "Full code", f"unknown text: {UNTOLD}"
             return
@@ -285,8 +286,3 @@ class SummaryView:
 
 def _is_derived(summariser: str) -> bool:
     return named(summariser)[0] == named(EXTRACTIVE)[0]
-
-
-def _some(nodes: Sequence[str]) -> str:
-    more = f" and {len(nodes) - NEXT} more" if len(nodes) > NEXT else ""
-    return ", ".join(nodes[:NEXT]) + more

@@ -57,6 +57,17 @@ class RenderedPrompt(NamedTuple):
         return sha256("".join(parts).encode(errors="surrogatepass")).hexdigest()
 
 
+def rendered_prompt(
+    template: str, messages: Sequence[tuple[str, str]], header: str = ""
+) -> RenderedPrompt:
+    """Return messages as a template renders them, with the answer begun by `header`.
+
+    `ModelError` where the template refuses them.
+    """
+    runs = [RenderedRun(*piece) for piece in pieces(template, messages)]
+    return RenderedPrompt((*runs, RenderedRun(header)) if header else tuple(runs))
+
+
 class ReadText(NamedTuple):
     """How likely each token of a text was."""
 
@@ -129,10 +140,8 @@ class LikelihoodReader:
     # Reading
 
     def prompt(self, messages: Sequence[tuple[str, str]], header: str = "") -> RenderedPrompt:
-        """Return messages as the file's own template renders them, with the answer begun by
-        `header`; `ModelError` where the template refuses them."""
-        runs = [RenderedRun(*piece) for piece in pieces(self.counted_as, messages)]
-        return RenderedPrompt((*runs, RenderedRun(header)) if header else tuple(runs))
+        """Return messages as the file's own template renders them: see `rendered_prompt`."""
+        return rendered_prompt(self.counted_as, messages, header)
 
     def tokens(self, prompt: RenderedPrompt, text: str) -> int:
         """Return the tokens of a prompt and the text behind it."""

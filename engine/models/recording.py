@@ -8,13 +8,12 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from backcast.domain.errors import InputError, ModelError
-from backcast.engine.models import NOTHING, Call, Completion, Limits, Message, Model
+from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 from backcast.engine.models.wire import name_of
 
 _COMPLETION = TypeAdapter(Completion)
@@ -87,28 +86,3 @@ class Recording:
             )
         answer = self.answers[digest]
         return answer._replace(model="" if answer.model == self.id else answer.model)
-
-
-class AnswerRecorder:
-    """Another model, whose answers are written to a recording."""
-
-    def __init__(self, model: Model, path: Path) -> None:
-        self.model, self.path, self.id = model, path, model.id
-        self._writing = Lock()
-
-    def complete(
-        self,
-        messages: Sequence[Message],
-        limits: Limits,
-        *,
-        schema: Mapping[str, Any] | None = None,
-        stop: Sequence[str] = (),
-        call: Call = NOTHING,
-    ) -> Completion:
-        """Return the model's answer, which is a line of the recording from now on."""
-        answer = self.model.complete(messages, limits, schema=schema, stop=stop, call=call)
-        fields = answer._asdict() | {"model": answer.model or self.id}
-        line = {"prompt": digest_of(messages, limits, schema)} | fields
-        with self._writing, self.path.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(line) + "\n")
-        return answer

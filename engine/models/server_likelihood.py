@@ -16,8 +16,14 @@ from backcast.domain.errors import InputError, ModelError
 from backcast.engine.models import Message
 from backcast.engine.models.address import address_of, key_for
 from backcast.engine.models.asking import Connection
-from backcast.engine.models.chat import PLAIN, SHAPES, OwnTemplate, RenderedRun, chosen, renders
-from backcast.engine.models.likelihood import DIGITS, ReadText, RenderedPrompt, SpelledText
+from backcast.engine.models.chat import PLAIN, SHAPES, OwnTemplate, chosen, renders
+from backcast.engine.models.likelihood import (
+    DIGITS,
+    ReadText,
+    RenderedPrompt,
+    SpelledText,
+    rendered_prompt,
+)
 from backcast.engine.models.llama_server import control_like
 from backcast.engine.models.templates import TEMPLATES, merged, pieces
 from backcast.engine.models.token_names import by_bytes, by_pieces
@@ -173,9 +179,8 @@ class ServerReader:
     # Reading
 
     def prompt(self, messages: Sequence[tuple[str, str]], header: str = "") -> RenderedPrompt:
-        """Return messages as the server's template renders them, with the answer begun."""
-        runs = [RenderedRun(*piece) for piece in pieces(self.counted_as, messages)]
-        return RenderedPrompt((*runs, RenderedRun(header)) if header else tuple(runs))
+        """Return messages as the server's template renders them: see `rendered_prompt`."""
+        return rendered_prompt(self.counted_as, messages, header)
 
     def spelled(self, prompt: RenderedPrompt, text: str) -> SpelledText:
         """Return a prompt and a text as the server's tokens; see `LikelihoodReader.spelled`.

@@ -1,14 +1,11 @@
 """What are our own words in a prompt worth? A prompt without each sentence of them.
 
 Texts are those of `backcast.domain.texts` and the system text. Left out of a prompt, a sentence
-leaves its items as they are (`worded`); a policy without it builds prompts of its own, in which the
-room that it took may show more (`settings_without`). What the user says in a sentence always stays.
+leaves its items as they are (`worded`). What the user says in a sentence always stays.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
-
-import numpy as np
 
 from backcast.domain.policy import Policy
 from backcast.domain.texts import TEXTS, fields_of, literal, reworded, sentences, without
@@ -16,9 +13,6 @@ from backcast.engine.context.builder import TASK, count
 from backcast.engine.context.rendering import RenderItem, messages_of
 from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import Encodes
-from backcast.engine.replay.corpus import Setting
-from backcast.engine.replay.score_jobs import StepScore
-from backcast.engine.replay.score_summary import DRAWS, SEED
 
 SYSTEM = "system"
 "The name of the first message among the texts."
@@ -37,20 +31,6 @@ class TextPart(NamedTuple):
     def label(self) -> str:
         """The sentence as reports name it."""
         return f"{self.name}: {self.words}"
-
-
-class TextWorth(NamedTuple):
-    """What a sentence was worth in the prompts that show it."""
-
-    part: TextPart
-    steps: int
-    "Steps whose prompt is another one without it."
-    nats: float
-    "Nats that it saves per token of new lines, the mean of these steps: below 0 for harm."
-    interval: tuple[float, float] | None
-    "95 % interval by bootstrap over the steps; None for a single step."
-    tokens: float
-    "Tokens of a prompt that it takes, the mean of these steps."
 
 
 def text_parts(policy: Policy) -> list[TextPart]:
@@ -107,56 +87,3 @@ def tokens_of(
     return {name: tokens for name, tokens in sizes.items() if tokens} | {
         "all": whole - size(bare(policy))
     }
-
-
-def settings_without(setting: Setting) -> tuple[list[Setting], list[TextPart]]:
-    """Return a policy and it without each sentence, as the settings of a `ScorePlan`.
-
-    A policy that each prompt recorded is not known beforehand: `ValueError`.
-    """
-    if setting.policy is None:
-        raise ValueError("needed a policy, found that of each prompt")
-    parts = text_parts(setting.policy)
-    return [
-        setting,
-        *(
-            Setting(f"{setting.name} without {part.label}", without_part(setting.policy, part))
-            for part in parts
-        ),
-    ], parts
-
-
-def ranked(steps: Sequence[StepScore], parts: Sequence[TextPart]) -> list[TextWorth]:
-    """Return what sentences were worth in steps scored under `settings_without`, harm first.
-
-    Sentences that no prompt shows are not among them.
-    """
-    found = [_worth(steps, number, part) for number, part in enumerate(parts, 1)]
-    return sorted(
-        (worth for worth in found if worth), key=lambda worth: (worth.nats, worth.part.label)
-    )
-
-
-def _worth(steps: Sequence[StepScore], number: int, part: TextPart) -> TextWorth | None:
-    shown = [
-        step
-        for step in steps
-        if step.job.prompts[number].digest != step.job.prompts[0].digest
-        and step.sums(0, new=True).tokens
-    ]
-    if not shown:
-        return None
-    saved = np.array(
-        [
-            (step.sums(number, new=True).nats - whole.nats) / whole.tokens
-            for step in shown
-            for whole in (step.sums(0, new=True),)
-        ]
-    )
-    interval = None
-    if len(saved) > 1:
-        drawn = np.random.default_rng(SEED).integers(0, len(saved), (DRAWS, len(saved)))
-        low, high = np.percentile(saved[drawn].mean(axis=1), [2.5, 97.5])
-        interval = float(low), float(high)
-    sizes = [step.job.tokens[0] - step.job.tokens[number] for step in shown]
-    return TextWorth(part, len(shown), float(saved.mean()), interval, float(np.mean(sizes)))

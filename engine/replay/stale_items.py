@@ -6,6 +6,7 @@ The check needs only the items and the state of that moment, not the builder's o
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
+from backcast.domain.name_list import first_names
 from backcast.domain.outline import Facet
 from backcast.domain.staleness import Modules
 from backcast.domain.summary import summary_of
@@ -81,8 +82,7 @@ class _StaleCheck:
         if self.modules.holds(summary.made_of):
             return ""
         moved = [f"{key} of {path}" for path, key in self.modules.changed(summary.made_of)]
-        more = f" and {len(moved) - NAMED} more" if len(moved) > NAMED else ""
-        return f"since then {', '.join(moved[:NAMED])}{more} changed"
+        return f"since then {first_names(moved, NAMED)} changed"
 
     def _true(self, node: str, written: Iterable[summaries.Written]) -> set[str]:
         """Return the lines that hold for a node."""

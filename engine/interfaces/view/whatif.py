@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from shlex import quote
 
 from backcast.domain.errors import InputError
+from backcast.domain.name_list import first_names
 from backcast.domain.node import path_of
 from backcast.engine.context.policies import changed
 from backcast.engine.interfaces.regress_report import NOTE
@@ -90,9 +91,8 @@ def used_part(maker: PanelMaker, here: UsedHere) -> Markup:
     parts: list[object] = [f"{said} {here.shown}, this one {after}."]
     for nodes, words, kind in ((here.lost, " Lost: ", "is-out"), (here.gained, " Won: ", "is-in")):
         if nodes:
-            named = ", ".join(maker.mask(node) for node in nodes[:SHOWN])
-            more = f" and {len(nodes) - SHOWN} more" if len(nodes) > SHOWN else ""
-            parts.append(tag("span", f"{words}{named}{more}", class_=kind))
+            named = first_names((maker.mask(node) for node in nodes), SHOWN)
+            parts.append(tag("span", f"{words}{named}", class_=kind))
     rows = [(tag("code", maker.mask(thing.node)), way(thing.recorded), way(thing.other))
             for thing in here.things[:SHOWN]]  # fmt: skip
     return joined([tag("p", *parts, class_="said"),

@@ -6,6 +6,7 @@ from shlex import quote
 from backcast.domain.errors import InputError
 from backcast.domain.message_parts import MessagePart, total
 from backcast.domain.message_settings import MessageSettings
+from backcast.domain.name_list import first_names
 from backcast.engine.context.message_policies import MESSAGE_POLICIES
 from backcast.engine.interfaces.history_text import broken_rules, changed_parts, rows, told_losses
 from backcast.engine.interfaces.profiles import message_counter
@@ -122,9 +123,8 @@ def used_part(maker: PanelMaker, use: NextUse) -> Markup:
     said = f"Of {whole} things of its messages that the answer used next, {shown} are still shown."
     if not use.lost:
         return tag("p", said, class_="said")
-    named = ", ".join(maker.mask(str(thing)) for thing in use.lost[:NAMED])
-    more = f" and {len(use.lost) - NAMED} more" if len(use.lost) > NAMED else ""
-    return tag("p", said, tag("span", f" Lost: {named}{more}", class_="is-out"), class_="said")
+    named = first_names((maker.mask(str(thing)) for thing in use.lost), NAMED)
+    return tag("p", said, tag("span", f" Lost: {named}", class_="is-out"), class_="said")
 
 
 def run_part(maker: PanelMaker, run: TriedRun, other: OtherPolicy) -> Markup:

@@ -30,6 +30,7 @@ from backcast.engine.log.importers.documents import UNREAD, read_json
 from backcast.engine.log.importers.edited_modules import FAILED_UNSAID, NO_EDITS, SED_SCRIPTS
 from backcast.engine.log.importers.file_edits import Shown
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
+from backcast.engine.log.importers.recognised import format_of
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 
 FORMAT = "cline"
@@ -80,9 +81,9 @@ def _is_session(value: Any) -> bool:
             for message in value
         )
     fields = mapping(value)
-    return string(fields.get("session_id")) is not None or (
-        "sessionId" in fields and isinstance(fields.get("messages"), list)
-    )
+    if string(fields.get("session_id")) is not None:  # other formats have such a field, too
+        return format_of(fields) in (None, FORMAT)
+    return "sessionId" in fields and isinstance(fields.get("messages"), list)
 
 
 def _is_compaction(message: object) -> bool:

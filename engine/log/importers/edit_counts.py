@@ -1,7 +1,6 @@
 """What the edits in a foreign log came to, for the report of its import."""
 
-from collections.abc import Iterable
-
+from backcast.domain.name_list import first_names
 from backcast.engine.log.importers.file_edits import Change
 
 NAMED = 3
@@ -45,17 +44,13 @@ class EditCounts:
             failed = f", {self.failed} failed and changed nothing" if self.failed else ""
             lines.append(f"edits: {self.known} with the text they left, {self.unknown} with an"
                          f" unknown text{failed}")  # fmt: skip
-            lines += [f"unknown text: {why}: {_some(paths)}" for why, paths in self.reasons.items()]
+            for why, paths in self.reasons.items():
+                lines.append(f"unknown text: {why}: {first_names(paths, NAMED)}")
         if self.outside:
-            lines.append(f"outside of the working folder: {_some(self.outside)}")
+            lines.append(f"outside of the working folder: {first_names(self.outside, NAMED)}")
         if self.doubts:
-            lines.append(f"{_some(self.doubts)} may have changed files in ways that the log does"
-                         " not show: an edit of a file that is not read again has an unknown"
-                         " text")  # fmt: skip
+            lines.append(
+                f"{first_names(self.doubts, NAMED)} may have changed files in ways that the log"
+                " does not show: an edit of a file that is not read again has an unknown text"
+            )
         return lines
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
-    return ", ".join(listed[:NAMED]) + more

@@ -1,7 +1,7 @@
 """Patches in a log: what they change in each file, and the text that comes of it.
 
-Both forms are read: git's differences (`diff --git`, `@@ -1,7 +1,7 @@`), and the one of
-apply_patch (`*** Update File:`), whose pieces are found by their context alone.
+The form is that of apply_patch (`*** Update File:`), whose pieces are found by their context; one
+may also state its place as git does (`@@ -1,7 +1,7 @@`).
 """
 
 import re
@@ -61,11 +61,12 @@ def file_patches(text: str) -> list[FilePatch]:
 
 def _close(found: list[FilePatch], lines: Sequence[str]) -> None:
     if found:
-        hunks = tuple(_hunks(lines)) if found[-1].kind != "delete" else ()
+        hunks = tuple(hunks_of(lines)) if found[-1].kind != "delete" else ()
         found[-1] = found[-1]._replace(hunks=hunks)
 
 
-def _hunks(lines: Sequence[str]) -> Iterator[Hunk]:
+def hunks_of(lines: Sequence[str]) -> Iterator[Hunk]:
+    """Yield the pieces of a patch to one file."""
     old: list[str] = []
     new: list[str] = []
     behind, first = "", 0
@@ -86,24 +87,6 @@ def _hunks(lines: Sequence[str]) -> Iterator[Hunk]:
             new.append(rest)
     if old or new:
         yield Hunk(tuple(old), tuple(new), behind, first)
-
-
-def git_patches(text: str) -> list[FilePatch]:
-    """Return what a difference of git changes, file by file; binary files have no pieces."""
-    found: list[FilePatch] = []
-    for part in re.split(r"^diff --git ", text.replace("\r\n", "\n"), flags=re.MULTILINE)[1:]:
-        head, _, _ = part.partition("\n@@ ")
-        names = dict(re.findall(r"^(---|\+\+\+) (?:[ab]/)?([^\t\n]+)", head, re.MULTILINE))
-        moved = dict(re.findall(r"^rename (from|to) (.+)", head, re.MULTILINE))
-        old, new = names.get("---", moved.get("from")), names.get("+++", moved.get("to"))
-        if old is None or new is None:
-            continue
-        kind = "add" if old == "/dev/null" else "delete" if new == "/dev/null" else "update"
-        body = part[part.index("\n@@ ") + 1 :] if "\n@@ " in part else ""
-        hunks = tuple(_hunks(body.split("\n")))
-        path = new if kind == "add" else old
-        found.append(FilePatch(kind, path, new if new not in (old, path) else "", hunks))
-    return found
 
 
 def patched(text: str, hunks: Sequence[Hunk]) -> str | None:

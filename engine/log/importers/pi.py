@@ -27,7 +27,7 @@ from backcast.engine.log.importers.formed_contexts import FormedContexts
 from backcast.engine.log.importers.lines import first_object, read_objects
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
-from backcast.engine.log.importers.tree_lines import read_again, tell_branches
+from backcast.engine.log.importers.tree_lines import known_parent, read_again, tell_branches
 
 FORMAT = "pi"
 VERSION = 2
@@ -98,7 +98,8 @@ class _PiSession:
         record = self.log.record(id, line, time)
         new = id not in self.tree
         if new:
-            self.tree.go_to(self._parent(entry, number))
+            follows = entry.get("parentId", self.tree.last)
+            self.tree.go_to(known_parent(self.tree, follows, number, self.report))
         because = [self.tree.last or ""]
         if message.get("role") == "assistant":
             _assistant(record, entry, message, because, self.tree.contexts if new else None)
@@ -110,21 +111,6 @@ class _PiSession:
                 entry = _with_kept(entry, self._numbered)
             self.tree.add(id, entry)
         yield record.batch
-
-    def _parent(self, entry: dict[str, Any], number: int) -> str | None:
-        """Return the id of the entry that another one follows."""
-        if "parentId" not in entry:
-            return self.tree.last
-        parent = entry["parentId"]
-        known = None if parent is None else id_of(parent, "")
-        if known is None or known in self.tree:
-            return known
-        shown = str(parent)[:48]
-        self.report.notes.append(
-            f"line {number}: it follows {shown!r}, which the file does not hold before it: it is"
-            " taken to follow the line before"
-        )
-        return self.tree.last
 
 
 def _with_kept(entry: dict[str, Any], numbered: dict[int, str]) -> dict[str, Any]:

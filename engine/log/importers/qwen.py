@@ -29,7 +29,7 @@ from backcast.engine.log.importers.lines import first_object, read_objects
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
 from backcast.engine.log.importers.recognised import is_qwen
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
-from backcast.engine.log.importers.tree_lines import read_again, tell_branches
+from backcast.engine.log.importers.tree_lines import known_parent, read_again, tell_branches
 
 FORMAT = "qwen"
 VERSION = 2
@@ -83,7 +83,8 @@ class _QwenChat:
             self.log.modules.texts.at(cwd)
         new = id not in self.tree
         if new:
-            self.tree.go_to(self._parent(entry, number))
+            follows = entry.get("parentUuid", self.tree.last)
+            self.tree.go_to(known_parent(self.tree, follows, number, self.report))
         because, message = [self.tree.last or ""], mapping(entry.get("message"))
         kind, parts = entry.get("type"), sequence(message.get("parts"))
         if kind == "assistant" and parts:
@@ -99,18 +100,6 @@ class _QwenChat:
         if new:
             self.tree.add(id, entry)
         yield record.batch
-
-    def _parent(self, entry: dict[str, Any], number: int) -> str | None:
-        """Return the id of the entry that another one follows."""
-        parent = entry.get("parentUuid", self.tree.last)
-        known = None if parent is None else id_of(parent, "")
-        if known is None or known in self.tree:
-            return known
-        self.report.notes.append(
-            f"line {number}: it follows {str(parent)[:48]!r}, which the file does not hold before"
-            " it: it is taken to follow the line before"
-        )
-        return self.tree.last
 
 
 def _words(entry: dict[str, Any]) -> str | None:

@@ -1,4 +1,10 @@
-"""Which format does a JSON value have? For the message when a file was given as another."""
+"""Which format does a JSON value have?
+
+The answer decides what is imported: where fields do not tell formats apart, an importer takes only
+what has its own format here, or none (`events`, `swe_agent` and `cline` do). It is also said where
+a file was given as another. So a rule that is too loose makes logs of other formats unreadable:
+`tests/test_no_logs.py` tries each log of `fixtures/foreign` as each format.
+"""
 
 from collections.abc import Mapping
 from typing import Any

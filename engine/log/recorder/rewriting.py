@@ -16,8 +16,6 @@ from backcast.engine.log.recorder.sqlite import SQLiteRecorder, _Datastore, _uri
 
 SECONDS = 2.0
 "Seconds that other processes have to close the store."
-FILES = ("", "-wal", "-shm", "-journal")
-"The ends of the names of a store's own files."
 
 
 class RewritingRecorder(SQLiteRecorder):
@@ -90,8 +88,3 @@ def _alone(raw: sqlite3.Connection, path: str) -> None:
             f"{path}: needed a store that no other process has open, found one that is in use: end"
             " what records, runs or follows, and try again"
         )
-
-
-def files_of(path: str) -> list[Path]:
-    """Return a store's own files, as far as they are there."""
-    return [found for end in FILES if (found := Path(f"{path}{end}")).exists()]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from backcast.domain.dispatch_events import ChangedFile
 from backcast.domain.errors import InputError
 from backcast.domain.events import CheckFailure
+from backcast.domain.name_list import first_names
 from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits, run_checks, safe_path
 
 USUAL_TESTS = ("test_*.py", "*_test.py")
@@ -106,9 +107,9 @@ def differences(
     claimed = {_plain(path) for path in claim.get("files_changed", ())}
     if unchanged := sorted(claimed - changed):
         stand = "is as it was" if len(unchanged) == 1 else "are as they were"
-        false.append(f"claims to have changed {_listed(unchanged)}, which {stand}")
+        false.append(f"claims to have changed {first_names(unchanged, LISTED)}, which {stand}")
     if silent := sorted(changed - claimed):
-        untold.append(f"changed {_listed(silent)} without a word of it")
+        untold.append(f"changed {first_names(silent, LISTED)} without a word of it")
     if claim.get("status") == "completed" and not changed:
         false.append("claims that the task is completed; nothing was changed")
     total = (finding.passed or 0) + finding.unmet
@@ -152,11 +153,6 @@ def verdict(
 
 def _is_count(passed: object) -> bool:
     return isinstance(passed, int) and not isinstance(passed, bool)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{', '.join(names[:LISTED])}{more}"
 
 
 def _plain(path: str) -> str:

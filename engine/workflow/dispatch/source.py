@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from backcast.domain.errors import InputError
+from backcast.domain.name_list import first_names
 from backcast.engine.log.importers.git_repository import GitRepository, opened
 from backcast.engine.workflow.dispatch.folders import held_folder
 from backcast.engine.workflow.dispatch.work_tree import IGNORED, git
@@ -37,19 +38,21 @@ def source_at(path: Path, ignoring: Sequence[Path] = ()) -> SourceRepository:
     modules = [name.decode(errors="replace") for about, _, name in rows if about[:6] == b"160000"]
     if modules:
         raise InputError(
-            f"{path}: needed a repository without submodules, found {_listed(modules)}: an agent"
-            " would get empty folders; dispatch in the submodule itself with --repo"
+            f"{path}: needed a repository without submodules, found {first_names(modules, LISTED)}:"
+            " an agent would get empty folders; dispatch in the submodule itself with --repo"
         )
     changed, unknown = _uncommitted(repository, top, ignoring)
     if changed:
         raise InputError(
             f"{path}: needed all work to be committed, since agents begin with"
-            f" {repository.head[:7]}, found changes in {_listed(changed)}: 'git commit' or"
-            " 'git stash' them, and go on"
+            f" {repository.head[:7]}, found changes in {first_names(changed, LISTED)}:"
+            " 'git commit' or 'git stash' them, and go on"
         )
     notes = list(repository.notes(repository.refs()))
     if unknown:
-        notes.append(f"git does not know {_listed(unknown)}: agents do not see such files")
+        notes.append(
+            f"git does not know {first_names(unknown, LISTED)}: agents do not see such files"
+        )
     attributes = [row for row in rows if row[2].rpartition(b"/")[2] == b".gitattributes"]
     if any(b"filter=" in git(top, place, "cat-file", "blob", about.split()[2].decode())
            for about, _, _ in attributes):  # fmt: skip
@@ -112,8 +115,3 @@ def tasks_within(source: SourceRepository, file: Path) -> list[str]:
     """Return the path of the list of tasks in the repository, if it lies in it."""
     found = _within(source.top, file)
     return [found] if found else []
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{', '.join(names[:LISTED])}{more}"

@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from backcast.domain.name_list import first_names
+
 SHOWN = 80
 "Characters of a line of code that a message repeats."
 NAMED = 8
@@ -48,8 +50,7 @@ class RunEvidence(NamedTuple):
     def modules(self) -> str:
         """The modules of the run but for tests, as a list."""
         own = sorted(path for path in self.files if path.endswith(".py") and path not in self.given)
-        more = f" and {len(own) - NAMED} more" if len(own) > NAMED else ""
-        return f"{', '.join(own[:NAMED])}{more}" or "none"
+        return first_names(own, NAMED) or "none"
 
 
 def line_with(run: RunEvidence, sign: re.Pattern[str]) -> tuple[str, str]:
