@@ -206,6 +206,10 @@ class Lookup(BaseModel):
     fading: Annotated[float, Field(ge=0)] = 0.0
     "The likest texts after which one more is worth half as much; 0 for as much."
 
+    heads: Annotated[float, Field(ge=0, le=1)] = 0.9
+    "The share of the worth of the best of its methods that the line of a class has by itself: it \
+stands above them, whatever it is worth."
+
     @model_validator(mode="after")
     def _known(self) -> "Lookup":
         _of("lookup.weights", self.weights, LOOKUP_WEIGHTS)
@@ -386,7 +390,7 @@ COVERAGE = Policy(name="coverage")
 which never change: a policy that a log recorded before a setting existed is read with them."""
 READER = Policy(
     name="reader",
-    version=9,
+    version=10,
     **SHORT_WORDS,
     pattern=1.0,
     longer=0.4,
@@ -417,6 +421,7 @@ READER = Policy(
             "own file": 5.0, "text words": 3.5, "body words": 1.8, "named": 1.5, "alike": 1.0,
             "signature words": 0.4, "aside": -1.7, "test file": -8.0, "always": -6.7,
         },
+        heads=0.0,
     ),
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,

@@ -121,6 +121,26 @@ def test_no_test_and_no_list_of_bare_lines_takes_the_room(tokens: int) -> None:
     assert code.count("full") > code.count("signature")
 
 
+def test_the_line_of_a_class_is_shown_for_its_own_worth_alone() -> None:
+    task = Task()
+    task.happened(TaskStarted(goal="engines"))
+    lines = [f"        gear_{number} = self.turn(gear_{number - 1})" for number in range(1, 200)]
+    method = ["    def start_engine(self, gear_0):", *lines]
+    task.wrote("work.py", "\n".join(["class Clock:", *method]))
+    loading = FILLING.replace("(path)", "(engine)").replace("a project", "an engine, gear by gear")
+    task.wrote("loading.py", loading)
+    task.outlined()
+    asked, levels = Request("", "How is the engine started, gear by gear?"), []
+    assert DEFAULT.lookup
+    for heads in (0.9, DEFAULT.lookup.heads):
+        lookup = DEFAULT.lookup.model_copy(update={"heads": heads})
+        policy = DEFAULT.model_copy(update={"lookup": lookup})
+        profile = BOUND.with_context(300, 12_000)
+        shown = levels_of(context_at(task.store, task.id, NOW, asked, profile, policy))
+        levels.append(shown.get("class:work.py::Clock"))
+    assert levels == ["signature", None]
+
+
 def test_who_asks_for_tests_gets_them() -> None:
     shown = answered("which tests compare the local segments of versions")
     assert shown["class:tests/test_versions.py::TestLocalSegmentsOfVersions"] == "full"
