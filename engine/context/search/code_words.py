@@ -44,20 +44,30 @@ class CodeWords:
         places = dict[tuple[str, str], list[int]]()
         for number, document in enumerate(documents):
             if source := document.code.source:
-                places.setdefault((source, _stem(document)), []).append(number)
+                # The id may name the task before the node.
+                path = path_of(document.id.rpartition("\0")[2])
+                places.setdefault((source, stem_of(path)), []).append(number)
         texts = np.full(len(documents), self._words.number(""), np.int64)
         for (source, stem), numbers in places.items():
-            texts[numbers] = self._of(source, stem, [documents[n].code[1:] for n in numbers])
+            cuts = [documents[number].code[1:] for number in numbers]
+            texts[numbers] = cut_words(self._words, self._lines, source, stem, cuts)
         return CurrentCode(texts, self._words.current(texts))
 
-    def _of(self, source: str, stem: str, cuts: Sequence[tuple[int, int]]) -> Numbers:
-        """Return the numbers of the pieces of a text; what was cut before is not read again."""
 
-        def texts() -> Iterator[str]:
-            lines = self._lines.of(source)
-            return ("\n".join([stem, *lines[first - 1 : last]]) for first, last in cuts)
+def cut_words(
+    words: WordCounts, lines: SourceLines, source: str, stem: str, cuts: Sequence[tuple[int, int]]
+) -> Numbers:
+    """Return the numbers of pieces of a source text, each below the stem of its module's name.
 
-        return self._words.together(xxh3_128_digest(repr((source, stem, cuts)).encode()), texts)
+    `cuts` are their first and last lines. What was cut out of the same text at the same places is
+    neither read nor cut again.
+    """
+
+    def texts() -> Iterator[str]:
+        whole = lines.of(source) if any(last for _, last in cuts) else []
+        return ("\n".join([stem, *whole[first - 1 : last]]) for first, last in cuts)
+
+    return words.together(xxh3_128_digest(repr((source, stem, cuts)).encode()), texts)
 
 
 class SearchWords(NamedTuple):
@@ -80,6 +90,6 @@ def search_words_kept(
         yield SearchWords(texts, CodeWords(store.get, code))
 
 
-def _stem(document: Document) -> str:
-    """Return the name of a document's module; its id may name the task before the node."""
-    return path_of(document.id.rpartition("\0")[2]).rpartition("/")[2].rpartition(".")[0]
+def stem_of(path: str) -> str:
+    """Return the name of a module's file without its ending."""
+    return path.rpartition("/")[2].rpartition(".")[0]
