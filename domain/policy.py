@@ -268,6 +268,9 @@ class Policy(BaseModel):
     whole: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context up to which all of a module is shown, its function included; with \
 this the lines around a place never take more."
+    used_imports: bool = False
+    "Whether imports of the target's module that the lines around the place use go before others, \
+where not all fit, and a line tells that there are more."
     in_order: bool = False
     "Whether a module is shown as it stands: its header whole, each method below the line of its \
 class, no function begun in its midst, no lone names; a new function beside the likest by name."
@@ -415,6 +418,7 @@ READER = Policy(
     beside=0.35,
     tests_beside=30,
     first=0.35,
+    used_imports=True,
     lookup=Lookup(
         weights=dict(LOOKUP_WEIGHTS) | {"always": -8.0, "test file": -8.0},
         likeness=dict(LOOKUP) | {

@@ -209,9 +209,10 @@ def test_the_digest_changes_with_every_setting() -> None:
 def test_the_policies_of_recorded_logs_keep_their_digests() -> None:
     texts = {name: text for name, text in DEFAULT.texts.items() if name != "new"}
     assert DEFAULT.lookup
-    ninth = {"version": 9, "lookup": DEFAULT.lookup.model_copy(update={"heads": 0.9})}
-    eighth = {"version": 8, "lookup": None}
-    seventh = {"version": 7, "tests_beside": 0, "first": 0.0, "lookup": None}
+    lookup = DEFAULT.lookup.model_copy(update={"heads": 0.9})
+    ninth = {"version": 9, "lookup": lookup, "used_imports": False}
+    eighth = ninth | {"version": 8, "lookup": None}
+    seventh = eighth | {"version": 7, "tests_beside": 0, "first": 0.0}
     third = {"version": 3, "outputs": False, "in_order": False, "beside": 0.0, "texts": texts}
     digests = {
         "coverage": COVERAGE.digest,
@@ -222,7 +223,7 @@ def test_the_policies_of_recorded_logs_keep_their_digests() -> None:
         "reader 3": DEFAULT.model_copy(update=seventh | third).digest,
     }
     assert {name: digest[:8] for name, digest in digests.items()} == {
-        "coverage": "8479b2de", "reader": "be4b5494", "reader 9": "e4d65f87",
+        "coverage": "8479b2de", "reader": "79c29475", "reader 9": "e4d65f87",
         "reader 8": "24451198", "reader 7": "93158892", "reader 3": "98fce85f",
     }, (
         "logs recorded these digests. The default of a setting never changes, and nothing is added"
