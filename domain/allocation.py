@@ -10,6 +10,9 @@ stop a smaller one, and the budget is never exceeded by a token.
 Steps lie on a candidate's convex hull. So under a single budget the sum of gains is below the best
 possible one by at most the gain of the largest step (Sinha and Zoltners, 1979, on the linear
 relaxation); section budgets and priorities take precedence over the sum.
+
+A level is a number: 0 is the most detailed one, and `OUT` stands for not being shown. To lower a
+candidate is to give it a less detailed level, which has a higher number.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -370,8 +373,8 @@ def _lower(
             enough = (n for n in spare if candidates[n].rank == rank and spare[n] >= over)
             number = next(enough, number)
         sizes = [level.tokens for level in candidates[number].levels]
-        limit = sizes[levels[number]] - min(over, spare.pop(number))
+        most = sizes[levels[number]] - min(over, spare.pop(number))
         over -= sizes[levels[number]]
-        levels[number] = next(n for n in range(levels[number], len(sizes)) if sizes[n] <= limit)
+        levels[number] = next(n for n in range(levels[number], len(sizes)) if sizes[n] <= most)
         over += sizes[levels[number]]
     return over <= 0

@@ -32,6 +32,8 @@ ASKED = 20
 "Paths and symbols of a request that are looked for in such a text."
 TRIES, FULL = 6, 0.99
 "Tries to fill a target, and the share of it that is full enough."
+SMALLER = 8
+"Tokens by which a try that was too large is made smaller beyond what it was too large by."
 BINARY = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f�]")
 "Characters that no text has; a colour begins with another one."
 
@@ -127,14 +129,14 @@ def extracted(
         if protected > target:
             head += f"\n[what must stay has {protected:,} tokens, the target {target:,}]"
         found = rendered(pieces, known, places, head, lines, named)
-        tokens = count(found)
-        if tokens <= target or not room:
-            if tokens > size:
-                chosen, shown, size = places, found, tokens
-            if not room or tokens > FULL * target or len(places) == len(pieces):
+        taken = count(found)
+        if taken <= target or not room:
+            if taken > size:
+                chosen, shown, size = places, found, taken
+            if not room or taken > FULL * target or len(places) == len(pieces):
                 break
         # What a gap costs is only known once all are.
-        room = max(0, room + target - tokens - (8 if tokens > target else 0))
+        room = max(0, room + target - taken - (SMALLER if taken > target else 0))
     if size < 0:
         places = sorted(known.protected)
         head = _head(state, before, lines - len({pieces[at].line for at in places}), lines, name)

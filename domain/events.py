@@ -25,7 +25,10 @@ BlobRef = Annotated[str, StringConstraints(pattern=r"^blob:[0-9a-f]{64}$")]
 
 
 class EventType(StrEnum):
-    """The kinds of fact, as they are stored. The first ten are the seeds' own."""
+    """The kinds of fact, as they are stored.
+
+    The first ten are those of the documents that Backcast grew from (`backcast help seeds`).
+    """
 
     TASK_STARTED = "TASK_STARTED"
     REQUIREMENTS_COMPLETE = "REQUIREMENTS_COMPLETE"
@@ -97,7 +100,7 @@ class Fact(BaseModel):
             wanted = put if error.errors()[0]["type"] == "string_pattern_mismatch" else ""
             raise InputError(f"{type(self).type}: {first_problem(error)}{wanted}") from None
 
-    # What is decoded need not come through it: pydantic's own mark, as its root models have it.
+    # Lets pydantic skip this __init__ where it validates, as it does for its own root models.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @property
@@ -381,8 +384,9 @@ class ModelFailed(Fact):
     type = EventType.MODEL_FAILED
     reason: str | None = None
     kind: str | None = None
-    """unavailable, timeout, overflow, refused, garbled; or answer: no reply could be used. Of a
-    request that a proxy recorded also left (by its client) and cut (the answer did not end)."""
+    """Of a call that we made: unavailable, timeout, overflow, refused, garbled. Of a step: answer,
+    where no reply could be used. Of a request that a proxy recorded also left (by its client) and
+    cut (the answer did not end). Others, as foreign logs may have them, are kept as they are."""
     http_answer: ServerAnswer | None = None
     call: int | None = None
     "As in MODEL_REPLIED."
@@ -514,7 +518,10 @@ class UnknownFact(Fact):
 
 
 class Claim(NamedTuple):
-    """A fact as its writer states it, with its time, writer and causes."""
+    """A fact as its writer states it to the store, which has given it no place yet.
+
+    What an agent claims of its work is another thing: RESULT_CLAIMED.
+    """
 
     fact: Fact
     timestamp: datetime | None = None

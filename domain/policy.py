@@ -204,7 +204,8 @@ class Lookup(BaseModel):
     longer: Annotated[float, Field(ge=0, le=1)] = 1.0
     "The power of its tokens by which that worth grows."
     fading: Annotated[float, Field(ge=0)] = 0.0
-    "The likest texts after which one more is worth half as much; 0 for as much."
+    "The number of likest texts behind which a text is worth half as much, behind twice as many a \
+third; 0 for as much."
 
     heads: Annotated[float, Field(ge=0, le=1)] = 0.9
     "The share of the worth of the best of its methods that the line of a class has by itself: it \
@@ -256,11 +257,13 @@ class Policy(BaseModel):
     recalled: Annotated[float, Field(ge=0)] = 0.0
     "The worth of a text of earlier work beside one of the project's own; 0 for references alone."
     news: Count = 0
-    "Functions of other tasks whose lines are offered that the project has no more, likely or not."
+    "At most so many functions of other tasks that are not likely enough are offered all the same, \
+by those of their lines that the project has no more."
     values: bool = False
     "Whether a fix is offered too where a failure differs from an earlier one in values alone."
     fading: Annotated[float, Field(ge=0)] = 0.0
-    "The likest texts after which one more is worth half as much; 0 for as much."
+    "The number of likest texts behind which a text is worth half as much, behind twice as many a \
+third; 0 for as much."
     opening: bool = False
     "Whether a module's own lines above its first function or class stand for its summary."
     around: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -283,8 +286,9 @@ the module whose tests are likest; 0 for functions alone."
     "The share of the context up to which the body that is first by the request's words, both in \
 what is written and in what it names, is shown for certain; 0 for what it is worth."
     lookup: Lookup | None = None
-    "How functions are chosen where a request names no place, or a module that is larger than \
-`whole`; none for as everywhere, and for no module whole that is not wanted."
+    "How functions are chosen where a request names no place, or only a module that is larger than \
+`whole`. Without it the settings above choose them there too, and the module that a request names \
+is shown whole only where it is wanted or needed."
     parts: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context from which on a function is offered in parts, too; 0 for never."
     checked: bool = False
@@ -300,8 +304,8 @@ what is written and in what it names, is shown for certain; 0 for what it is wor
     facts: Count = 0
     "Tokens of a row of facts that hold, those that answer the request best; 0 for none."
     levels: bool = False
-    "Whether a summary is shortened part by part to fit, with what was written filled in; else a \
-written one is shown whole in its place, and a derived one loses whole lines."
+    "Whether a summary is shortened part by part until it fits, and shows what a model wrote of a \
+part; else what a model wrote stands whole in its place, and what is derived loses whole lines."
     constants: dict[str, Annotated[float, Field(ge=0, le=1)]] = dict(CONSTANTS)
     "The chance that a constant of the module, or one that it imports, will be needed."
     errors: Count = 5

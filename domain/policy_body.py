@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-_ALWAYS = {
+_ALWAYS = {table: frozenset(names.split()) for table, names in {
     "Policy":
         "name version system texts order shares priorities weights worth likeness pattern longer "
         "recall recalled news values fading opening around whole parts checked lives habits "
@@ -27,14 +27,14 @@ _ALWAYS = {
         "compact_keep last_turns",
     "CompressionSettings": "target over share most abstractive guideline",
     "KeepRule": "kind path name place worth",
-}  # fmt: skip
+}.items()}  # fmt: skip
 "The settings that logs have always held, by the class of their table: a closed list."
 
 
 def written(settings: BaseModel) -> dict[str, Any]:
     """Return what is kept of settings, as JSON values: all but later ones that are by default."""
     kept: dict[str, Any] = settings.model_dump(mode="json")
-    always = _ALWAYS.get(type(settings).__name__, "").split()
+    always = _ALWAYS.get(type(settings).__name__, frozenset())
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
         if name not in always and value == field.get_default():

@@ -108,7 +108,7 @@ class Lane(NamedTuple):
 
     step: PendingStep | None = None
     calls: tuple[int, ...] = ()
-    "The versions of its STEP_STARTED: the call's, and those of its alternatives."
+    "Calls of models: the version of its STEP_STARTED, and those of its alternatives."
     refused: int = 0
     "As in `ProgressState`, and so are the fields below."
     refusal: str = ""
@@ -135,7 +135,7 @@ class ProgressState(NamedTuple):
     "The timestamp of the last event, in log order."
     modules: Map[str, ModuleProgress] = Map()
     calls: Map[str, PendingCall] = Map()
-    "Open tool calls, by call id, or by version if the log gives no id."
+    "Open calls of tools, by call id, or by version if the log gives no id."
     asked: int = 0
     "The version of a step or context that no model has answered yet; 0 for none."
     replies: int = 0
@@ -175,7 +175,7 @@ def evolve(state: State, event: WorkflowEvent) -> State:
         state = _questioned(state, event, name)
     else:
         lane, state = _lane_of(state, event), _worked(state, event)
-        state = _in_lane(state, event, lane) if lane else _asked(state, event)
+        state = _in_lane(state, event, lane) if lane else _requested(state, event)
     time, begun = event.timestamp, state.started_at or event.timestamp
     return state._replace(events=state.events + 1, started_at=begun, last_at=time)
 
@@ -201,7 +201,7 @@ def _worked(state: State, event: WorkflowEvent) -> State:
             modules = _marked(modules, previous, "deleted").set(name, ModuleProgress(number))
             return state._replace(modules=modules, whole=None)
         case ChecksRan() as fact:
-            return _checked(state, fact)
+            return _after_checks(state, fact)
         case Committed():
             status = HISTORY if state.status == "unknown" else state.status
             return state._replace(status=status, commits=state.commits + 1)
@@ -227,7 +227,7 @@ def _questioned(state: State, event: WorkflowEvent, name: str) -> State:
         case ModelReplied():
             return state._replace(replies=state.replies + 1)
         case QuestionAsked(parent=None, call=call):
-            lane = _called(state, call or 0)
+            lane = _lane_of_call(state, call or 0)
             step, wanted = (state.lanes[lane] if lane else state).step, tuple[str, ...]()
             changed = step._replace(question=name) if step and step.reply else step
         case AnswerGiven():
@@ -258,30 +258,30 @@ def seen_from(state: State, lane: str) -> State:
 
 
 def _lane_of(state: State, event: WorkflowEvent) -> str:
-    """Return the lane that an event belongs to; empty for none."""
+    """Return the key of the lane that an event belongs to; empty for none."""
     match event.fact:
         case StepStarted(wave=int(), kind=str(kind), module_name=name):
-            return tried(kind, name or "")
+            return try_key(kind, name or "")
         case ContextBuilt():
-            return _called(state, event.version - 1)
+            return _lane_of_call(state, event.version - 1)
         case (
             ModelReplied(call=int(call))
             | ModelFailed(call=int(call))
             | AnswerRefused(call=int(call))
             | ToolReturned(call=int(call))
         ):
-            return _called(state, call)
+            return _lane_of_call(state, call)
         case ModuleIteration(module_name=name):
-            lane = tried("code", name)
+            lane = try_key("code", name)
         case SummaryWritten(node=str(node)):
-            lane = tried("summary", node)
+            lane = try_key("summary", node)
         case _:
             return ""
     return lane if lane in state.lanes and state.lanes[lane].step else ""
 
 
-def _called(state: State, call: int) -> str:
-    """Return the lane of a call; empty where none is open."""
+def _lane_of_call(state: State, call: int) -> str:
+    """Return the key of the lane of a model call; empty where none is open."""
     lanes = (lane for lane in sorted(state.lanes) if call in state.lanes[lane].calls)
     return next(lanes, "") if len(state.lanes) else ""
 
@@ -289,7 +289,7 @@ def _called(state: State, call: int) -> str:
 def _in_lane(state: State, event: WorkflowEvent, key: str) -> State:
     """Apply an event to the request of one lane: the others stay as they are."""
     lane = state.lanes.get(key, Lane(spent=state.spent))
-    seen = _asked(seen_from(state, key), event)
+    seen = _requested(seen_from(state, key), event)
     if isinstance(event.fact, StepStarted):
         calls = (*lane.calls, event.version) if event.fact.alternative else (event.version,)
         lane, state = lane._replace(calls=calls), state._replace(wave=event.fact.wave or 0)
@@ -300,7 +300,7 @@ def _in_lane(state: State, event: WorkflowEvent, key: str) -> State:
     return state._replace(lanes=lanes, replies=seen.replies, tries=seen.tries, calls=seen.calls)
 
 
-def _asked(state: State, event: WorkflowEvent) -> State:
+def _requested(state: State, event: WorkflowEvent) -> State:
     """Apply an event to the requests to models and tools."""
     match event.fact:
         case StepStarted() as fact:
@@ -326,11 +326,11 @@ def _asked(state: State, event: WorkflowEvent) -> State:
             return state._replace(refused=refused, refusal=refusal, step=_anew(state.step))
         case ModelFailed(kind="answer"):
             spent = attempt(state) - 1
-            return _tried(state)._replace(asked=0, spent=spent)
+            return _after_try(state)._replace(asked=0, spent=spent)
         case ModelFailed():
             return state._replace(asked=0)
         case PlanningComplete() | ModuleIteration() | SummaryWritten() as fact:
-            return _tried(state) if state.step and _comes(state.step, fact) else state
+            return _after_try(state) if state.step and _comes(state.step, fact) else state
         case ToolCalled(tool=tool, call_id=call_id):
             key = call_id or str(event.version)
             calls = state.calls.set(key, PendingCall(tool, event.version))
@@ -369,12 +369,12 @@ def _comes(step: PendingStep, fact: PlanningComplete | ModuleIteration | Summary
     """Return whether a fact is the requested one, made of the answer."""
     match fact:
         case PlanningComplete():
-            asked = step.kind == "plan"
+            fits = step.kind == "plan"
         case ModuleIteration(module_name=name):
-            asked = step.kind == "code" and name == step.module
+            fits = step.kind == "code" and name == step.module
         case SummaryWritten(node=node):
-            asked = step.kind == "summary" and node == step.module
-    return asked and step.reply > 0
+            fits = step.kind == "summary" and node == step.module
+    return fits and step.reply > 0
 
 
 def attempt(state: State) -> int:
@@ -382,11 +382,11 @@ def attempt(state: State) -> int:
     return 1 + state.spent + state.refused + state.looks + len(answers_seen(state.wanted))
 
 
-def _tried(state: State) -> State:
+def _after_try(state: State) -> State:
     """Return the state after a request has succeeded or been given up."""
     tries = state.tries
     if state.step:
-        key = tried(state.step.kind, state.step.module)
+        key = try_key(state.step.kind, state.step.module)
         tries = tries.set(key, tries.get(key, 0) + 1)
     return state._replace(
         step=None, refused=0, refusal="", spent=0, looks=0, wanted=(), tries=tries
@@ -402,12 +402,15 @@ def _summable(tries: Map[str, int], path: str) -> Map[str, int]:
     return tries
 
 
-def tried(kind: str, module: str) -> str:
-    """Return the key under which tries are counted."""
+def try_key(kind: str, module: str) -> str:
+    """Return the key under which the tries of a module, or of a node, are counted.
+
+    A lane has the same key: it is the request about one of them.
+    """
     return f"{kind}:{module}"
 
 
-def _checked(state: State, fact: ChecksRan) -> State:
+def _after_checks(state: State, fact: ChecksRan) -> State:
     failed = fact.unmet
     if fact.module_name is None:
         at = fact.failures[0].at.partition(":")[0] if fact.failures else ""

@@ -665,13 +665,14 @@ def test_two_tasks_of_one_number_are_refused(tmp_path: Path) -> None:
 def test_ctrl_c_at_any_stage_leaves_nothing_and_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    from backcast.engine.workflow.dispatch import dispatch_run, dispatching, loop, work_tree
+    from backcast.engine.workflow.dispatch import dispatch_run, dispatching, loop, start, work_tree
 
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     places: dict[str, tuple[Any, str]] = {
-        "WorkTree.make": (work_tree.WorkTree, "make"), "check": (loop, "check"),
+        "prompt_of": (start, "prompt_of"), "WorkTree.make": (work_tree.WorkTree, "make"),
+        "check": (loop, "check"),
         "commit_patch": (loop, "commit_patch"),
         "DispatchRun.mark": (dispatch_run.DispatchRun, "mark"),
     }  # fmt: skip
@@ -689,13 +690,13 @@ def test_ctrl_c_at_any_stage_leaves_nothing_and_the_run_goes_on(
 def test_a_disk_that_fills_while_a_folder_is_made_is_told_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from backcast.engine.workflow.dispatch import dispatching
+    from backcast.engine.workflow.dispatch import start
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(dispatching, "prepared", full)
+        patched.setattr(start, "prepared", full)
         with pytest.raises(InputError, match=r"No space left on device: make room there"):
             dispatched(tmp_path, "good")
     assert list((tmp_path / "tmp").iterdir()) == []

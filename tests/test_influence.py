@@ -12,8 +12,9 @@ from backcast.engine.context.builder import TASK
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log.importers.events import export_lines
 from backcast.engine.models.likelihood import LikelihoodReader, LineNats, ReadText
-from backcast.engine.replay.influence import influences, parts_of
+from backcast.engine.replay.influence import influences
 from backcast.engine.replay.outcomes import KnownOutcome
+from backcast.engine.replay.prompt_variants import parts_of
 from backcast.engine.replay.score_jobs import ScoreJob, StepScore
 from tests.models import smollm2, tiny
 from tests.sources import Task

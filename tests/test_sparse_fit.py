@@ -10,8 +10,9 @@ import pytest
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log.importers.events import export_lines
 from backcast.engine.models.likelihood import LineNats
-from backcast.engine.replay.influence import HALVES, MANY, PromptPart, influences
+from backcast.engine.replay.influence import HALVES, MANY, influences
 from backcast.engine.replay.outcomes import KnownOutcome
+from backcast.engine.replay.prompt_variants import PromptPart
 from backcast.engine.replay.score_jobs import ScoreJob, StepScore
 from backcast.engine.replay.sparse_fit import in_half, lasso, sparse_fit
 from tests.models import tiny

@@ -177,12 +177,12 @@ def test_what_is_at_hand_does_not_grow_without_end(
     refs = [store.put(noise(3000, n)) for n in range(10)] + [store.put(noise(20_000, 99))]
     refs += [store.put(noise(3000, n)) for n in range(10)]
     assert [len(store.get(ref)) for ref in refs] == [3000] * 10 + [20_000] + [3000] * 10
-    assert 9000 <= sum(len(body) for _, body in store._recent.values()) <= store._recent_bytes
-    assert store._recent_bytes <= 12_000
+    assert 9000 <= sum(len(body) for _, body in store._recent.values()) <= store._recent_used
+    assert store._recent_used <= 12_000
     for number in range(100):  # a small text takes more than its bytes
         store.put(b"%d" % number)
     assert len(store._recent) <= 20
-    assert store._recent_bytes <= 12_000
+    assert store._recent_used <= 12_000
 
 
 @given(

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from backcast.domain.allocation import OVER, Filling, Offer, allocated
 from backcast.domain.budget import CONTEXT, ModelProfile
-from backcast.domain.budget import allocated as shared
+from backcast.domain.budget import allocated as budgets_of
 from backcast.domain.context import Candidate, Context, Item, Omission
 from backcast.domain.errors import BudgetExceededError, InputError
 from backcast.domain.graph import Graph
@@ -36,6 +36,10 @@ TASK = "task description"
 APART = (TASK, MAP)
 "Sections outside the context part, each with a row of the budget."
 TOO_LARGE = "too large to be shown in full"
+HEADINGS = 25
+"Headings take about the 25th part of the code's tokens; what they leave is given back once."
+SPARE = 100
+"A hundredth of the code's tokens that stays free is too little to choose anew for."
 
 
 class ContextBuilder:
@@ -92,7 +96,7 @@ class ContextBuilder:
         """
         items, omissions = self._filled(offered, retained, offering.order)
         candidates, large = offered, set[str]()
-        while more := _lowered(candidates, items):
+        while more := _not_full(candidates, items):
             large |= more
             candidates = offering.noted(offered, large)
             stay = {node: before for node, before in retained.items() if node not in large}
@@ -113,20 +117,19 @@ class ContextBuilder:
         """Return items and omissions such that the context part is within its tokens."""
         maps = [candidate for candidate in offered if candidate.section == MAP]
         mapped, _ = allocated(maps, {}, self.profile.prompt)
-        frame = self.frame + sum(item.tokens for item in mapped)
-        limit = min(self.profile.context, self.profile.prompt - frame - self._asked(offered))
-        rest = self.profile.prompt - frame - limit
+        beyond = self.profile.prompt - self.frame - sum(item.tokens for item in mapped)
+        limit = min(self.profile.context, beyond - self._asked(offered))
+        rest = beyond - limit
         tasks = [candidate for candidate in offered if candidate.section == TASK]
         task, _ = allocated(tasks, {TASK: rest}, rest)
         offer = Offer(candidate for candidate in offered if candidate.section not in APART)
-        # Headings take about a 25th; what they leave is given back once.
-        room, again = limit - limit // 25, True
+        room, gives_back = limit - limit // HEADINGS, True
         while True:
             filling, some = self._allocated(offer, room, retained)
             some = modules.merged(some) if modules and not retained else some
             over = self.estimate(some) - limit
-            if again and over < -limit // 100 and not filling.is_whole:
-                room, again = room - over, False
+            if gives_back and over < -limit // SPARE and not filling.is_whole:
+                room, gives_back = room - over, False
                 continue
             known = sorted(some, key=self._order(retained, modules))
             known = modules.headed(known) if modules else known
@@ -137,7 +140,7 @@ class ContextBuilder:
                 over = self._tokens([*mapped, *known, *task]) - self.profile.prompt
             if over <= 0 or room <= 0:
                 return [*mapped, *known, *task], filling.omissions()
-            room, again = room - over, False
+            room, gives_back = room - over, False
 
     def _allocated(
         self, offer: Offer, room: int, retained: Mapping[str, Retained]
@@ -233,7 +236,7 @@ class ContextBuilder:
         return self._size(pieces(self.profile.template, messages))
 
 
-def _lowered(offered: Sequence[Candidate], items: Sequence[Item]) -> set[str]:
+def _not_full(offered: Sequence[Candidate], items: Sequence[Item]) -> set[str]:
     """Return the wanted nodes with a full text that are shown by less."""
     wanted = {one.node for one in offered if one.wanted and one.levels[0].name == "full"}
     return {item.node for item in items if item.node in wanted and item.level != "full"}
@@ -248,7 +251,7 @@ def text_of(items: Sequence[Item], policy: Policy) -> str:
 def budgets(profile: ModelProfile, policy: Policy) -> dict[str, int]:
     """Return the tokens of each section of the context; a section without a share has none."""
     shares = policy.shares or {row: profile.rows.get(row, 0) for row in CONTEXT}
-    return shared(profile.context, shares) if sum(shares.values()) else dict.fromkeys(shares, 0)
+    return budgets_of(profile.context, shares) if sum(shares.values()) else dict.fromkeys(shares, 0)
 
 
 def count(prompt: Sequence[PromptPiece], tokenizer: Encodes) -> int:

@@ -111,7 +111,7 @@ class InfluenceRun:
         self, log: "Log", book: ScoreBook, task: str, stamp: str, version: int
     ) -> StepInfluences | None:
         plan = self.reading.plan(self.reader, [self.question.setting])
-        planned = self.question.planned(plan, log.name, log.store, task, version)
+        planned = self.question.plan_step(plan, log.name, log.store, task, version)
         scoring, interrupted = self.reading.read(planned.plan, {log.name: book})
         if interrupted:
             raise KeyboardInterrupt

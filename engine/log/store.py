@@ -55,9 +55,10 @@ class EventStore:
         self.codec = codec or Codec()
         self._recent: dict[str, tuple[Packed, bytes]] = {}
         "The bodies last read or written; the next is often a difference to one of them."
-        self._recent_bytes = 0
+        self._recent_used = 0
+        "Bytes of memory that they take."
         self.recent_bytes = RECENT_BYTES
-        "Bytes of memory that they may take."
+        "The most that they may take."
         self._bundler = Bundler(recorder)
         self._unforced = False
         "Whether the last append was not forced to the disk."
@@ -205,14 +206,14 @@ class EventStore:
             last = known if last is None else min(last, known)
         at_us = to_microseconds(moment.at) if moment.at else None
         patterns = [like(kind) + ":%" for kind in types]
-        key = 0 if task_id is None else 2
         while rows := self.recorder.rows(task_id, after, last, at_us=at_us, like=patterns):
             events = events_of(rows, self.codec, self.report)
             # A kind that continues after a colon matches the pattern too.
             yield from (event for event in events if event.type in types) if types else events
             if len(rows) < PAGE:
                 return
-            after = rows[-1][key]  # type: ignore[assignment]  # both keys are whole numbers
+            position, _, version = rows[-1][:3]
+            after = position if task_id is None else version
 
     def follow(
         self,
@@ -369,10 +370,10 @@ class EventStore:
         for ref, (packed, body) in bodies.items():
             if ref not in self._recent:
                 self._recent[ref] = (packed._replace(packed=b""), body)
-                self._recent_bytes += len(body) + BESIDE_BYTES
-        while self._recent_bytes > self.recent_bytes:
+                self._recent_used += len(body) + BESIDE_BYTES
+        while self._recent_used > self.recent_bytes:
             oldest = next(iter(self._recent))
-            self._recent_bytes -= len(self._recent.pop(oldest)[1]) + BESIDE_BYTES
+            self._recent_used -= len(self._recent.pop(oldest)[1]) + BESIDE_BYTES
 
 
 def refs_in(body: bytes) -> list[str]:

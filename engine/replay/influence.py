@@ -11,17 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backcast.domain.context import Context, Item
 from backcast.domain.errors import InputError, ModelError
 from backcast.engine.context.builder import TASK
-from backcast.engine.context.rendering import RenderItem
 from backcast.engine.history.commits import changed
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.actions import actions, replies
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.find import change_at, last_by, prompt_at, step_at
-from backcast.engine.replay.instructions import text_parts, without_part, worded
-from backcast.engine.replay.outcomes import outcome_of
+from backcast.engine.replay.outcomes import KnownOutcome, outcome_of
+from backcast.engine.replay.prompt_variants import PromptPart, parts_of, with_halves, without_parts
 from backcast.engine.replay.score import ScorePlan
 from backcast.engine.replay.score_jobs import LessPart, ScoreJob, StepScore, digest_of_messages
 from backcast.engine.replay.score_summary import DRAWS, SEED
@@ -33,19 +31,6 @@ MANY, HALVES = 24, 32
 "Items from which on halves of them are read, and how many."
 LEAST = 8
 "Halves without which nothing can be fitted."
-
-
-class PromptPart(NamedTuple):
-    """A section of a prompt, an item, or a sentence of our own words."""
-
-    kind: str
-    "section, item or instruction."
-    name: str
-    "The section, the node, or the sentence behind the name of its text."
-    section: str
-    level: str
-    "How the item is shown; empty for a section."
-    tokens: int
 
 
 class Influence(NamedTuple):
@@ -95,7 +80,7 @@ def step_with_outcome(store: EventStore, task_id: str, when: str) -> ReplayStep:
     return next(step for step in every if step.version == version)
 
 
-def planned(
+def plan_influence(
     plan: ScorePlan,
     log: str,
     store: EventStore,
@@ -105,22 +90,16 @@ def planned(
     *,
     texts: bool = False,
 ) -> InfluencePlan:
-    """Return the prompts that tell what the parts of a step's prompt were worth.
+    """Make a plan read the prompts that tell what the parts of a step's prompt were worth.
 
-    `plan` has one setting. Of the items the `most` largest are left out one by one; with `halves`
-    that many random halves of all items are read instead, and without a number `HALVES` where there
-    are more than `MANY` items. With `texts` each sentence of our own words is left out as well.
-    `InputError` where the step has no outcome that can be read, or none with a new line.
+    `plan` has one setting. It gets one for each prompt in its place, and the step as a job. Of the
+    items the `most` largest are left out one by one; with `halves` that many random halves of all
+    items are read instead, and without a number `HALVES` where there are more than `MANY` items.
+    With `texts` each sentence of our own words is left out as well. `InputError` where the step has
+    no outcome that can be read, or none with a new line.
     """
     place = f"{step.task_id}@{step.version} {step.name}"
-    try:
-        outcome = outcome_of(step, store.get)
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from None
-    if outcome is None:
-        raise InputError(f"{place}: needed a step whose outcome is known, found none")
-    if not any(outcome.new):
-        raise InputError(f"{place}: needed an outcome with a new line, found none")
+    outcome = _new_outcome(store, step, place)
     [setting] = plan.settings
     builder = plan.builder(store, step, setting)
     context = builder.build(step.known.states, step.known.graph, step.request)
@@ -131,80 +110,54 @@ def planned(
         raise InputError(f"needed {LEAST} halves or more for a fit, found {halves}")
     parts, not_read = parts_of(context, 0 if halves else most)
     drawn = [[in_half(n, f"{item.section}:{item.node}") for item in every] for n in range(halves)]
-    policy = builder.policy
-    whole = [_rendered(item) for item in context.items]
-    messages = [worded(whole, policy, policy)]
-    messages += [worded([*map(_rendered, _without(context, part))], policy, policy)
-                 for part in parts]  # fmt: skip
-    for sentence in text_parts(policy) if texts else ():
-        other = worded(whole, policy, without_part(policy, sentence))
-        if other != messages[0]:
-            messages.append(other)
-            parts = (*parts, PromptPart("instruction", sentence.label, "", "", 0))
-    messages += [worded([*map(_rendered, _held(context, every, half))], policy, policy)
-                 for half in drawn]  # fmt: skip
-    shown = digest_of_messages(messages[0])
+    variants = [
+        *without_parts(context, builder.policy, parts, texts=texts),
+        *with_halves(context, builder.policy, every, drawn),
+    ]
     try:
-        prompts = [plan.reader.prompt(some, outcome.header) for some in messages]
+        prompts = [plan.reader.prompt(one.messages, outcome.header) for one in variants]
         tokens = [plan.size(prompt, outcome.text) for prompt in prompts]
     except (InputError, ModelError) as error:
         raise InputError(f"{place}: {error}") from None
-    parts = tuple(
-        part._replace(tokens=tokens[0] - size) if part.kind == "instruction" else part
-        for part, size in zip(parts, tokens[1 : len(parts) + 1], strict=True)
-    )
-    less = (
-        LessPart(p.name, p.section if p.kind == "item" else None, prompts[0].digest, shown)
-        if p.kind != "instruction"
-        else None
-        for p in parts
-    )
-    names = [setting.name, *(f"{setting.name} without {part.name}" for part in parts)]
-    names += [f"{setting.name}, half {number}" for number in range(1, halves + 1)]
-    plan.settings = [Setting(name, setting.policy) for name in names]
+    shown = digest_of_messages(variants[0].messages)
+    plan.settings = [Setting(f"{setting.name}{one.name}", setting.policy) for one in variants]
     plan.jobs.append(
         ScoreJob(
             log, step.task_id, step.version, step.name, place, step.request.target, outcome,
-            tuple(prompts), tuple(tokens), (None, *less, *[None] * halves),
+            tuple(prompts), tuple(tokens),
+            tuple(_less(variant.part, prompts[0].digest, shown) for variant in variants),
             plan.names.spans(step, outcome),
         )
     )  # fmt: skip
-    known = tuple(PromptPart("item", i.node, i.section, i.level, i.tokens) for i in every)
+    read = tuple(
+        variant.part._replace(tokens=tokens[0] - size)
+        if variant.part.kind == "instruction" else variant.part
+        for variant, size in zip(variants, tokens, strict=True) if variant.part
+    )  # fmt: skip
     if not halves:
-        return InfluencePlan(plan, parts, not_read)
-    return InfluencePlan(plan, parts, 0, known, tuple(map(tuple, drawn)))
+        return InfluencePlan(plan, read, not_read)
+    known = tuple(PromptPart("item", i.node, i.section, i.level, i.tokens) for i in every)
+    return InfluencePlan(plan, read, 0, known, tuple(map(tuple, drawn)))
 
 
-def parts_of(context: Context, most: int) -> tuple[tuple[PromptPart, ...], int]:
-    """Return the sections of a prompt, its largest items, and how many more there are.
-
-    The words of the task are no part: without them the outcome would be that of another task.
-    """
-    known = [item for item in context.items if item.section != TASK]
-    sums: dict[str, int] = {}
-    for item in known:
-        sums[item.section] = sums.get(item.section, 0) + item.tokens
-    sections = [PromptPart("section", name, name, "", sums[name]) for name in sums]
-    largest = sorted(known, key=lambda item: (-item.tokens, item.node))[:most]
-    items = [PromptPart("item", i.node, i.section, i.level, i.tokens) for i in largest]
-    return (*sections, *items), len(known) - len(largest)
+def _new_outcome(store: EventStore, step: ReplayStep, place: str) -> KnownOutcome:
+    """Return a step's outcome; `InputError` where it has none, or none with a new line."""
+    try:
+        outcome = outcome_of(step, store.get)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+    if outcome is None:
+        raise InputError(f"{place}: needed a step whose outcome is known, found none")
+    if not any(outcome.new):
+        raise InputError(f"{place}: needed an outcome with a new line, found none")
+    return outcome
 
 
-def _held(context: Context, every: Sequence[Item], half: Sequence[bool]) -> list[Item]:
-    """Return a prompt's items without those that are not in a half."""
-    out = {(item.node, item.section) for item, held in zip(every, half, strict=True) if not held}
-    return [item for item in context.items if (item.node, item.section) not in out]
-
-
-def _rendered(item: Item) -> RenderItem:
-    return RenderItem(item.node, item.section, item.text, item.level)
-
-
-def _without(context: Context, part: PromptPart) -> Sequence[Item]:
-    if part.kind == "section":
-        return [item for item in context.items if item.section != part.name]
-    gone = (part.name, part.section)
-    return [item for item in context.items if (item.node, item.section) != gone]
+def _less(part: PromptPart | None, whole: str, shown: str) -> LessPart | None:
+    """Return what a reading elsewhere needs to know of a part that is left out; None for others."""
+    if part is None or part.kind == "instruction":
+        return None
+    return LessPart(part.name, part.section if part.kind == "item" else None, whole, shown)
 
 
 def influences(

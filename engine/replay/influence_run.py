@@ -18,7 +18,7 @@ from backcast.engine.replay.influence import (
     Influence,
     InfluencePlan,
     influences,
-    planned,
+    plan_influence,
     step_with_outcome,
 )
 from backcast.engine.replay.readers import KEPT, SentReader
@@ -38,16 +38,16 @@ class InfluenceQuestion(NamedTuple):
     halves: int | None = None
     texts: bool = False
 
-    def planned(self, plan: ScorePlan, log: str, store: EventStore, task: str,
-                version: int) -> InfluencePlan:  # fmt: skip
-        """Return the prompts that answer it of the step at a version; `plan` has no step yet.
+    def plan_step(self, plan: ScorePlan, log: str, store: EventStore, task: str,
+                  version: int) -> InfluencePlan:  # fmt: skip
+        """Make a plan without a step read the prompts that answer it of the step at a version.
 
         `InputError` where the step has no outcome that can be read.
         """
         step = step_with_outcome(store, task, str(version))
         halves = 0 if self.most is not None and self.halves is None else self.halves
         most = MOST if self.most is None else self.most
-        return planned(plan, log, store, step, most, halves, texts=self.texts)
+        return plan_influence(plan, log, store, step, most, halves, texts=self.texts)
 
 
 class StepInfluences(NamedTuple):
@@ -111,7 +111,7 @@ def answered_there(
     plan = ScorePlan(reader, [question.setting], profile_of(reader, needed.context_tokens))
     book = SentScores(known)
     try:
-        found = question.planned(plan, log.name, log.store, log.tasks[0], version)
+        found = question.plan_step(plan, log.name, log.store, log.tasks[0], version)
         scoring = Scoring(found.plan, {log.name: book})
         scoring.run()
         answer = answer_of(found, scoring)

@@ -7,9 +7,10 @@ from backcast.domain.errors import BackcastError
 from backcast.domain.score_events import Scored
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.likelihood import LineNats
-from backcast.engine.replay.influence import Influence, PromptPart, influences, step_with_outcome
+from backcast.engine.replay.influence import Influence, influences, step_with_outcome
 from backcast.engine.replay.kept_scores import ScoreBook, ScoreKey
 from backcast.engine.replay.outcomes import outcome_of
+from backcast.engine.replay.prompt_variants import PromptPart
 from backcast.engine.replay.score_jobs import ScoreJob, StepScore, digest_of_messages
 
 

@@ -134,7 +134,7 @@ def module_action(
     if module.failed != 0:
         return _ask(state, spec, "code", planned.path, module.iteration + 1)
     for node in unsummed(planned.path):
-        if not state.tries.get(progress.tried("summary", node)):
+        if not state.tries.get(progress.try_key("summary", node)):
             return _ask(state, spec, "summary", node, module.iteration)
     return AppendFacts((ModuleComplete(module_name=planned.path),))
 
@@ -174,12 +174,12 @@ def blamed(state: progress.State) -> str:
         if at in planned.tests:
             return planned.path
     paths = [planned.path for planned in reversed(state.planned)]
-    return min(paths, key=lambda path: state.tries.get(progress.tried("code", path), 0))
+    return min(paths, key=lambda path: state.tries.get(progress.try_key("code", path), 0))
 
 
 def _ask(state: progress.State, spec: Spec, kind: str, module: str, iteration: int) -> Action:
     """Ask for something, or fail the task after too many tries."""
-    tries = state.tries.get(progress.tried(kind, module), 0)
+    tries = state.tries.get(progress.try_key(kind, module), 0)
     most = 2 if kind == "plan" else spec.limits.iterations
     if tries >= most:
         return AppendFacts((TaskFailed(reason=f"{_missing(state, module)} after {tries} tries"),))

@@ -62,7 +62,7 @@ def next_in_lanes(
             continue
         action = module_action(state, spec, planned, unsummed)
         if isinstance(action, AskModel):
-            lane = progress.tried(action.kind, action.module)
+            lane = progress.try_key(action.kind, action.module)
             number = progress.attempt(progress.seen_from(state, lane))
             if lane not in without and (opens or lane in state.lanes):
                 anew.append(LaneAction(lane, action._replace(attempt=number)))

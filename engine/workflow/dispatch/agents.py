@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from backcast.domain.dispatch_results import schema_of
 from backcast.domain.errors import InputError
 from backcast.domain.problems import first_problem
+from backcast.domain.spending import Price
 
 FOLDER = Path(__file__).parent / "agents"
 COMMAND = "cmd:"
@@ -111,6 +112,11 @@ class AgentForm(BaseModel):
     prompt_price: float = Field(default=0, ge=0)
     answer_price: float = Field(default=0, ge=0)
     "What a million tokens cost."
+
+    @property
+    def price(self) -> Price:
+        """What its tokens cost, per million of them."""
+        return Price(self.prompt_price, self.answer_price)
 
 
 class StartedAs(NamedTuple):

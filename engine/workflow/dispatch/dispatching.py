@@ -5,24 +5,23 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from backcast.domain.dispatch_events import (
     AgentPrinted,
     ClaimChecked,
     DispatchEnded,
-    DispatchStarted,
     ResultClaimed,
 )
 from backcast.domain.dispatch_prompt import BLOCKS
 from backcast.domain.dispatch_results import read_result
-from backcast.domain.errors import InputError, UnavailableError
+from backcast.domain.errors import InputError
 from backcast.domain.events import CallCost, Fact
 from backcast.domain.spending import Price
 from backcast.domain.task_list import ListedTask
 from backcast.engine.log.blobs import Blob
-from backcast.engine.workflow.dispatch.agent_run import AgentOrders, AgentRun
-from backcast.engine.workflow.dispatch.agents import AgentForm, filled, prepared, program_of
+from backcast.engine.workflow.dispatch.agent_run import AgentRun
+from backcast.engine.workflow.dispatch.agents import AgentForm, filled
 from backcast.engine.workflow.dispatch.assignments import Assignment, assignment_of, routed
 from backcast.engine.workflow.dispatch.budget import Admission, CallCounter, admitted
 from backcast.engine.workflow.dispatch.checking import (
@@ -35,12 +34,11 @@ from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun
 from backcast.engine.workflow.dispatch.folders import held_folder, is_held, new_folder
 from backcast.engine.workflow.dispatch.last_words import last_words
 from backcast.engine.workflow.dispatch.leaving import Leaving
-from backcast.engine.workflow.dispatch.leftovers import MARK, remove_left
+from backcast.engine.workflow.dispatch.leftovers import remove_left
 from backcast.engine.workflow.dispatch.next_step import NextStep
 from backcast.engine.workflow.dispatch.output import AgentOutput, read_output
-from backcast.engine.workflow.dispatch.prompts import prompt_of
-from backcast.engine.workflow.dispatch.pulse import Pulse
 from backcast.engine.workflow.dispatch.source import tasks_within
+from backcast.engine.workflow.dispatch.start import DispatchStart
 from backcast.engine.workflow.dispatch.work_tree import WorkTree
 from backcast.engine.workflow.executor import LOOK
 from backcast.engine.workflow.results import PREVIEW
@@ -48,15 +46,6 @@ from backcast.projections import dispatches
 
 LISTED = 20
 "Failures that a fact holds."
-
-
-class _BegunDispatch(NamedTuple):
-    """A dispatch whose agent may start."""
-
-    agent: AgentRun
-    tree: WorkTree
-    version: int
-    counter: CallCounter | None
 
 
 def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
@@ -71,7 +60,8 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
             if admission.action == "deny":
                 return admission.reason
             try:
-                begun = _begun(run, item, asked, admission, folder, lock, mark)
+                start = DispatchStart(run, item, asked, admission, folder, lock, mark)
+                begun = start.begin()
             except OSError as error:  # of a disk that is full, for instance
                 raise InputError(
                     f"{folder}: needed a folder for an agent: {error.strerror or error}: make room"
@@ -99,81 +89,6 @@ def _admitted(run: DispatchRun, asked: Assignment) -> Admission:
         if found.action != "deny" or not open_now:
             return found
         run.turns.changed.wait(LOOK)
-
-
-def _begun(
-    run: DispatchRun, item: ListedTask, asked: Assignment, admission: Admission, folder: Path,
-    lock: int, mark: str,
-) -> _BegunDispatch:  # fmt: skip
-    """Fill an agent's folder, start its keeper, and record that it is about to start."""
-    program = program_of(asked.form, run.source.top)
-    prompt = prompt_of(run, item, asked)
-    proxy = run.settings.proxy
-    recorded = f"{run.task}.{len(run.state.dispatches) + 1}" if proxy else ""
-    server = f"{proxy.address}/backcast/{recorded}" if proxy else ""
-    for name in ("home", "tmp"):
-        (folder / name).mkdir()
-    tree = WorkTree(run.source.repository, folder, asked.commit)
-    phase = "mend" if asked.repairs and "mend" in asked.form.roles else asked.role
-    started = prepared(
-        asked.form, asked.role, prompt.text, program, home=folder / "home", work=tree.path,
-        server=server, mark={MARK: mark}, phase=phase,
-    )  # fmt: skip
-    counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest, proxy) \
-        if proxy else None  # fmt: skip
-    pulse = Pulse(run.tell, f"{item.id}: {asked.form.name}",
-                  counter.said if counter else None)  # fmt: skip
-
-    def exceeded() -> tuple[str, str] | None:
-        pulse.beat()
-        return counter.exceeded() if counter else None
-
-    agent = AgentRun(
-        AgentOrders(
-            folder=folder,
-            work=tree.path,
-            command=started.command,
-            environment=started.environment,
-            prompt=started.prompt,
-            lock=lock,
-            seconds=admission.seconds,
-            silence=asked.form.silence,
-            stopping=lambda: run.turns.stopping,
-            exceeded=exceeded,
-            lively=counter.lively if counter else lambda: 0.0,
-        )
-    )
-    agent.start_keeper()
-    try:
-        tree.make(asked.patch)
-        if proxy and not proxy.open(recorded, admission.rest, _price(asked.form)):
-            raise UnavailableError("the proxy before the server of --to has ended: give the same"
-                                   " command again")  # fmt: skip
-        about = {"reviews": asked.reviews, "repairs": asked.repairs, "recorded_as": recorded,
-                 "reserved_calls": admission.rest.calls if recorded else None,
-                 "routed": asked.routed}  # fmt: skip
-        about = {name: value for name, value in about.items() if value}
-        fact = DispatchStarted(
-            item=item.id, title=item.title, role=asked.role, agent=asked.form.name,
-            model=asked.form.model, attempt=asked.attempt, repository=str(run.source.top),
-            commit=asked.commit, folder=str(folder), mark=mark, prompt=prompt.body.ref,
-            prompt_tokens=prompt.tokens, built=prompt.built,
-            command=tuple(word.replace(str(folder), "FOLDER") for word in started.shown),
-            seconds=admission.seconds, silence=asked.form.silence, reserved=admission.reserved,
-            **about,
-        )  # fmt: skip
-        [event] = run.append([fact], [prompt.body, *prompt.blobs])
-    except BaseException:
-        agent.close()
-        raise
-    named = f"{asked.form.name}:{asked.form.model}" if asked.form.model else asked.form.name
-    again = ", once more for a result that can be read" if asked.repairs else ""
-    run.tell(f"{item.id}: {asked.role} {named}, attempt {asked.attempt}{again}; {prompt}")
-    for why in asked.routed.why if asked.routed else ():
-        run.tell(f"{item.id}: {why}")
-    if admission.action == "degrade":
-        run.tell(f"{item.id}: {admission.code}: it has {admission.seconds:.0f} s")
-    return _BegunDispatch(agent, tree, event.version, counter)
 
 
 def check(run: DispatchRun, version: int) -> None:
@@ -336,7 +251,7 @@ def _costs(
     form: AgentForm, agent: AgentRun, said: AgentOutput, counter: CallCounter | None
 ) -> tuple[CallCost, dict[str, Any], dict[str, Any]]:
     """Return the cost as counted, the number of calls, and the cost as the agent reports it."""
-    seconds, price = round(agent.seconds, 3), _price(form)
+    seconds, price = round(agent.seconds, 3), form.price
     reported: dict[str, Any] = {}
     own = CallCost(seconds=seconds)
     if said.prompt_tokens is not None or said.answer_tokens is not None or said.money is not None:
@@ -364,7 +279,3 @@ def _bare_tree(run: DispatchRun, commit: str) -> Iterator[WorkTree]:
         tree = WorkTree(run.source.repository, folder, commit)
         tree.open()
         yield tree
-
-
-def _price(form: AgentForm) -> Price:
-    return Price(form.prompt_price, form.answer_price)
