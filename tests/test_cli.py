@@ -133,6 +133,18 @@ def test_log_filters_by_type_and_position(imported: Callable[..., Ran]) -> None:
     assert [event["position"] for event in ran.objects] == [6, 7, 9]
 
 
+def test_log_prints_the_last_events_alone(imported: Callable[..., Ran]) -> None:
+    whole = imported("log", "@9").out.splitlines()
+    assert imported("log", "@9", "-n", "2").out.splitlines() == whole[-2:]
+    assert imported("log", "@9", "--last", "99").out.splitlines() == whole
+    last = imported("log", "--type", "module_iteration", "--last", "1", "--json")
+    every = imported("log", "--type", "module_iteration", "--json")
+    assert last.objects == every.objects[-1:]
+    for more in ("--follow", "--tree"):
+        ran = imported("log", "task-abc123", "-n", "2", more)
+        assert (ran.code, "no --follow, no --tree" in ran.err) == (2, True)
+
+
 def test_recorded_is_the_time_of_recording_not_of_the_event(imported: Callable[..., Ran]) -> None:
     assert imported("log", "@recorded:2000-01-01").out == ""
     assert len(imported("log", "@recorded:2100-01-01").out.splitlines()) == 14

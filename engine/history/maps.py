@@ -103,6 +103,16 @@ def _read_last(event: WorkflowEvent) -> int:
     return event.because[0] if event.because else event.version
 
 
+def commits_behind(store: EventStore, task_id: str, version: int, moment: Moment) -> int:
+    """Return the number of commits up to a moment that a map has not read which event `version` of
+    the task edited last; 0 where that event edits no map, and of a task without commits."""
+    for event in store.read(task_id, after=version - 1, last=version, types=EDITS):
+        last = store.version_at(task_id, moment)
+        read = _read_last(event)
+        return sum(1 for _ in store.read(task_id, after=read, last=last, types=["COMMITTED"]))
+    return 0
+
+
 def first_edit(store: EventStore, context: str) -> datetime | None:
     """Return the time of the first edit of a context's map; None where there is none."""
     for event in store.read(types=EDITS):

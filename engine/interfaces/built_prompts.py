@@ -14,6 +14,9 @@ from backcast.engine.interfaces.terminal import hand_on, message
 FEW = 3
 "Items of a context, its task among them, that are too few for a project."
 
+FAR = 100
+"Commits since its last run from which on a map is far behind."
+
 if TYPE_CHECKING:
     from backcast.domain.budget import ModelProfile
     from backcast.domain.context import Context
@@ -81,6 +84,11 @@ def show_built(
 ) -> None:  # fmt: skip
     for note in notes(found, target, text_only=text_only and not (explain or as_json)):
         message(f"note: {note}")
+    if behind := _map_behind(found, place):
+        message(
+            f"note: the map in it was last updated {behind:,} commits before this moment:"
+            f" 'backcast map update {place.task}' reads the newest"
+        )
     if profile.yarn > 1 and found.tokens <= profile.window // profile.yarn:
         message(
             f"warning: {found.tokens:,} tokens fit the model's own window of"
@@ -98,6 +106,18 @@ def show_built(
     else:
         for role, text in found.messages:
             hand_on(f"[{role}]\n{text}\n")
+
+
+def _map_behind(context: "Context", place: Place) -> int:
+    """Return by how many commits the map in a prompt is far behind; 0 where it is not."""
+    from backcast.domain.policy import MAP
+    from backcast.engine.history.maps import commits_behind
+
+    for item in context.items:
+        if item.section == MAP and item.because:
+            behind = commits_behind(place.store, place.task, item.because[0], place.moment)
+            return behind if behind >= FAR else 0
+    return 0
 
 
 def notes(context: "Context", target: str | None, *, text_only: bool = False) -> list[str]:
