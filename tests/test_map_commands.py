@@ -270,3 +270,20 @@ def test_an_update_says_why_edits_were_refused() -> None:
     assert str(done).endswith(
         "3 edits were refused: there is no section 'x' (2); it is too long (1)"
     )
+
+
+def test_two_moments_of_a_map_are_compared_in_their_order_whichever_is_named_first(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/order.db"
+    with EventStore.open(url) as store:
+        copied(history(*VERSIONS), store)
+    ran, most = commands(url), ("--tokenizer", "upper-bound", "--tokens", str(TOKENS))
+    ran("update", "history", *most)
+    with EventStore.open(url) as store:
+        first, *_ = store.read("history", types=["MAP_EDITED"])
+    forward = ran("diff", f"history@{first.version}", "history", *most)
+    assert "items that differ: 0" not in forward
+    back = ran("diff", "history", f"history@{first.version}", *most)
+    note = f"note: history is the later moment: compared from history@{first.version} to it"
+    assert back == f"backcast: {note}\n{forward}"

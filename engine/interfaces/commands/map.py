@@ -100,7 +100,8 @@ def diff(before: Address, after: Address, url: str, as_json: bool, **options: An
     with opened(url) as store:
         old, new = (_then(store, address, options) for address in (before, after))
         if old.map.version > new.map.version and old.map.task == new.map.task:
-            raise click.UsageError(f"needed the later moment last, found {before} and {after}")
+            message(f"note: {before} is the later moment: compared from {after} to it")
+            old, new = new, old
     lines = compared(old, new)
     if as_json:
         click.echo(json_text([line._asdict() for line in lines]))
