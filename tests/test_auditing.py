@@ -165,9 +165,9 @@ def test_a_moment_before_the_outlines_is_refused_with_what_helps(backcast: Comma
     assert advised.startswith("task-email@2026-")
     assert backcast("audit", advised, node)[0] == 0
     code, _, err = backcast("stale", "task-email", "--since", last)
-    advised = err.rpartition("name it by its time, ")[2].split()
-    assert (code, advised[0]) == (2, "--since")
-    assert backcast("stale", "task-email", *advised)[0] == 0
+    option, time = err.rpartition("name it by its time, ")[2].split()
+    assert (code, option) == (2, "--since")
+    assert backcast("stale", "task-email", option, time)[0] == 0
 
 
 def test_a_function_whose_text_is_missing_is_not_known_and_no_moment_helps(

@@ -193,6 +193,11 @@ def export(address: Address, url: str, **options: Any) -> None:
     """
     with opened(url) as store:
         then = _then(store, address, options)
+    if then.age:
+        message(
+            f"note: the map of {then.map.context} was {then.age}: 'backcast map update' reads the"
+            " newest"
+        )
     hand_on(f"# Map of {then.map.context}\n\n{then.shown.text}")
 
 
