@@ -16,13 +16,16 @@ from backcast.domain.policy import MapSettings
 from backcast.engine.context.recorded import context_at
 from backcast.engine.context.request import Request
 from backcast.engine.history.branches import fork
-from backcast.engine.interfaces.built_prompts import FAR, notes
+from backcast.engine.history.maps import FAR
+from backcast.engine.interfaces.built_prompts import notes
 from backcast.engine.interfaces.cli import cli
 from backcast.engine.interfaces.map_keeping import RUNS, MapUpdate
+from backcast.engine.interfaces.map_keeping import kept as kept_by_command
 from backcast.engine.interfaces.map_text import MapMoment, moved
 from backcast.engine.interfaces.views import event_line
 from backcast.engine.log import EventStore
 from backcast.engine.memory.mapping.lines import is_lines
+from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models.tokenizers import UpperBound
 from tests.sources import SHOP, Task
 from tests.test_mapping import TOKENS, VERSIONS, commands, history, kept, shop
@@ -253,7 +256,7 @@ def test_a_prompt_says_that_its_map_is_far_behind(tmp_path: Path, backcast: Back
     text, said, _ = backcast(*asked)
     assert ("# Map\n" in text, "map" in said) == (True, False)
     with EventStore.open(url) as store:
-        task = Task("history", store)
+        task, first = Task("history", store), store.version("history")
         for number in range(FAR):
             sha, when = f"{number:040}", "2026-11-20T12:00:00Z"
             task.happened(Committed(sha=sha, message="", authored_at=when, committed_at=when))
@@ -261,6 +264,11 @@ def test_a_prompt_says_that_its_map_is_far_behind(tmp_path: Path, backcast: Back
     assert "# Map\n" in text, said
     assert "note: the map in it was last updated 100 commits before this moment:" in said
     assert "'backcast map update history' reads the newest" in said
+    shown = commands(url)("show", "history", *counted)
+    assert "tokens; last updated 100 commits before this moment\n" in shown
+    assert "last updated" not in commands(url)("show", f"history@{first}", *counted)
+    exported = commands(url)("export", "history", *counted)
+    assert "note: the map of history was last updated 100 commits before this moment" in exported
 
 
 def test_an_update_says_why_edits_were_refused() -> None:
@@ -270,3 +278,42 @@ def test_an_update_says_why_edits_were_refused() -> None:
     assert str(done).endswith(
         "3 edits were refused: there is no section 'x' (2); it is too long (1)"
     )
+
+
+def test_two_moments_of_a_map_are_compared_in_their_order_whichever_is_named_first(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/order.db"
+    with EventStore.open(url) as store:
+        copied(history(*VERSIONS), store)
+    ran, most = commands(url), ("--tokenizer", "upper-bound", "--tokens", str(TOKENS))
+    ran("update", "history", *most)
+    with EventStore.open(url) as store:
+        first, *_ = store.read("history", types=["MAP_EDITED"])
+    forward = ran("diff", f"history@{first.version}", "history", *most)
+    assert "items that differ: 0" not in forward
+    back = ran("diff", "history", f"history@{first.version}", *most)
+    note = f"note: history is the later moment: compared from history@{first.version} to it"
+    assert back == f"backcast: {note}\n{forward}"
+
+
+def test_an_update_that_is_broken_off_keeps_all_that_it_has_read(tmp_path: Path) -> None:
+    ran, done = commands(f"sqlite:///{tmp_path}/off.db"), list[int]()
+
+    def broken_off(runs: int, older: int) -> Callable[[int], None]:
+        def advance(step: int) -> None:
+            done.append(step)
+            if len(done) == 2:
+                raise KeyboardInterrupt
+
+        return advance
+
+    with EventStore.open(f"sqlite:///{tmp_path}/off.db") as store:
+        copied(history(*VERSIONS), store)
+        updater = MapUpdater.of(MapSettings(), TOKENS, UpperBound().count)
+        with pytest.raises(KeyboardInterrupt):
+            kept_by_command(store, "history", updater, None, anew=False, advancing=broken_off)
+        assert len(list(store.read("history", types=["MAP_EDITED"]))) == 2
+    most = ("--tokenizer", "upper-bound", "--tokens", str(TOKENS))
+    rest = json.loads(ran("update", "history", "--json", *most))
+    assert (rest["runs"], rest["updates"]) == (len(VERSIONS) + 1 - 2, len(VERSIONS) + 1)

@@ -20,6 +20,8 @@ from backcast.engine.log.store import EventStore
 from backcast.projections import context_map, fold
 
 EDITS = ("MAP_EDITED",)
+FAR = 100
+"Commits that a map has not read from which on it is far behind."
 
 
 class Maps:

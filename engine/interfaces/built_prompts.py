@@ -14,8 +14,6 @@ from backcast.engine.interfaces.terminal import hand_on, message
 FEW = 3
 "Items of a context, its task among them, that are too few for a project."
 
-FAR = 100
-"Commits since its last run from which on a map is far behind."
 
 if TYPE_CHECKING:
     from backcast.domain.budget import ModelProfile
@@ -111,7 +109,7 @@ def show_built(
 def _map_behind(context: "Context", place: Place) -> int:
     """Return by how many commits the map in a prompt is far behind; 0 where it is not."""
     from backcast.domain.policy import MAP
-    from backcast.engine.history.maps import commits_behind
+    from backcast.engine.history.maps import FAR, commits_behind
 
     for item in context.items:
         if item.section == MAP and item.because:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from backcast.domain.budget import BOUND, MAP_TOKENS
@@ -150,10 +151,11 @@ def kept(
     runs = begin_anew(store, task, newest) if anew else unread(store, task, newest)
     advance = advancing(len(runs), max(older, 0))
     try:
-        for updated in keep_map(store, task, runs, keeping):
-            map = updated
-            made += 1
-            advance(1)
+        with closing(keep_map(store, task, runs, keeping)) as updates:
+            for updated in updates:
+                map = updated
+                made += 1
+                advance(1)
     except ModelError as error:
         again = "the same command without --anew" if anew else "the same command"
         text = f"{error}; the map as of {made} runs stands, {again} goes on from there"

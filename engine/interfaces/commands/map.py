@@ -100,7 +100,8 @@ def diff(before: Address, after: Address, url: str, as_json: bool, **options: An
     with opened(url) as store:
         old, new = (_then(store, address, options) for address in (before, after))
         if old.map.version > new.map.version and old.map.task == new.map.task:
-            raise click.UsageError(f"needed the later moment last, found {before} and {after}")
+            message(f"note: {before} is the later moment: compared from {after} to it")
+            old, new = new, old
     lines = compared(old, new)
     if as_json:
         click.echo(json_text([line._asdict() for line in lines]))
@@ -192,6 +193,11 @@ def export(address: Address, url: str, **options: Any) -> None:
     """
     with opened(url) as store:
         then = _then(store, address, options)
+    if then.age:
+        message(
+            f"note: the map of {then.map.context} was {then.age}: 'backcast map update' reads the"
+            " newest"
+        )
     hand_on(f"# Map of {then.map.context}\n\n{then.shown.text}")
 
 
