@@ -13,6 +13,7 @@ from backcast.domain.errors import MomentError
 from backcast.domain.events import Committed, RefsRead
 from backcast.domain.moment import Moment
 from backcast.engine.history.address import FORMS
+from backcast.engine.history.commits import lacks_before
 from backcast.engine.log.store import EventStore
 
 COMMIT, BEFORE, RECORDED = "commit:", "before:", "recorded:"
@@ -143,9 +144,11 @@ def commit_span(store: EventStore, task_id: str | None, text: str) -> tuple[int,
         sha = _sha_of(store, task_id, name)
         found = _commits(store, task_id, sha)
         if not found:
+            begins = lacks_before(store, task_id)
+            line = f"in it: it {begins}" if begins else "on its line of first parents"
             raise MomentError(
                 f"task {task_id!r}: needed a commit of the imported history, found that {name!r} is"
-                f" {sha[:12]}, which is not on its line of first parents"
+                f" {sha[:12]}, which is not {line}"
             )
     if len(found) > 1:
         near = ", ".join(sorted(sha[:10] for sha in found))
@@ -187,6 +190,8 @@ def _sha_of(store: EventStore, task_id: str, name: str) -> str:
             "; a history follows first parents: if git has it, 'git rev-list --first-parent"
             f" --ancestry-path {name}..HEAD | tail -1' prints the merge that brought it"
         )
+        if begins := lacks_before(store, task_id):
+            hint = f"; the history {begins}: earlier ones were not imported{hint}"
     else:
         near = get_close_matches(name, sorted(refs), 3, 0.5) or sorted(refs)[:3]
         hint = f"; names that are there: {', '.join(near)}"

@@ -13,6 +13,7 @@ from backcast.engine.interfaces.terminal import hand_on, message
 
 FEW = 3
 "Items of a context, its task among them, that are too few for a project."
+NOTHING_KNOWN = "nothing of the code is known at this moment"
 
 if TYPE_CHECKING:
     from backcast.domain.budget import ModelProfile
@@ -79,8 +80,11 @@ def show_built(
     found: "Context", target: str, profile: "ModelProfile", place: Place, *, explain: bool,
     as_json: bool, text_only: bool,
 ) -> None:  # fmt: skip
+    from backcast.engine.history.commits import lacks_before
+
     for note in notes(found, target, text_only=text_only and not (explain or as_json)):
-        message(f"note: {note}")
+        begins = lacks_before(place.store, place.task) if note == NOTHING_KNOWN else ""
+        message(f"note: {note}{f'; the history {begins}' if begins else ''}")
     if profile.yarn > 1 and found.tokens <= profile.window // profile.yarn:
         message(
             f"warning: {found.tokens:,} tokens fit the model's own window of"
@@ -107,7 +111,7 @@ def notes(context: "Context", target: str | None, *, text_only: bool = False) ->
     lines = []
     path = (target or "").partition(":")[2].partition("::")[0]
     if not any(item.section != "task description" for item in context.items):
-        lines.append("nothing of the code is known at this moment")
+        lines.append(NOTHING_KNOWN)
     elif path and not any(item.node == f"module:{path}" for item in context.items):
         lines.append(f"there is no {path} at this moment; what else is known is shown")
     if path and any(
