@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -222,13 +223,27 @@ def test_where_no_terminal_is_progress_is_a_line_now_and_then(
     with progress_bar("steps", 2_000) as advance:
         advance(1)
     assert capsys.readouterr().err == "", "the first line comes after a while"
-    monkeypatch.setattr(terminal, "EVERY", 0.0)
-    with progress_bar(f"reading {RED}", 2_000) as advance:
-        advance(1_200)
-        advance(1)
-    first, second = capsys.readouterr().err.splitlines()
-    assert first == "backcast: reading \\x1b[31m: 1,200 of 2,000 after 0 s"
-    assert second.endswith(": 1,201 of 2,000 after 0 s")
+    monkeypatch.setattr(terminal, "EVERY", 0.02)
+    silent = progress_bar("trying", 2_000)  # no step comes for long: that is told, too
+    with silent as advance, progress_bar(f"reading {RED}", 2_000) as other:
+        other(1_200)
+        told = _err_until(capsys, "reading", "trying")
+        assert "backcast: reading \\x1b[31m: 1,200 of 2,000 after 0 s, about 1 s left\n" in told
+        assert "backcast: trying: 0 of 2,000 after 0 s\n" in told
+        advance(2_000)
+        _err_until(capsys, "trying: 2,000 of 2,000 after 0 s\n")
+    with progress_bar("steps", None):
+        _err_until(capsys, "steps: 0 after 0 s\n")
+
+
+def _err_until(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What is printed on stderr until all words were."""
+    told, end = "", time.monotonic() + 20
+    while not all(word in told for word in words):
+        assert time.monotonic() < end, told
+        time.sleep(0.005)
+        told += capsys.readouterr().err
+    return told
 
 
 def test_ends_of_lines_are_kept_where_they_are_meant() -> None:
