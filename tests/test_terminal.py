@@ -14,7 +14,13 @@ from backcast.domain.context_events import ContextBuilt
 from backcast.engine.context.search import embedders
 from backcast.engine.interfaces import terminal
 from backcast.engine.interfaces.cli import main
-from backcast.engine.interfaces.terminal import escaped, escaped_lines, in_a_line, progress_bar
+from backcast.engine.interfaces.terminal import (
+    escaped,
+    escaped_lines,
+    in_a_line,
+    progress_bar,
+    told_if_long,
+)
 from backcast.engine.log import EventStore
 from tests.test_search import Drawn
 
@@ -234,6 +240,20 @@ def test_where_no_terminal_is_progress_is_a_line_now_and_then(
         _err_until(capsys, "trying: 2,000 of 2,000 after 0 s\n")
     with progress_bar("steps", None):
         _err_until(capsys, "steps: 0 after 0 s\n")
+
+
+def test_work_without_steps_says_why_it_takes_long_once_it_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with told_if_long("the prompt", "it is long"):
+        pass
+    monkeypatch.setattr(terminal, "SOON", 0.01)
+    monkeypatch.setattr(terminal, "EVERY", 0.02)
+    with told_if_long("the prompt", "it is long"):
+        told = _err_until(capsys, "so far")
+    first, second, *_ = told.splitlines()
+    assert first == "backcast: the prompt takes a while: it is long"
+    assert second == "backcast: the prompt: 0 s so far"
 
 
 def _err_until(capsys: pytest.CaptureFixture[str], *words: str) -> str:

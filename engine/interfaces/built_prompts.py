@@ -9,10 +9,11 @@ from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.profiles import policy_by, profile_at
-from backcast.engine.interfaces.terminal import hand_on, message
+from backcast.engine.interfaces.terminal import hand_on, message, told_if_long
 
 FEW = 3
 "Items of a context, its task among them, that are too few for a project."
+KEPT = "what is read of a long history for the first time is kept for the next prompts"
 NOTHING_KNOWN = "nothing of the code is known at this moment"
 
 if TYPE_CHECKING:
@@ -45,12 +46,13 @@ def print_built(
     if record and at.at is not None:
         raise InputError("--record needs a moment by event or commit, or none: not a time")
     map = map_at_commit(place.store, place.task, place.when)
-    if record:
-        found = record_context(place.store, place.task, at, request, profile, policy)
-        if map and map.items and not any(item.section == MAP for item in found.items):
-            message("note: a recorded prompt shows the map that was known then, and there was none")
-    else:
-        found = context_at(place.store, place.task, at, request, profile, policy, map)
+    with told_if_long("the prompt", KEPT):
+        if record:
+            found = record_context(place.store, place.task, at, request, profile, policy)
+        else:
+            found = context_at(place.store, place.task, at, request, profile, policy, map)
+    if record and map and map.items and not any(item.section == MAP for item in found.items):
+        message("note: a recorded prompt shows the map that was known then, and there was none")
     is_bare = any(item.level == "name" for item in found.items)
     if len(found.items) <= FEW and not is_bare and (unread := _unread(place, at)):
         message(f"note: {unread}")

@@ -23,6 +23,8 @@ SPEAKS = re.compile("(?![\n\t]|\r\n)[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u206
 
 EVERY = 30.0
 "Seconds between two lines of progress where no terminal shows it."
+SOON = 8.0
+"Seconds after which the reason for a wait is told."
 
 
 def escaped(text: str) -> str:
@@ -132,6 +134,24 @@ def _rough(seconds: float) -> str:
     ('1 s', '100 s', '8 min')
     """
     return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{max(1, seconds):.0f} s"
+
+
+@contextmanager
+def told_if_long(what: str, why: str) -> Iterator[None]:
+    """Say of work without steps why it takes long, once it does, and then how long it took yet."""
+    ended, begun = Event(), monotonic()
+
+    def watch() -> None:
+        if not ended.wait(SOON):
+            message(f"{what} takes a while: {why}")
+        while not ended.wait(EVERY):
+            message(f"{what}: {monotonic() - begun:.0f} s so far")
+
+    Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 @contextmanager
