@@ -323,10 +323,14 @@ def test_ctrl_c_in_the_midst_of_the_imports_ends_in_a_line() -> None:
 @pytest.mark.parametrize(
     ("command", "module", "kept"),
     [
-        ("regress X --policy coverage", "engine.replay.regress", "; nothing of it is kept: with"),
-        ("view X --html x.html", "engine.interfaces.view.file", "; nothing was written\n"),
-        ("search X word", "engine.interfaces.summaries", "; what was stored stays\n"),
-        ("stats X", "engine.interfaces.run_stats", "\n"),
+        (
+            "regress X --policy coverage",
+            "backcast.engine.replay.regress",
+            "; nothing of it is kept: with",
+        ),
+        ("view X --html x.html", "backcast.engine.interfaces.view.file", "; nothing was written\n"),
+        ("search X word", "backcast.engine.interfaces.summaries", "; what was stored stays\n"),
+        ("stats X", "backcast.engine.interfaces.run_stats", "\n"),
     ],
 )
 def test_ctrl_c_says_what_is_kept(command: str, module: str, kept: str, tmp_path: Path) -> None:
@@ -335,7 +339,7 @@ def test_ctrl_c_says_what_is_kept(command: str, module: str, kept: str, tmp_path
         "import sys\n"
         "class Interrupting:\n"
         "    def find_spec(self, name, *_):\n"
-        f"        if name == 'backcast.{module}': raise KeyboardInterrupt\n"
+        f"        if name == '{module}': raise KeyboardInterrupt\n"
         "sys.meta_path.insert(0, Interrupting())\n"
         "from backcast.engine.interfaces.cli import main\n"
         f"main({arguments!r})"
