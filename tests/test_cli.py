@@ -333,6 +333,37 @@ def test_ctrl_c_in_the_midst_of_the_imports_ends_in_a_line() -> None:
     assert (ran.returncode, ran.stderr) == (130, "backcast: interrupted by Ctrl-C\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "module", "kept"),
+    [
+        (
+            "regress X --policy coverage",
+            "backcast.engine.replay.regress",
+            "; nothing of it is kept: with",
+        ),
+        ("view X --html x.html", "backcast.engine.interfaces.view.file", "; nothing was written\n"),
+        ("search X word", "backcast.engine.interfaces.summaries", "; what was stored stays\n"),
+        ("stats X", "backcast.engine.interfaces.run_stats", "\n"),
+    ],
+)
+def test_ctrl_c_says_what_is_kept(command: str, module: str, kept: str, tmp_path: Path) -> None:
+    arguments = command.replace("X", str(HERE / "fixtures/logs/shop.jsonl")).split()
+    script = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == '{module}': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from backcast.engine.interfaces.cli import main\n"
+        f"main({arguments!r})"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert ran.returncode == 130
+    assert f"backcast: interrupted by Ctrl-C{kept}" in ran.stderr
+
+
 def test_a_reader_that_stops_early_is_left_without_a_complaint(
     imported: Callable[..., Ran],
 ) -> None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from backcast.engine.context.search import (
     Document,
     Embedder,
     SearchHit,
+    embedders,
     search,
     search_words,
     sentence_embedder,
@@ -31,6 +33,8 @@ from backcast.engine.context.search.held_vectors import HeldVectors
 from backcast.engine.context.search.index import Index
 from backcast.engine.context.search.vectors import embedded, hash_of, vectors
 from backcast.engine.context.search.words import words
+from backcast.engine.interfaces.cli import main
+from backcast.engine.interfaces.commands import search as command
 from backcast.engine.log import EventStore
 
 HERE = Path(__file__).parents[1]
@@ -557,3 +561,20 @@ def test_a_model_that_is_not_there_is_an_input_error(minilm: Embedder, tmp_path:
     for name in (f"{tmp_path}/none", str(tmp_path), "nobody/nothing"):
         with pytest.raises(InputError, match=f"model '{name}': needed a folder or a name"):
             sentence_embedder(name)
+
+
+def test_a_long_wait_for_vectors_is_told_before_it_and_only_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BACKCAST_STORE", f"sqlite:///{tmp_path}/store.db")
+    monkeypatch.setattr(embedders, "sentence_embedder", lambda name: Drawn())
+    monkeypatch.setattr(command, "MANY", 3)
+    with suppress(SystemExit):
+        main(["import", "events", str(HERE / "fixtures/logs/shop.jsonl")])
+    for wait in ("texts are embedded first, each once for all", None):
+        capsys.readouterr()
+        with suppress(SystemExit):
+            main(["search", "task-def456", "normalise"])
+        told = capsys.readouterr()
+        assert "utils.py" in told.out
+        assert (wait in told.err) if wait else ("embedded" not in told.err)

@@ -65,6 +65,8 @@ if TYPE_CHECKING:
               help="A context part of N tokens, within the profile's window.")  # fmt: skip
 @click.option("--window", type=click.IntRange(1), default=25, show_default=True,
               help="Changes of a history that count as one run.")  # fmt: skip
+@click.option("--last", type=click.IntRange(1), metavar="N",
+              help="Of each history only its last N changes.")  # fmt: skip
 @click.option("--model", metavar="MODEL",
               help="Also how likely a model holds the outcomes: see score.")  # fmt: skip
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="It reads only N of the steps.")
@@ -80,9 +82,9 @@ def command(
     addresses: tuple[Address, ...], url: str, policies: tuple[str, ...], strategies: bool,
     histories: bool, routings: tuple[Path, ...], explain: bool, baseline: str,
     limits: tuple[str, ...], profile: str | None,
-    context_tokens: int | None, window: int, model: str | None, sample: int | None,
-    seconds: float | None, reports: tuple[Path, ...], plot: Path | None, processes: int | None,
-    on: str, as_json: bool,
+    context_tokens: int | None, window: int, last: int | None, model: str | None,
+    sample: int | None, seconds: float | None, reports: tuple[Path, ...], plot: Path | None,
+    processes: int | None, on: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Build recorded prompts under other policies; tell what is worse.
 
@@ -90,6 +92,7 @@ def command(
     backcast regress fixtures/logs/till.jsonl --policy mine.toml
     backcast regress 'runs/**/*.jsonl' --policy hierarchical --policy no-cache --report out.md
     backcast regress s3://bucket/runs/ --policy mine.toml
+    backcast regress httpx --policy mine.toml --last 200    # the last changes of a history
     backcast regress fixtures/logs/till.jsonl --strategies  # what each costs, and what it keeps
     backcast regress fixtures/recorded/agent.jsonl --histories  # an agent's messages, otherwise
     backcast regress fixtures/recorded/routed.jsonl --routing cheap-first.toml  # who, at what cost
@@ -115,7 +118,7 @@ def command(
     events of "unknown_types", and how many runs are "unmeasured"; then the "exit_code".
     """
     from backcast.engine.interfaces.histories import message_policies, try_histories
-    from backcast.engine.interfaces.regress_notes import untried
+    from backcast.engine.interfaces.regress_notes import long_trial, untried
     from backcast.engine.interfaces.regress_report import next_looks
     from backcast.engine.log.engines import PROCESSES
     from backcast.engine.replay.corpus import NOTHING
@@ -128,7 +131,7 @@ def command(
             "--policy": policies, "--strategies": strategies, "--histories": histories,
             "--explain": explain, "--baseline": baseline != RECORDED, "--model": model,
             "--context-tokens": context_tokens, "--report": reports, "--sample": sample,
-            "--limit": limits, "--profile": profile, "--plot": plot,
+            "--limit": limits, "--profile": profile, "--plot": plot, "--last": last,
         }  # fmt: skip
         if odd := next((name for name, given in others.items() if given), None):
             raise click.UsageError(f"{odd}: needed no --routing beside it")
@@ -138,6 +141,7 @@ def command(
         others = {
             "--strategies": strategies, "--baseline": baseline != RECORDED, "--model": model,
             "--context-tokens": context_tokens, "--report": reports, "--sample": sample,
+            "--last": last,
         }  # fmt: skip
         if odd := next((name for name, given in others.items() if given), None):
             raise click.UsageError(f"{odd}: needed no policy of an agent's messages beside it")
@@ -164,7 +168,9 @@ def command(
         if any(is_remote(named.log) for named in addresses):
             stack.enter_context(copies_kept())
         trial = Trial(stack, plan.settings, plan.profile, growing, engine_on(on, processes))
-        runs, why = _runs(addresses, url, window, times, findings)
+        runs, why = _runs(addresses, url, window, last, times, findings)
+        if (line := long_trial(runs, len(plan.settings))) and not last:
+            message(f"note: {line}")
         measured = trial.run(runs, times) if runs else []
         for name in untried(measured):
             message(f"note: {shown(name)} holds {why[name]}")
@@ -206,8 +212,9 @@ def command(
 
 
 def _runs(
-    addresses: "Sequence[Address]", url: str, window: int, times: LogTimes, findings: LogFindings
-) -> "tuple[list[ReplayRun], dict[str, str]]":
+    addresses: "Sequence[Address]", url: str, window: int, last: int | None, times: LogTimes,
+    findings: LogFindings,
+) -> "tuple[list[ReplayRun], dict[str, str]]":  # fmt: skip
     """The runs of some logs, of which `findings` learns what is wrong with them; and what each log
     holds if it holds nothing to try."""
     from backcast.engine.interfaces.regress_notes import both_tried, nothing_in
@@ -218,7 +225,7 @@ def _runs(
     for log in each_log(addresses, url, times, findings):
         if log is None:
             continue
-        found = list(runs_in(log, window))
+        found = list(runs_in(log, window, last))
         why[log.name] = nothing_in(log)
         if not found:
             message(f"note: {shown(log.name)} holds {why[log.name]}")

@@ -13,12 +13,16 @@ from backcast.engine.interfaces.options import json_option, opened, store_option
 from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backcast.engine.context.search import Document, SearchHit
     from backcast.engine.context.search.code_words import SearchWords
     from backcast.engine.log.store import EventStore
 
 MEANING = ("faiss", "sentence_transformers")
 "The packages that a search by meaning needs."
+MANY = 500
+"Texts that take more than some seconds to embed."
 OF_ALL = "words of all tasks"
 "Under this the words of all tasks are kept."
 
@@ -42,7 +46,7 @@ class FirstArgument(AddressType):
 @click.option(
     "--embedder", metavar="NAME", help="A sentence-transformers model, by name or folder."
 )
-@click.option("--words", is_flag=True, help="By words alone, as where no model is installed.")
+@click.option("--words", is_flag=True, help="By words alone, at once.")
 @json_option
 def command(
     address: str, query: str | None, url: str, every: bool, when: str, count: int,
@@ -53,7 +57,8 @@ def command(
     They are searched by meaning and by words, those of their code too; tests only where the query
     speaks of them. Messages, calls and results that say the query word for word come first.
 
-    The meaning needs the extra 'semantic', in a clone 'scripts/install all'.
+    The meaning needs the extra 'semantic', in a clone 'scripts/install all'. The first search
+    embeds each text once, some thousands in minutes; --words does without.
 
     \b
     backcast search task-abc123@2026-11-20T12:30 "is this an e-mail address?"
@@ -198,4 +203,23 @@ def _hits(
         )
     asked = own(current, query)
     with progress_bar("embedding", len(asked)) as advance:
-        return search(store, model, asked, query, count, advance, counted, looked_for(query))
+        steps = _announcing(len(asked), advance)
+        return search(store, model, asked, query, count, steps, counted, looked_for(query))
+
+
+def _announcing(total: int, advance: "Callable[[int], None]") -> "Callable[[int], None]":
+    """Return a counter of steps that says beforehand what there is to embed: its first step is what
+    has vectors already."""
+    waits = True
+
+    def take(step: int) -> None:
+        nonlocal waits
+        if waits and total - step >= MANY:
+            message(
+                f"note: {total - step:,} texts are embedded first, each once for all, which takes"
+                " minutes: --words finds by words alone, at once"
+            )
+        waits = False
+        advance(step)
+
+    return take
