@@ -233,6 +233,9 @@ class Committed(Fact):
     authored_at: str
     "Git's own author date, which need not rise along the history."
     committed_at: str
+    begins_after: str | None = None
+    """Of the first commit of a history that was not imported from its beginning: its parent, which
+    the task lacks. All files of then are new in this commit."""
 
 
 class RefsRead(Fact):

@@ -207,6 +207,10 @@ class Lookup(BaseModel):
     "The number of likest texts behind which a text is worth half as much, behind twice as many a \
 third; 0 for as much."
 
+    heads: Annotated[float, Field(ge=0, le=1)] = 0.9
+    "The share of the worth of the best of its methods that the line of a class has by itself: it \
+stands above them, whatever it is worth."
+
     @model_validator(mode="after")
     def _known(self) -> "Lookup":
         _of("lookup.weights", self.weights, LOOKUP_WEIGHTS)
@@ -267,6 +271,9 @@ third; 0 for as much."
     whole: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context up to which all of a module is shown, its function included; with \
 this the lines around a place never take more."
+    used_imports: bool = False
+    "Whether imports of the target's module that the lines around the place use go before others, \
+where not all fit, and a line tells that there are more."
     in_order: bool = False
     "Whether a module is shown as it stands: its header whole, each method below the line of its \
 class, no function begun in its midst, no lone names; a new function beside the likest by name."
@@ -390,7 +397,7 @@ COVERAGE = Policy(name="coverage")
 which never change: a policy that a log recorded before a setting existed is read with them."""
 READER = Policy(
     name="reader",
-    version=9,
+    version=10,
     **SHORT_WORDS,
     pattern=1.0,
     longer=0.4,
@@ -415,12 +422,14 @@ READER = Policy(
     beside=0.35,
     tests_beside=30,
     first=0.35,
+    used_imports=True,
     lookup=Lookup(
         weights=dict(LOOKUP_WEIGHTS) | {"always": -8.0, "test file": -8.0},
         likeness=dict(LOOKUP) | {
             "own file": 5.0, "text words": 3.5, "body words": 1.8, "named": 1.5, "alike": 1.0,
             "signature words": 0.4, "aside": -1.7, "test file": -8.0, "always": -6.7,
         },
+        heads=0.0,
     ),
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,

@@ -38,7 +38,7 @@ from backcast.domain.question_events import ANSWER, AnswerGiven, QuestionAsked, 
 from backcast.domain.score_events import Scored
 
 NAME = "progress"
-VERSION = 7
+VERSION = 8
 SCOPE: Literal["task", "store"] = "task"
 
 ENDED = ("complete", "failed")
@@ -132,7 +132,8 @@ class ProgressState(NamedTuple):
     events: int = 0
     started_at: datetime | None = None
     last_at: datetime | None = None
-    "The timestamp of the last event, in log order."
+    """The earliest and the latest timestamp of any event: log order is not the order of times, as
+    an edit of a map has the time of its run."""
     modules: Map[str, ModuleProgress] = Map()
     calls: Map[str, PendingCall] = Map()
     "Open calls of tools, by call id, or by version if the log gives no id."
@@ -176,8 +177,9 @@ def evolve(state: State, event: WorkflowEvent) -> State:
     else:
         lane, state = _lane_of(state, event), _worked(state, event)
         state = _in_lane(state, event, lane) if lane else _requested(state, event)
-    time, begun = event.timestamp, state.started_at or event.timestamp
-    return state._replace(events=state.events + 1, started_at=begun, last_at=time)
+    time = event.timestamp
+    begun, last = min(state.started_at or time, time), max(state.last_at or time, time)
+    return state._replace(events=state.events + 1, started_at=begun, last_at=last)
 
 
 def _worked(state: State, event: WorkflowEvent) -> State:

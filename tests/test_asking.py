@@ -204,11 +204,15 @@ def test_an_event_that_is_no_prompt_names_the_nearest_and_one_that_is_not_there_
     for gone in (0, 186):
         _, err, code = backcast("blame", f"{TILL}@{gone}", "module:money.py")
         assert (f"needed an event from 1 to 185, found {gone}" in err, code) == (True, 2)
-    _, err, code = backcast("diff", f"{TILL}@164", f"{TILL}@79")
-    assert ("needed a second moment behind the first, event 164, found event 79" in err, code) == (
-        True,
-        2,
-    )
+
+
+def test_two_moments_are_compared_in_their_order_whichever_is_named_first(
+    backcast: Backcast,
+) -> None:
+    forward = backcast("diff", f"{TILL}@79", f"{TILL}@164")
+    out, err, code = backcast("diff", f"{TILL}@164", f"{TILL}@79")
+    assert (out, code) == (forward[0], 0)
+    assert err == "backcast: note: 164 is the later moment: compared from 79 to it\n"
 
 
 def test_a_recorded_prompt_is_explained_and_takes_no_option_of_a_new_one(

@@ -160,8 +160,14 @@ def test_a_moment_before_the_outlines_is_refused_with_what_helps(backcast: Comma
     last = backcast("tasks")[1].split()[0]
     node = "function:validators.py::validate_email"
     code, _, err = backcast("audit", f"task-email@{last}", node)
-    assert (code, "name it by a time" in err) == (2, True)
-    assert backcast("audit", "task-email", node)[0] == 0
+    assert code == 2
+    advised = err.rpartition("name it by its time, ")[2].strip()
+    assert advised.startswith("task-email@2026-")
+    assert backcast("audit", advised, node)[0] == 0
+    code, _, err = backcast("stale", "task-email", "--since", last)
+    option, time = err.rpartition("name it by its time, ")[2].split()
+    assert (code, option) == (2, "--since")
+    assert backcast("stale", "task-email", option, time)[0] == 0
 
 
 def test_a_function_whose_text_is_missing_is_not_known_and_no_moment_helps(

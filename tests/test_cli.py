@@ -133,6 +133,18 @@ def test_log_filters_by_type_and_position(imported: Callable[..., Ran]) -> None:
     assert [event["position"] for event in ran.objects] == [6, 7, 9]
 
 
+def test_log_prints_the_last_events_alone(imported: Callable[..., Ran]) -> None:
+    whole = imported("log", "@9").out.splitlines()
+    assert imported("log", "@9", "-n", "2").out.splitlines() == whole[-2:]
+    assert imported("log", "@9", "--last", "99").out.splitlines() == whole
+    last = imported("log", "--type", "module_iteration", "--last", "1", "--json")
+    every = imported("log", "--type", "module_iteration", "--json")
+    assert last.objects == every.objects[-1:]
+    for more in ("--follow", "--tree"):
+        ran = imported("log", "task-abc123", "-n", "2", more)
+        assert (ran.code, "no --follow, no --tree" in ran.err) == (2, True)
+
+
 def test_recorded_is_the_time_of_recording_not_of_the_event(imported: Callable[..., Ran]) -> None:
     assert imported("log", "@recorded:2000-01-01").out == ""
     assert len(imported("log", "@recorded:2100-01-01").out.splitlines()) == 14
@@ -319,6 +331,37 @@ def test_ctrl_c_in_the_midst_of_the_imports_ends_in_a_line() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=HERE)
     assert (ran.returncode, ran.stderr) == (130, "backcast: interrupted by Ctrl-C\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "kept"),
+    [
+        (
+            "regress X --policy coverage",
+            "backcast.engine.replay.regress",
+            "; nothing of it is kept: with",
+        ),
+        ("view X --html x.html", "backcast.engine.interfaces.view.file", "; nothing was written\n"),
+        ("search X word", "backcast.engine.interfaces.summaries", "; what was stored stays\n"),
+        ("stats X", "backcast.engine.interfaces.run_stats", "\n"),
+    ],
+)
+def test_ctrl_c_says_what_is_kept(command: str, module: str, kept: str, tmp_path: Path) -> None:
+    arguments = command.replace("X", str(HERE / "fixtures/logs/shop.jsonl")).split()
+    script = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == '{module}': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from backcast.engine.interfaces.cli import main\n"
+        f"main({arguments!r})"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert ran.returncode == 130
+    assert f"backcast: interrupted by Ctrl-C{kept}" in ran.stderr
 
 
 def test_a_reader_that_stops_early_is_left_without_a_complaint(

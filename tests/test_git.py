@@ -20,6 +20,7 @@ from backcast.engine.history.moments import moment_at
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.addresses import require
 from backcast.engine.log import EventStore
+from backcast.engine.log.importers.events import export_lines
 from backcast.engine.memory.import_log import run
 from backcast.projections import versions
 from tests.oracle import differences, git_says, log_says
@@ -274,6 +275,34 @@ def test_a_moment_is_named_by_a_commit(repository: Repository, store: EventStore
         MomentError, match="found no '0123456789'; a history follows first parents: if git has it"
     ):
         modules("commit:0123456789")
+
+
+def test_an_exported_history_knows_its_commits_and_goes_on_in_another_store(
+    repository: Repository, store: EventStore, tmp_path: Path
+) -> None:
+    repository.write("a.py", "1\n")
+    first = repository.commit()
+    repository.git("tag", "v1.0")
+    repository.write("b.py", "2\n")
+    second = repository.commit()
+    run(store, "git", repository.path)
+    exported = tmp_path / "exported.jsonl"
+    exported.write_text("".join(f"{line}\n" for line in export_lines(store, "repo")))
+
+    with EventStore.open(f"sqlite:///{tmp_path}/other.db") as other:
+        run(other, "events", exported)
+        for name in (first, first[:7], first.upper(), "v1.0", second, "HEAD", "main"):
+            for when in (f"commit:{name}", f"before:commit:{name}"):
+                assert moment_at(other, "repo", when) == moment_at(store, "repo", when)
+        repository.write("c.py", "3\n")
+        third = repository.commit()
+        run(other, "git", repository.path)  # its ids stand beside commits that have none
+        assert moment_at(other, "repo", f"commit:{first}") == moment_at(
+            store, "repo", "commit:v1.0"
+        )
+        assert moment_at(other, "repo", "commit:HEAD") == moment_at(
+            other, "repo", f"commit:{third}"
+        )
 
 
 def test_a_commit_goes_by_the_names_that_it_had_at_the_last_import(

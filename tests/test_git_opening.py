@@ -342,7 +342,8 @@ def test_a_wild_date_spoils_no_later_one_and_is_counted(
     [wild] = [e for e in store.read("repo") if getattr(e.fact, "sha", None) == sha]
     assert wild.timestamp.timestamp() == before
     assert wild.fact.data["authored_at"] == "2120-01-01T01:01:00+01:00"
-    assert f" {sha} dated 2120-01-01T01:01:00+01:00  Ann" in event_line(wild)
+    line = event_line(wild)
+    assert f" {sha[:12]} from 2120 dated 2120-01-01T01:01:00+01:00  Ann" in line
     assert run(store, "git", repository.path).notes == []
 
 

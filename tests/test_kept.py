@@ -24,6 +24,7 @@ from backcast.domain.events import (
 from backcast.domain.moment import NOW, Moment
 from backcast.engine.context.search import Document, search_words
 from backcast.engine.context.search import embedders as loaders
+from backcast.engine.context.search.code_words import SearchWords
 from backcast.engine.context.search.kept_embedder import LateEmbedder, embedder_of
 from backcast.engine.context.search.kept_words import words_kept
 from backcast.engine.context.search.node_texts import node_texts
@@ -142,7 +143,8 @@ def test_links_and_texts_made_from_kept_ones_are_those_made_anew(
 def test_words_counted_before_weigh_what_they_weigh_anew(known: list[str], new: list[str]) -> None:
     def found(texts: list[str], counts: WordCounts | None = None) -> list[object]:
         rows = [Document(f"n{number:02}", text) for number, text in enumerate(texts)]
-        return [search_words(rows, query, words=counts) for query in ("a", "b a", "ab ö")]
+        counted = SearchWords(counts) if counts is not None else None
+        return [search_words(rows, query, words=counted) for query in ("a", "b a", "ab ö")]
 
     with in_memory() as store:
         take(store, [("write", "a.py", "")])
@@ -176,7 +178,7 @@ ASKED = (
     ("search", "--words", TASK, "valid address"),
 )
 KEPT = {"outlines", "links", "texts"}
-WORDS = {"words of outlines", "words of sources", "words of nodes"}
+WORDS = {"words of outlines", "words of sources", "words of nodes", "words of nodes, in code"}
 
 
 def ran(url: str, *arguments: str) -> bytes:
@@ -255,7 +257,8 @@ def test_what_cannot_be_used_is_made_anew_without_a_word(
                 match how:
                     case "cut":
                         state = "substr(state, 1, length(state) / 2)"
-                        cursor.execute(f"UPDATE snapshots SET state={state}")
+                        changed = f"UPDATE snapshots SET state={state} WHERE projection=?"
+                        cursor.execute(changed, (name,))
                     case "other code":
                         cursor.execute("UPDATE snapshots SET projection_version=1")
                     case "later":

@@ -277,3 +277,26 @@ with ended_with_us(server.pid, Path({str(folder)!r})):
         parent.wait()
         assert left_after(mark) == []
     assert not folder.exists()
+
+
+def test_an_exception_ends_workers_in_the_midst_of_a_large_value(tmp_path: Path) -> None:
+    script = tmp_path / "large.py"
+    script.write_text(
+        "import sys, time\n"
+        "from backcast.engine.log.workers import pool_of\n"
+        "if __name__ == '__main__':\n"
+        "    with pool_of(1) as pool:\n"
+        "        values = [pool.submit(bytes, bytearray(3_000_000)) for _ in range(30)]\n"
+        "        values[0].result()\n"
+        "        time.sleep(float(sys.argv[1]))\n"
+        "        raise SystemExit(7)\n"
+    )
+    started = [
+        subprocess.Popen([sys.executable, script, str(wait / 1000)]) for wait in range(3)
+    ]  # fmt: skip
+    try:
+        assert [process.wait(30) for process in started] == [7] * 3
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()

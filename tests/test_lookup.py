@@ -13,6 +13,7 @@ from backcast.domain.policy import COVERAGE, DEFAULT, Lookup, Policy
 from backcast.engine.context.recorded import context_at, record_context
 from backcast.engine.context.request import Request
 from backcast.engine.context.search import Document
+from backcast.engine.context.search.code_words import SearchWords
 from backcast.engine.context.search.questions import found_by_words, looked_for, own
 from backcast.engine.context.search.words import FORM, WordCounts
 from backcast.engine.interfaces.blamed import blame_lines, blamed
@@ -120,6 +121,26 @@ def test_no_test_and_no_list_of_bare_lines_takes_the_room(tokens: int) -> None:
     assert code.count("full") > code.count("signature")
 
 
+def test_the_line_of_a_class_is_shown_for_its_own_worth_alone() -> None:
+    task = Task()
+    task.happened(TaskStarted(goal="engines"))
+    lines = [f"        gear_{number} = self.turn(gear_{number - 1})" for number in range(1, 200)]
+    method = ["    def start_engine(self, gear_0):", *lines]
+    task.wrote("work.py", "\n".join(["class Clock:", *method]))
+    loading = FILLING.replace("(path)", "(engine)").replace("a project", "an engine, gear by gear")
+    task.wrote("loading.py", loading)
+    task.outlined()
+    asked, levels = Request("", "How is the engine started, gear by gear?"), []
+    assert DEFAULT.lookup
+    for heads in (0.9, DEFAULT.lookup.heads):
+        lookup = DEFAULT.lookup.model_copy(update={"heads": heads})
+        policy = DEFAULT.model_copy(update={"lookup": lookup})
+        profile = BOUND.with_context(300, 12_000)
+        shown = levels_of(context_at(task.store, task.id, NOW, asked, profile, policy))
+        levels.append(shown.get("class:work.py::Clock"))
+    assert levels == ["signature", None]
+
+
 def test_who_asks_for_tests_gets_them() -> None:
     shown = answered("which tests compare the local segments of versions")
     assert shown["class:tests/test_versions.py::TestLocalSegmentsOfVersions"] == "full"
@@ -153,7 +174,7 @@ def test_of_a_large_module_the_functions_are_shown_that_are_asked_about() -> Non
 def test_policies_of_before_choose_as_they_did() -> None:
     """The digests are those that logs hold."""
     assert COVERAGE.lookup is None
-    before = AS_FOR_A_PLACE.model_copy(update={"version": 8})
+    before = AS_FOR_A_PLACE.model_copy(update={"version": 8, "used_imports": False})
     assert before.digest.startswith("24451198")
 
 
@@ -192,7 +213,9 @@ def test_a_search_passes_over_tests_unless_they_are_asked_for() -> None:
     every = [code, test, Document("other\0module:tests/helpers.py", "versions for tests")]
     question = "Which versions are the newest?"
     assert own(every, question) == [code]
-    assert [hit.id for hit in found_by_words(every, question, 3, WordCounts())] == [code.id]
+    assert [hit.id for hit in found_by_words(every, question, 3, SearchWords(WordCounts()))] == [
+        code.id
+    ]
     assert own(every, "tests of versions") == every
     assert own(every[1:], question) == every[1:]
 

@@ -1,6 +1,7 @@
 """The commands of maps tell at any moment what is on one, where it came from, what went stale."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,22 +9,28 @@ from click.testing import CliRunner
 
 from backcast.domain.budget import of_window
 from backcast.domain.errors import InputError
-from backcast.domain.events import Claim
+from backcast.domain.events import Claim, Committed
 from backcast.domain.memory_events import MapEdit, MapEdited
 from backcast.domain.moment import NOW
 from backcast.domain.policy import MapSettings
 from backcast.engine.context.recorded import context_at
 from backcast.engine.context.request import Request
 from backcast.engine.history.branches import fork
+from backcast.engine.history.maps import FAR
 from backcast.engine.interfaces.built_prompts import notes
 from backcast.engine.interfaces.cli import cli
+from backcast.engine.interfaces.map_keeping import RUNS, MapUpdate
+from backcast.engine.interfaces.map_keeping import kept as kept_by_command
 from backcast.engine.interfaces.map_text import MapMoment, moved
 from backcast.engine.interfaces.views import event_line
 from backcast.engine.log import EventStore
 from backcast.engine.memory.mapping.lines import is_lines
+from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models.tokenizers import UpperBound
 from tests.sources import SHOP, Task
 from tests.test_mapping import TOKENS, VERSIONS, commands, history, kept, shop
+
+Backcast = Callable[..., tuple[str, str, int]]
 
 
 def moved_on(url: str) -> tuple[str, str]:
@@ -223,3 +230,90 @@ def test_a_map_begun_anew_whose_model_is_gone_is_empty_and_goes_on(tmp_path: Pat
     assert "as of 0 runs stands, the same command without --anew goes on" in str(odd.exception)
     assert json.loads(ran("show", "shop", "--json", *most))["items"] == []
     assert ran("update", "shop", *most) == whole
+
+
+def test_of_a_long_history_the_newest_runs_are_read_and_the_others_named(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/long.db"
+    with EventStore.open(url) as store:
+        copied(history(*[f"LIMIT_{number} = {number}\n" for number in range(RUNS + 20)]), store)
+    ran, most = commands(url), ("--tokenizer", "upper-bound", "--tokens", "600")
+    said = ran("update", "history", *most)
+    older = "note: the newest 100 of 121 runs are read, those before them are passed over: --last N"
+    assert older in said
+    assert "items after 101 updates, the first of them of the code as it stood before" in said
+    again = ran("update", "history", "--anew", "--last", "121", *most)
+    assert "passed over" not in again
+    assert "items after 121 updates" in again
+
+
+def test_a_prompt_says_that_its_map_is_far_behind(tmp_path: Path, backcast: Backcast) -> None:
+    url = f"sqlite:///{tmp_path}/behind.db"
+    counted = ("--tokenizer", "upper-bound")
+    with EventStore.open(url) as store:
+        history(*VERSIONS, store=store)
+    commands(url)("update", "history", "--tokens", "900", *counted)
+    asked = ("context", "history", "--for", "module:cart.py", "--store", url, *counted)
+    text, said, _ = backcast(*asked)
+    assert ("# Map\n" in text, "map" in said) == (True, False)
+    with EventStore.open(url) as store:
+        task, first = Task("history", store), store.version("history")
+        for number in range(FAR):
+            sha, when = f"{number:040}", "2026-11-20T12:00:00Z"
+            task.happened(Committed(sha=sha, message="", authored_at=when, committed_at=when))
+    text, said, _ = backcast(*asked)
+    assert "# Map\n" in text, said
+    assert "note: the map in it was last updated 100 commits before this moment:" in said
+    assert "'backcast map update history' reads the newest" in said
+    shown = commands(url)("show", "history", *counted)
+    assert "tokens; last updated 100 commits before this moment\n" in shown
+    assert "last updated" not in commands(url)("show", f"history@{first}", *counted)
+    exported = commands(url)("export", "history", *counted)
+    assert "note: the map of history was last updated 100 commits before this moment" in exported
+
+
+def test_an_update_says_why_edits_were_refused() -> None:
+    no, why = MapEdit(operation="DELETE"), ("there is no section 'x'", "it is too long")
+    edits = [no.model_copy(update={"refused": reason}) for reason in (why[0], why[1], why[0], "")]
+    done = MapUpdate(None, 1, (MapEdited(context="a", edits=tuple(edits)),), MapSettings())
+    assert str(done).endswith(
+        "3 edits were refused: there is no section 'x' (2); it is too long (1)"
+    )
+
+
+def test_two_moments_of_a_map_are_compared_in_their_order_whichever_is_named_first(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/order.db"
+    with EventStore.open(url) as store:
+        copied(history(*VERSIONS), store)
+    ran, most = commands(url), ("--tokenizer", "upper-bound", "--tokens", str(TOKENS))
+    ran("update", "history", *most)
+    with EventStore.open(url) as store:
+        first, *_ = store.read("history", types=["MAP_EDITED"])
+    forward = ran("diff", f"history@{first.version}", "history", *most)
+    assert "items that differ: 0" not in forward
+    back = ran("diff", "history", f"history@{first.version}", *most)
+    note = f"note: history is the later moment: compared from history@{first.version} to it"
+    assert back == f"backcast: {note}\n{forward}"
+
+
+def test_an_update_that_is_broken_off_keeps_all_that_it_has_read(tmp_path: Path) -> None:
+    ran, done = commands(f"sqlite:///{tmp_path}/off.db"), list[int]()
+
+    def broken_off(runs: int, older: int) -> Callable[[int], None]:
+        def advance(step: int) -> None:
+            done.append(step)
+            if len(done) == 2:
+                raise KeyboardInterrupt
+
+        return advance
+
+    with EventStore.open(f"sqlite:///{tmp_path}/off.db") as store:
+        copied(history(*VERSIONS), store)
+        updater = MapUpdater.of(MapSettings(), TOKENS, UpperBound().count)
+        with pytest.raises(KeyboardInterrupt):
+            kept_by_command(store, "history", updater, None, anew=False, advancing=broken_off)
+        assert len(list(store.read("history", types=["MAP_EDITED"]))) == 2
+    most = ("--tokenizer", "upper-bound", "--tokens", str(TOKENS))
+    rest = json.loads(ran("update", "history", "--json", *most))
+    assert (rest["runs"], rest["updates"]) == (len(VERSIONS) + 1 - 2, len(VERSIONS) + 1)

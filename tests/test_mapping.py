@@ -135,9 +135,9 @@ def _stale(task: Task, map: ContextMap) -> list[str]:
     return list(stale_in(map, Modules(dependency_graph.present(state))))
 
 
-def history(*sources: str) -> Task:
+def history(*sources: str, store: EventStore | None = None) -> Task:
     """A task of which every version of one module is a commit."""
-    task = Task("history")
+    task = Task("history", store)
     _committed(task, 0)
     for path in ("constants.py", "utils.py"):
         task.wrote(path, SHOP[path])
@@ -250,7 +250,7 @@ def test_a_task_that_has_not_ended_has_a_map_of_what_has_happened_so_far(tmp_pat
         assert len(ended(store, task.id)) == 1
     ran = commands(url)
     first = ran("update", "open", "--tokenizer", "upper-bound")
-    assert "after 1 updates" in first
+    assert "after 1 update\n" in first
     assert "task open is generating, not complete: its map is of what has happened so far" in first
     assert "no run of task open" in ran("update", "open", "--tokenizer", "upper-bound")
     with EventStore.open(url) as store:

@@ -63,6 +63,13 @@ def told(settings: Mapping[str, Any]) -> str:
 # Read
 
 
+def test_a_file_may_leave_out_the_table_for_questions(read: Callable[[str], Policy]) -> None:
+    assert DEFAULT.lookup is not None
+    assert read("lookup = false").lookup is None
+    with pytest.raises(InputError, match=r"lookup: needed .*found True"):
+        read("lookup = true")
+
+
 def test_a_file_is_laid_over_the_default_table_by_table(read: Callable[[str], Policy]) -> None:
     found = read('errors = 2\n[weights]\n"own file" = 3\n[large]\ntests = "name"\n')
     assert found == DEFAULT.model_copy(
@@ -201,19 +208,23 @@ def test_the_digest_changes_with_every_setting() -> None:
 
 def test_the_policies_of_recorded_logs_keep_their_digests() -> None:
     texts = {name: text for name, text in DEFAULT.texts.items() if name != "new"}
-    eighth = {"version": 8, "lookup": None}
-    seventh = {"version": 7, "tests_beside": 0, "first": 0.0, "lookup": None}
+    assert DEFAULT.lookup
+    lookup = DEFAULT.lookup.model_copy(update={"heads": 0.9})
+    ninth = {"version": 9, "lookup": lookup, "used_imports": False}
+    eighth = ninth | {"version": 8, "lookup": None}
+    seventh = eighth | {"version": 7, "tests_beside": 0, "first": 0.0}
     third = {"version": 3, "outputs": False, "in_order": False, "beside": 0.0, "texts": texts}
     digests = {
         "coverage": COVERAGE.digest,
         "reader": DEFAULT.digest,
+        "reader 9": DEFAULT.model_copy(update=ninth).digest,
         "reader 8": DEFAULT.model_copy(update=eighth).digest,
         "reader 7": DEFAULT.model_copy(update=seventh).digest,
         "reader 3": DEFAULT.model_copy(update=seventh | third).digest,
     }
     assert {name: digest[:8] for name, digest in digests.items()} == {
-        "coverage": "8479b2de", "reader": "e4d65f87", "reader 8": "24451198",
-        "reader 7": "93158892", "reader 3": "98fce85f",
+        "coverage": "8479b2de", "reader": "79c29475", "reader 9": "e4d65f87",
+        "reader 8": "24451198", "reader 7": "93158892", "reader 3": "98fce85f",
     }, (
         "logs recorded these digests. The default of a setting never changes, and nothing is added"
         " to _ALWAYS of domain/policy_body.py. Only READER may change: then its version grows, its"

@@ -47,6 +47,13 @@ def heads(events: list[WorkflowEvent], name: str = "a.py") -> set[int]:
     return {head.version for head in fold(versions, events).modules.get(name, ())}
 
 
+def test_progress_spans_the_times_of_all_events_whatever_their_order_in_the_log() -> None:
+    events = log(TaskStarted(), iteration("a.py", 1), iteration("a.py", 2))
+    late_edit = events[2]._replace(timestamp=NOON - timedelta(days=9))
+    state = fold(progress, [*events[:2], late_edit])
+    assert (state.started_at, state.last_at) == (late_edit.timestamp, events[1].timestamp)
+
+
 def test_progress_tells_status_goal_modules_and_what_is_waited_for() -> None:
     state = fold(
         progress,

@@ -165,6 +165,24 @@ def test_loose_lines_that_are_too_long_keep_what_is_of_the_project_and_near() ->
     assert text.split("\n")[1] in table.split("\n")
 
 
+def test_imports_that_the_lines_around_use_go_first_where_not_all_fit() -> None:
+    unused = "".join(f"from library.part_{n} import thing_{n}\n" for n in range(60))
+    used = "from collections import deque\n"
+    around = "".join(f"def take_{n}(all):\n    return deque(all, {n})\n\n\n" for n in range(4))
+    task = Task()
+    task.wrote("queues.py", f"{used}{unused}\n\n{around}")
+    task.outlined()
+    texts = []
+    for policy in (DEFAULT, DEFAULT.model_copy(update={"used_imports": False})):
+        items = built(task, Request("function:queues.py::take_4"), 2_000, policy).items
+        texts += [item.text.split("\n") for item in items if item.node == "module:queues.py"]
+    with_used, nearest = texts
+    assert with_used[0] == used.strip()
+    assert with_used[with_used.index("# ... more imports") - 1].startswith("from library.part_")
+    assert used.strip() not in nearest
+    assert "# ... more imports" not in nearest
+
+
 def test_a_constant_of_the_opening_lines_is_shown_once() -> None:
     task = history('"""Clients."""\nPAGE = 100\n')
     shown = built(task, Request("function:clients.py::fetch_orders"), 6_000)

@@ -361,6 +361,7 @@ def test_a_command_that_asks_nothing_ends_with_one_and_says_so(tmp_path: Path) -
         code, lines = refused(tmp_path, "record", "--to", server.url, "--", "true")
         assert (code, len(lines)) == (1, 2)
         assert "0 calls seen" in lines[0]
+        assert "the command asked nothing here: if it asked a model, it may not read" in lines[1]
         asks = (
             "import os, urllib.request as u;"
             "u.urlopen(os.environ['OPENAI_BASE_URL'] + '/models').read()"  # else it leaves too soon

@@ -1,6 +1,7 @@
 """A policy tried on recorded logs: what gets worse is found, told, and decides the exit code."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from backcast.engine.context.evidence import weighed
 from backcast.engine.context.policies import policy_named
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.cli import main
+from backcast.engine.interfaces.regress_notes import long_trial
 from backcast.engine.log.importers.events import export_lines
 from backcast.engine.log.open_logs import opened
 from backcast.engine.replay.changes import requests
@@ -241,6 +243,24 @@ def test_windows_of_a_history_are_runs_of_their_own(library: str) -> None:
     assert [one.figures[0].kinds for one in apart] == [
         one.figures[0].kinds for one in together.steps
     ]
+
+
+def test_the_last_changes_of_a_history_are_those_that_all_end_with(
+    library: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with opened(library) as log:
+        [whole], lasts = runs_in(log, 1000), [list(runs_in(log, 3, last)) for last in (7, 10**6)]
+    assert [(run.first - whole.length, run.length) for run in lasts[0]] == [
+        (-7, 3),
+        (-4, 3),
+        (-1, 1),
+    ]
+    assert sum(run.length for run in lasts[1]) == whole.length
+    assert long_trial([whole], 2) == ""
+    assert "--last 200" in long_trial([whole._replace(length=4_868)], 2)
+    with pytest.raises(SystemExit):
+        main(["regress", library, "--policy", "coverage", "--last", "2", "--processes", "1"])
+    assert re.search(r"^prompts +[12] ", capsys.readouterr().out, re.MULTILINE)
 
 
 # Strategies

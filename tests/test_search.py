@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from backcast.engine.context.search import (
     Document,
     Embedder,
     SearchHit,
+    embedders,
     search,
     search_words,
     sentence_embedder,
@@ -31,6 +33,8 @@ from backcast.engine.context.search.held_vectors import HeldVectors
 from backcast.engine.context.search.index import Index
 from backcast.engine.context.search.vectors import embedded, hash_of, vectors
 from backcast.engine.context.search.words import words
+from backcast.engine.interfaces.cli import main
+from backcast.engine.interfaces.commands import search as command
 from backcast.engine.log import EventStore
 
 HERE = Path(__file__).parents[1]
@@ -147,7 +151,7 @@ def plain_search(current: Sequence[Document], query: str, k: int) -> list[Search
     [vector] = Drawn().embed([query])
     near = {
         id: round(math.fsum(float(a) * float(b) for a, b in zip(row, vector, strict=True)), 5)
-        for (id, text), row in zip(current, Drawn().embed([d.text for d in current]), strict=True)
+        for (id, *_), row in zip(current, Drawn().embed([d.text for d in current]), strict=True)
     }
     worded = plain_bm25(current, query)
     by_meaning = sorted(near, key=lambda id: (-near[id], id))[: max(k, 100)]
@@ -155,13 +159,13 @@ def plain_search(current: Sequence[Document], query: str, k: int) -> list[Search
     hits = []
     for id in near:
         ranks = [r.index(id) + 1 if id in r else None for r in (by_meaning, by_words)]
-        score = sum(1 / (60 + rank) for rank in ranks if rank)
+        score = sum(weight / (5 + rank) for weight, rank in zip((1, 2), ranks, strict=True) if rank)
         hits += [SearchHit(id, score, *ranks)] if score else []
     return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
 
 
 def plain_bm25(current: Sequence[Document], query: str) -> dict[str, float]:
-    counts = {id: Counter(words(text)) for id, text in current}
+    counts = {id: Counter(words(text)) for id, text, _ in current}
     mean = sum(count.total() for count in counts.values()) / len(counts) or 1.0
     scores = dict.fromkeys(counts, 0.0)
     for word in sorted(set(words(query))):
@@ -557,3 +561,20 @@ def test_a_model_that_is_not_there_is_an_input_error(minilm: Embedder, tmp_path:
     for name in (f"{tmp_path}/none", str(tmp_path), "nobody/nothing"):
         with pytest.raises(InputError, match=f"model '{name}': needed a folder or a name"):
             sentence_embedder(name)
+
+
+def test_a_long_wait_for_vectors_is_told_before_it_and_only_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BACKCAST_STORE", f"sqlite:///{tmp_path}/store.db")
+    monkeypatch.setattr(embedders, "sentence_embedder", lambda name: Drawn())
+    monkeypatch.setattr(command, "MANY", 3)
+    with suppress(SystemExit):
+        main(["import", "events", str(HERE / "fixtures/logs/shop.jsonl")])
+    for wait in ("texts are embedded first, each once for all", None):
+        capsys.readouterr()
+        with suppress(SystemExit):
+            main(["search", "task-def456", "normalise"])
+        told = capsys.readouterr()
+        assert "utils.py" in told.out
+        assert (wait in told.err) if wait else ("embedded" not in told.err)

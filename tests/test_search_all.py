@@ -70,8 +70,10 @@ def found(backcast: Backcast, url: str, *more: object) -> list[dict[str, Any]]:
 def test_what_several_tasks_have_is_shown_once_and_can_be_opened(
     backcast: Backcast, url: str
 ) -> None:
-    first, *others = found(backcast, url)
-    assert (first["task_id"], first["node"]) == ("shop", "module:m1.py"), "it is finished"
+    hits = found(backcast, url)
+    [first] = [hit for hit in hits if hit["node"] == "module:m1.py"]
+    others = [hit for hit in hits if hit is not first]
+    assert first["task_id"] == "shop", "it is finished"
     assert first["also"] == [
         {"task_id": "club", "node": first["node"], "status": "generating", "branch_of": None},
         {"task_id": "shop~1", "node": first["node"], "status": "generating",
@@ -103,7 +105,7 @@ def test_tasks_are_found_by_their_goals_and_what_was_written_about_no_module(
     nodes = [(hit["node"], hit["reference"]) for hit in found(backcast, url)]
     assert ("library:mailer", None) in nodes
     out, _, _ = backcast("search", "Keep members", "--all", "--words", "--store", url)
-    assert out.splitlines() == ["0.0164  club (generating)  task:club"]
+    assert out.splitlines() == ["0.3333  club (generating)  task:club"]
 
 
 @pytest.mark.parametrize(

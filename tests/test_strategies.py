@@ -112,6 +112,8 @@ def test_without_the_extra_the_table_leaves_out_what_needs_it(
 ) -> None:
     out, err, code = backcast("regress", VALIDATORS, "--strategies", "--processes", 1)
     assert ("\nhierarchical" in out, "\ngraph-semantic" in out, code) == (True, False, 0)
+    assert "compression: of the project's code, in tokens, the share that " in out
+    assert "pairs of which one was expected to have more, " in out
     assert "note: graph-semantic is left out: search needs sentence_transformers" in err
     assert backcast("regress", VALIDATORS, "--strategies", "--policy", "reader")[2] == 2
 

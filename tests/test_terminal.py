@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,13 @@ from backcast.domain.context_events import ContextBuilt
 from backcast.engine.context.search import embedders
 from backcast.engine.interfaces import terminal
 from backcast.engine.interfaces.cli import main
-from backcast.engine.interfaces.terminal import escaped, escaped_lines, in_a_line, progress_bar
+from backcast.engine.interfaces.terminal import (
+    escaped,
+    escaped_lines,
+    in_a_line,
+    progress_bar,
+    told_if_long,
+)
 from backcast.engine.log import EventStore
 from tests.test_search import Drawn
 
@@ -222,13 +229,41 @@ def test_where_no_terminal_is_progress_is_a_line_now_and_then(
     with progress_bar("steps", 2_000) as advance:
         advance(1)
     assert capsys.readouterr().err == "", "the first line comes after a while"
-    monkeypatch.setattr(terminal, "EVERY", 0.0)
-    with progress_bar(f"reading {RED}", 2_000) as advance:
-        advance(1_200)
-        advance(1)
-    first, second = capsys.readouterr().err.splitlines()
-    assert first == "backcast: reading \\x1b[31m: 1,200 of 2,000 after 0 s"
-    assert second.endswith(": 1,201 of 2,000 after 0 s")
+    monkeypatch.setattr(terminal, "EVERY", 0.02)
+    silent = progress_bar("trying", 2_000)  # no step comes for long: that is told, too
+    with silent as advance, progress_bar(f"reading {RED}", 2_000) as other:
+        other(1_200)
+        told = _err_until(capsys, "reading", "trying")
+        assert "backcast: reading \\x1b[31m: 1,200 of 2,000 after 0 s, about 1 s left\n" in told
+        assert "backcast: trying: 0 of 2,000 after 0 s\n" in told
+        advance(2_000)
+        _err_until(capsys, "trying: 2,000 of 2,000 after 0 s\n")
+    with progress_bar("steps", None):
+        _err_until(capsys, "steps: 0 after 0 s\n")
+
+
+def test_work_without_steps_says_why_it_takes_long_once_it_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with told_if_long("the prompt", "it is long"):
+        pass
+    monkeypatch.setattr(terminal, "SOON", 0.01)
+    monkeypatch.setattr(terminal, "EVERY", 0.02)
+    with told_if_long("the prompt", "it is long"):
+        told = _err_until(capsys, "so far")
+    first, second, *_ = told.splitlines()
+    assert first == "backcast: the prompt takes a while: it is long"
+    assert second == "backcast: the prompt: 0 s so far"
+
+
+def _err_until(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What is printed on stderr until all words were."""
+    told, end = "", time.monotonic() + 20
+    while not all(word in told for word in words):
+        assert time.monotonic() < end, told
+        time.sleep(0.005)
+        told += capsys.readouterr().err
+    return told
 
 
 def test_ends_of_lines_are_kept_where_they_are_meant() -> None:

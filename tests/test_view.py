@@ -1,15 +1,18 @@
 """The page of `backcast view` without a browser: what it says, and whom it answers."""
 
+import base64
 import http.client
+import json
 import re
 import socket
 import sqlite3
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,6 +24,7 @@ from backcast.domain.dispatch_events import (
     DispatchStarted,
     ResultClaimed,
 )
+from backcast.domain.errors import InputError
 from backcast.domain.events import (
     AnswerRefused,
     Claim,
@@ -471,12 +475,51 @@ def test_a_file_is_the_same_bytes_each_time_and_asks_for_nothing_outside() -> No
     assert "2,515 of 5,692 tokens used" in first
 
 
+def parts_of(page: str) -> Any:
+    """What stands packed in a file."""
+    packed = page.partition('id="parts">')[2].partition("<")[0]
+    return json.loads(zlib.decompress(base64.b64decode(packed)))
+
+
+@pytest.mark.parametrize("redact", [False, True])
+def test_a_file_may_hold_the_last_steps_of_a_long_run_alone(*, redact: bool) -> None:
+    counted, done = list[int](), list[int]()
+
+    def advancing(total: int) -> Callable[[int], None]:
+        counted.append(total)
+        return done.append
+
+    with opened(TILL) as log:
+        every = RunSequence(log.store, "till").read_on()
+        whole = parts_of(whole_page(log.store, "till", 0, [], redact=redact)[0])
+        page, _ = whole_page(
+            log.store, "till", 0, [], redact=redact, last=3, advancing=advancing
+        )  # fmt: skip
+        with pytest.raises(InputError, match="event 4 stands before the last 3 steps, which begin"):
+            whole_page(log.store, "till", 4, [], redact=redact, last=3)
+    held, first = parts_of(page), every[-3].first
+    assert [int(event) for event in held["step"]] == [step.first for step in every[-3:]]
+    assert [int(event) for event in held["moment"]] == [*range(first, every[-1].last + 1)]
+    assert min(place[0] for place in held["search"]) >= first
+    for kind in ("step", "moment"):
+        shown = {event: expanded(held, held[kind][event]) for event in held[kind]}
+        assert shown == {event: expanded(whole, whole[kind][event]) for event in shown}
+    assert f"Of {len(every)} steps this file holds the last 3." in page
+    assert f'min="{first}" max="{every[-1].last}"' in page
+    assert page.count("<li ") == 3
+    assert (sum(done), len(counted)) == (counted[0], 1)
+
+
+def expanded(parts: Any, number: int) -> str:
+    """A panel of a file, with what stands for its parts put in."""
+    return re.sub(
+        r"<r (\d+)>", lambda found: expanded(parts, int(found[1])), parts["texts"][number]
+    )
+
+
 def test_a_redacted_file_holds_no_secret_and_says_that_it_was_rebuilt_before(
     tmp_path: Path,
 ) -> None:
-    import base64
-    import zlib
-
     key = "AKIA" + "IOSFODNN7EXAMPLX"
     with opened(TILL) as log, EventStore.open("sqlite://") as store:
         for event in log.store.read("till"):

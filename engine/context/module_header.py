@@ -13,6 +13,9 @@ from backcast.engine.context.request_scope import RequestScope
 
 SHARE = 0.08
 "The share of the context that a header may take."
+MORE = "# ... more imports"
+_IMPORTED = re.compile(r"\bimport\b\s*(\([^)]*\)|[^#\n]*)")
+WORD = re.compile(r"\w+")
 _BOUND = re.compile(r"(\w+)\s*(?::[^=]*)?=")
 
 
@@ -20,33 +23,42 @@ def header_of(
     lines: Sequence[str], owner: str, place: int, tops: Set[str], values: Collection[str],
     limit: int, count: Callable[[str], int],
     shown: Callable[[int, int], bool] = lambda first, last: False, functions: Functions = (),
+    near: Set[str] | None = None,
 ) -> tuple[str, str]:  # fmt: skip
     """Return the statements of a module in no function, as many as have at most `limit` tokens.
 
     Those up to a line `place`, and those below it, each in the module's order: of the module, and
     of the class `owner` with its head. `values` are names that are needed, `tops` the packages of
     the project; `shown` tells which lines are shown anyway, `functions` are some whose lines are
-    known.
+    known. With `near`, words of the lines around, imports that bind one of them go before others,
+    and a line tells where some are left out.
 
     >>> text = ["import os", "A = 1", "def f(): ...", "B = 2"]
     >>> header_of(text, "", 3, set(), (), 9, len), header_of(text, "", 3, set(), ("B",), 15, len)
     (('import os', ''), ('import os', 'B = 2'))
+    >>> text = ["import re", "import os", "import statistics", "def f(): ..."]
+    >>> header_of(text, "", 4, set(), (), 32, len, near={"os"})
+    ('import os\\n# ... more imports', '')
     """
     parts = [
         part for part in statements("\n".join(lines), functions)
         if part.owner in ("", owner) and not shown(part.first, part.last)
     ]  # fmt: skip
 
-    def late(part: LooseLines) -> tuple[int, bool, int]:
+    def late(part: LooseLines) -> tuple[int, bool, bool, int]:
         far = abs(part.first - place)
         if part.owner:
-            return 0, False, far
+            return 0, False, False, far
         if part.imports:
-            return 1, not any(not name or name in tops for name in part.imports), far
+            unused = near is not None and near.isdisjoint(_names(lines, part))
+            return 1, unused, not any(not name or name in tops for name in part.imports), far
         bound = _BOUND.match(lines[part.first - 1])
-        return (2 if bound and bound[1] in values else 3 + (far > NEAR)), False, far
+        return (2 if bound and bound[1] in values else 3 + (far > NEAR)), False, False, far
 
-    chosen, free = list[LooseLines](), limit
+    first = [part for part in parts if part.owner or part.imports]
+    sizes = [count("\n".join(lines[part.first - 1 : part.last])) for part in first]
+    tells = near is not None and sum(sizes) > limit
+    chosen, free = list[LooseLines](), limit - (count(MORE) if tells else 0)
     for part in sorted(parts, key=late):
         if part.first > place and late(part)[0] > 2:
             continue  # what is read last is read best, so no mere neighbour stands there
@@ -56,7 +68,16 @@ def header_of(
             free -= size
     above = sorted(part for part in chosen if part.first <= place)
     below = sorted(part for part in chosen if part.first > place)
-    return _joined(lines, above), _joined(lines, below)
+    last = max((n for n, part in enumerate(above, 1) if part.imports), default=0)
+    more = MORE if tells and last else ""
+    texts = [_joined(lines, above[:last]), more, _joined(lines, above[last:])]
+    return "\n".join(filter(None, texts)), _joined(lines, below)
+
+
+def _names(lines: Sequence[str], part: LooseLines) -> set[str]:
+    """Return the names that an import binds, and maybe some that it only renames."""
+    named = _IMPORTED.findall("\n".join(lines[part.first - 1 : part.last]))
+    return set(WORD.findall("\n".join(named)))
 
 
 def _joined(lines: Sequence[str], parts: Sequence[LooseLines]) -> str:

@@ -41,6 +41,8 @@ RULES = "regress"
 "The table of a policy file that says what counts as a regression."
 BASE = "base"
 "The entry of a policy file that names the strategy over which it is laid."
+OFF = ("lookup",)
+"Tables of which `false` leaves nothing."
 KEYS: Mapping[str, Iterable[str]] = {
     "texts": KNOWN, "shares": CONTEXT, "priorities": SECTIONS, "weights": WEIGHTS,
     "likeness": LIKENESS, "recall": RECALL, "worth": WORTH, "constants": CONSTANTS,
@@ -63,7 +65,11 @@ def policy_at(path: Path) -> Policy:
 
 def policy_in(where: str, tables: Mapping[str, object]) -> Policy:
     """Return the policy that some tables of TOML set; `where` is what an error calls them."""
-    settings = {name: value for name, value in tables.items() if name not in (RULES, BASE)}
+    settings = {
+        name: None if value is False and name in OFF else value
+        for name, value in tables.items()
+        if name not in (RULES, BASE)
+    }
     base = policy_known(_base(where, tables))
     assert base  # as `_base` found
     return _checked(where, _over(base.model_dump(), settings))

@@ -11,7 +11,13 @@ from typing import NamedTuple
 from backcast.engine.context.enclosing_lines import blocks
 from backcast.engine.context.evidence import place_of
 from backcast.engine.context.loose_code import Functions, loose_code, starts
-from backcast.engine.context.module_header import SHARE, header_of, names_in_module, values_of
+from backcast.engine.context.module_header import (
+    SHARE,
+    WORD,
+    header_of,
+    names_in_module,
+    values_of,
+)
 from backcast.engine.context.request_scope import RequestScope
 from backcast.projections import dependency_graph
 
@@ -110,6 +116,7 @@ class Surroundings:
             return header_of(
                 self.lines, owner, self.place, scope.symbols.tops, values, most, self._tokens,
                 shown.holds if shown else lambda first, last: False, self.functions,
+                self._near(shown) if scope.policy.used_imports else None,
             )  # fmt: skip
         return loose_code(
             "\n".join(self.lines), owner, self.place, scope.symbols.tops,
@@ -117,6 +124,12 @@ class Surroundings:
             shown.holds if shown else lambda first, last: False,
             self.functions,
         )  # fmt: skip
+
+    def _near(self, shown: Excerpt | None) -> set[str]:
+        """Return the words of the lines around the place, and of the target's own."""
+        first, last = self.places.get(self.name, (1, 0))
+        text = shown.text(self.lines) if shown else ""
+        return set(WORD.findall("\n".join([text, *self.lines[first - 1 : last]])))
 
     def _excerpt(self) -> Excerpt | None:
         """Return the lines around the place of a function, if any are to be shown."""

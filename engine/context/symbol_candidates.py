@@ -7,7 +7,7 @@ import numpy as np
 
 from backcast.domain.context import Candidate
 from backcast.domain.node import kind_of, name_of, path_of
-from backcast.domain.policy import ADDED
+from backcast.domain.policy import ADDED, Lookup
 from backcast.engine.context.evidence import DECIMALS, weighed
 from backcast.engine.context.module_symbols import Floats, last_name
 from backcast.engine.context.named_values import NamedValues
@@ -88,11 +88,12 @@ class SymbolCandidates:
             text = evidence.asked.text
             meaning = nearness.of(symbols.interfaces, text or self.scope.path or "?")
         scores = weighed(evidence, choice.weights, meaning)
-        whole: Floats = np.round(symbols.with_classes(scores, OF_METHODS), DECIMALS)
+        share = choice.heads if isinstance(choice, Lookup) else OF_METHODS
+        whole: Floats = np.round(symbols.with_classes(scores, share), DECIMALS)
         if not choice.pattern:
             return whole, np.zeros(len(whole))
         alike = weighed(evidence, choice.likeness, meaning)
-        heads = symbols.with_classes(np.zeros(len(alike)), OF_METHODS, of=alike)
+        heads = symbols.with_classes(np.zeros(len(alike)), share, of=alike)
         return np.maximum(whole, np.round(choice.pattern * np.round(heads, DECIMALS), DECIMALS)), \
             alike  # fmt: skip
 

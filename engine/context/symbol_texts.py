@@ -4,13 +4,13 @@ An outline knows what a body calls and names; its text holds the rest: how thing
 What a module's texts hold is counted once, until the module changes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
-from xxhash import xxh3_128_digest
 
 from backcast.engine.context.module_symbols import Floats, Named, Numbers
+from backcast.engine.context.search.code_words import cut_words, stem_of
 from backcast.engine.context.search.words import CurrentWords, WordCounts
 from backcast.engine.context.sources import SourceLines
 from backcast.engine.context.symbols import Symbols
@@ -63,20 +63,11 @@ class TextIndex:
     def _module(
         self, state: dependency_graph.State, path: str, named: tuple[Named, ...]
     ) -> Numbers:
-        """Return the numbers of the texts of a module's symbols.
-
-        What was cut out of the same text at the same places is neither read nor cut again.
-        """
+        """Return the numbers of the texts of a module's symbols."""
         places = dependency_graph.lines_of(state, path)
         cuts = [places.get(symbol.name, (1, 0)) for symbol in named]
-        source, stem = state.modules[path].source or "", path.rpartition("/")[2].rpartition(".")[0]
-
-        def texts() -> Iterator[str]:
-            lines = self.lines.of(source) if places else []
-            return ("\n".join([stem, *lines[first - 1 : last]]) for first, last in cuts)
-
-        key = xxh3_128_digest(repr((source, stem, cuts)).encode())
-        return self._counts.together(key, texts)
+        source = state.modules[path].source or ""
+        return cut_words(self._counts, self.lines, source, stem_of(path), cuts)
 
 
 class SymbolTexts:

@@ -4,13 +4,37 @@ from typing import NamedTuple
 
 from backcast.domain.events import (
     Committed,
+    Imported,
     ModuleIteration,
     ModuleRenamed,
+    RefsRead,
     WorkflowEvent,
 )
+from backcast.engine.history.branches import lineage_of
 from backcast.engine.log.store import EventStore
 
 KINDS = ("COMMITTED", "MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")
+
+
+def lacks_before(store: EventStore, task_id: str) -> str:
+    """Return, in words, with which commit a history begins that was not imported from its first
+    one on; empty for others."""
+    first = next(store.read(task_id, types=["COMMITTED"]), None)
+    if first is None or not isinstance(first.fact, Committed) or not first.fact.begins_after:
+        return ""
+    return f"begins with commit {first.fact.sha[:10]} of {first.timestamp:%Y-%m-%d}"
+
+
+def is_broken_off(store: EventStore, task_id: str) -> bool:
+    """Return whether a history's import ended before its end, where it records the names."""
+    named, imported = 0, False
+    for event in store.read(task_id, types=["REFS_READ", "IMPORTED"]):
+        if isinstance(event.fact, RefsRead):
+            named = event.version
+        elif isinstance(event.fact, Imported):
+            imported = imported or event.fact.format == "git"
+    after = store.read(task_id, after=named, types=["COMMITTED"]) if imported else iter(())
+    return any(True for _ in after) and not lineage_of(store, task_id).copied
 
 
 class CodeChange(NamedTuple):

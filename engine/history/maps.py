@@ -20,6 +20,8 @@ from backcast.engine.log.store import EventStore
 from backcast.projections import context_map, fold
 
 EDITS = ("MAP_EDITED",)
+FAR = 100
+"Commits that a map has not read from which on it is far behind."
 
 
 class Maps:
@@ -101,6 +103,16 @@ def _read_last(event: WorkflowEvent) -> int:
     if isinstance(event.fact, MapEdited) and event.fact.built_at is not None:
         return event.fact.built_at
     return event.because[0] if event.because else event.version
+
+
+def commits_behind(store: EventStore, task_id: str, version: int, moment: Moment) -> int:
+    """Return the number of commits up to a moment that a map has not read which event `version` of
+    the task edited last; 0 where that event edits no map, and of a task without commits."""
+    for event in store.read(task_id, after=version - 1, last=version, types=EDITS):
+        last = store.version_at(task_id, moment)
+        read = _read_last(event)
+        return sum(1 for _ in store.read(task_id, after=read, last=last, types=["COMMITTED"]))
+    return 0
 
 
 def first_edit(store: EventStore, context: str) -> datetime | None:

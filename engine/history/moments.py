@@ -13,7 +13,7 @@ from backcast.domain.errors import MomentError
 from backcast.domain.events import Committed, RefsRead
 from backcast.domain.moment import Moment
 from backcast.engine.history.address import FORMS
-from backcast.engine.history.branches import Lineage, lineage_of
+from backcast.engine.history.commits import lacks_before
 from backcast.engine.log.store import EventStore
 
 COMMIT, BEFORE, RECORDED = "commit:", "before:", "recorded:"
@@ -139,41 +139,41 @@ def commit_span(store: EventStore, task_id: str | None, text: str) -> tuple[int,
     name = text.removeprefix(COMMIT)
     if task_id is None or not text.startswith(COMMIT) or not name:
         raise MomentError(f"needed TASK@commit:SHA of a git history, found {text!r}")
-    lineage = lineage_of(store, task_id)
-    found = _commits(store, lineage, name)
+    found = _commits(store, task_id, name)
     if not found:
         sha = _sha_of(store, task_id, name)
-        found = _commits(store, lineage, sha)
+        found = _commits(store, task_id, sha)
         if not found:
+            begins = lacks_before(store, task_id)
+            line = f"in it: it {begins}" if begins else "on its line of first parents"
             raise MomentError(
                 f"task {task_id!r}: needed a commit of the imported history, found that {name!r} is"
-                f" {sha[:12]}, which is not on its line of first parents"
+                f" {sha[:12]}, which is not {line}"
             )
     if len(found) > 1:
-        near = ", ".join(sorted(_sha_at(store, task_id, version)[:10] for version in found))
+        near = ", ".join(sorted(sha[:10] for sha in found))
         raise MomentError(
             f"task {task_id!r}: needed one commit, found several that begin with {name!r}: {near}"
         )
-    return _span(store, task_id, found[0])
+    [version] = found.values()
+    return _span(store, task_id, version)
 
 
-def _commits(store: EventStore, lineage: Lineage, sha: str) -> list[int]:
-    """The versions of the first events of the commits whose SHAs begin so, two at the most."""
+def _commits(store: EventStore, task_id: str, sha: str) -> dict[str, int]:
+    """The commits whose SHAs begin so, two at the most, and the versions of their first events.
+
+    They are read from the events: an exported log brings no ids of the repository.
+    """
+    found: dict[str, int] = {}
     if len(sha) < _SHORTEST or not _HEX.fullmatch(sha):
-        return []
-    from backcast.engine.log.importers.git import FORMAT  # with all that reads repositories
-
-    found = store.found_like(f"{FORMAT}:{lineage.origin or lineage.task_id}", sha.lower())
-    if lineage.origin:  # a branch has the commits that it was copied with, at the same versions
-        found = [row for row in found if row.version <= lineage.shared]
-    return [row.version for row in found]
-
-
-def _sha_at(store: EventStore, task_id: str, version: int) -> str:
-    for event in store.read(task_id, after=version - 1, last=version):
-        if isinstance(event.fact, Committed):
-            return event.fact.sha
-    return "?"
+        return found
+    beginning = sha.lower()
+    for event in store.read(task_id, types=["COMMITTED"]):
+        if isinstance(event.fact, Committed) and event.fact.sha.startswith(beginning):
+            found.setdefault(event.fact.sha, event.version)
+            if len(found) > 1:
+                break
+    return found
 
 
 def _sha_of(store: EventStore, task_id: str, name: str) -> str:
@@ -190,6 +190,8 @@ def _sha_of(store: EventStore, task_id: str, name: str) -> str:
             "; a history follows first parents: if git has it, 'git rev-list --first-parent"
             f" --ancestry-path {name}..HEAD | tail -1' prints the merge that brought it"
         )
+        if begins := lacks_before(store, task_id):
+            hint = f"; the history {begins}: earlier ones were not imported{hint}"
     else:
         near = get_close_matches(name, sorted(refs), 3, 0.5) or sorted(refs)[:3]
         hint = f"; names that are there: {', '.join(near)}"
@@ -211,7 +213,7 @@ def _refs(store: EventStore, task_id: str) -> dict[str, str]:
 
 def commit_meant(store: EventStore, task_id: str, text: str) -> str:
     """Return what to add where a commit is named without `commit:`; empty where it is none."""
-    known = text in _refs(store, task_id) or _commits(store, lineage_of(store, task_id), text)
+    known = text in _refs(store, task_id) or _commits(store, task_id, text)
     return f"; did you mean {COMMIT}{text}?" if known else ""
 
 

@@ -9,10 +9,13 @@ from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.profiles import policy_by, profile_at
-from backcast.engine.interfaces.terminal import hand_on, message
+from backcast.engine.interfaces.terminal import hand_on, message, told_if_long
 
 FEW = 3
 "Items of a context, its task among them, that are too few for a project."
+KEPT = "what is read of a long history for the first time is kept for the next prompts"
+NOTHING_KNOWN = "nothing of the code is known at this moment"
+
 
 if TYPE_CHECKING:
     from backcast.domain.budget import ModelProfile
@@ -44,12 +47,13 @@ def print_built(
     if record and at.at is not None:
         raise InputError("--record needs a moment by event or commit, or none: not a time")
     map = map_at_commit(place.store, place.task, place.when)
-    if record:
-        found = record_context(place.store, place.task, at, request, profile, policy)
-        if map and map.items and not any(item.section == MAP for item in found.items):
-            message("note: a recorded prompt shows the map that was known then, and there was none")
-    else:
-        found = context_at(place.store, place.task, at, request, profile, policy, map)
+    with told_if_long("the prompt", KEPT):
+        if record:
+            found = record_context(place.store, place.task, at, request, profile, policy)
+        else:
+            found = context_at(place.store, place.task, at, request, profile, policy, map)
+    if record and map and map.items and not any(item.section == MAP for item in found.items):
+        message("note: a recorded prompt shows the map that was known then, and there was none")
     is_bare = any(item.level == "name" for item in found.items)
     if len(found.items) <= FEW and not is_bare and (unread := _unread(place, at)):
         message(f"note: {unread}")
@@ -79,8 +83,16 @@ def show_built(
     found: "Context", target: str, profile: "ModelProfile", place: Place, *, explain: bool,
     as_json: bool, text_only: bool,
 ) -> None:  # fmt: skip
+    from backcast.engine.history.commits import lacks_before
+
     for note in notes(found, target, text_only=text_only and not (explain or as_json)):
-        message(f"note: {note}")
+        begins = lacks_before(place.store, place.task) if note == NOTHING_KNOWN else ""
+        message(f"note: {note}{f'; the history {begins}' if begins else ''}")
+    if behind := _map_behind(found, place):
+        message(
+            f"note: the map in it was last updated {behind:,} commits before this moment:"
+            f" 'backcast map update {place.task}' reads the newest"
+        )
     if profile.yarn > 1 and found.tokens <= profile.window // profile.yarn:
         message(
             f"warning: {found.tokens:,} tokens fit the model's own window of"
@@ -100,6 +112,18 @@ def show_built(
             hand_on(f"[{role}]\n{text}\n")
 
 
+def _map_behind(context: "Context", place: Place) -> int:
+    """Return by how many commits the map in a prompt is far behind; 0 where it is not."""
+    from backcast.domain.policy import MAP
+    from backcast.engine.history.maps import FAR, commits_behind
+
+    for item in context.items:
+        if item.section == MAP and item.because:
+            behind = commits_behind(place.store, place.task, item.because[0], place.moment)
+            return behind if behind >= FAR else 0
+    return 0
+
+
 def notes(context: "Context", target: str | None, *, text_only: bool = False) -> list[str]:
     """What one should know of a context, or of its text alone, before one trusts it."""
     from backcast.domain.policy import MAP
@@ -107,7 +131,7 @@ def notes(context: "Context", target: str | None, *, text_only: bool = False) ->
     lines = []
     path = (target or "").partition(":")[2].partition("::")[0]
     if not any(item.section != "task description" for item in context.items):
-        lines.append("nothing of the code is known at this moment")
+        lines.append(NOTHING_KNOWN)
     elif path and not any(item.node == f"module:{path}" for item in context.items):
         lines.append(f"there is no {path} at this moment; what else is known is shown")
     if path and any(

@@ -46,7 +46,18 @@ UNREAD = 128 + 13
 "The exit code of a process that SIGPIPE ends, as shells report it."
 INTERRUPTED = 128 + 2
 "The exit code of a process that SIGINT ends."
-_INTERRUPTED = "interrupted by Ctrl-C; what was stored stays"
+_INTERRUPTED = "interrupted by Ctrl-C"
+_STORING = (
+    "run", "resume", "dispatch", "record", "import", "map", "outline", "resummarise", "search",
+    "ask", "mcp",
+)  # fmt: skip
+"The commands that store what they have on their way."
+_LOST = {
+    "regress": "nothing of it is kept: with --report FILE.jsonl it goes on where it was",
+    "verify": "nothing of it is kept: with --report FILE.jsonl it goes on where it was",
+    "export": "nothing was written",
+    "view": "nothing was written",
+}
 _MEANWHILE = (
     "task {!r}: another process wrote to it at the same time, so this command stopped; run it again"
     " when the other has ended (events that are written already are not written twice)"
@@ -80,6 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error, 2)
     except KeyboardInterrupt:
         _fail(_INTERRUPTED, INTERRUPTED)
+
+
+def _interrupted(command: str) -> str:
+    """Return what Ctrl-C left of a command's work, in a line."""
+    kept = "what was stored stays" if command in _STORING else _LOST.get(command, "")
+    return f"{_INTERRUPTED}; {kept}" if kept else _INTERRUPTED
 
 
 def _fail(error: Exception | str, code: int) -> NoReturn:
@@ -146,7 +163,7 @@ class _Commands(click.Group):
             if not isinstance(end.__context__, BrokenPipeError):
                 raise
         if interrupted:
-            _fail(_INTERRUPTED, INTERRUPTED)
+            _fail(_interrupted(ctx.invoked_subcommand or ""), INTERRUPTED)
         _give_up_output()
         sys.exit(UNREAD)
 

@@ -1,5 +1,6 @@
 """Two prompts of a run side by side, as commands and tools show them."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from backcast.engine.context.request import Request
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.diff_text import diff_text
 from backcast.engine.interfaces.named_nodes import node_asked
-from backcast.engine.interfaces.terminal import escaped
+from backcast.engine.interfaces.terminal import escaped, message
 from backcast.engine.interfaces.views import event_line
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.diff import Diff
@@ -22,7 +23,7 @@ from backcast.engine.workflow.runtime import profile_named
 
 RECORDED, NOW = "recorded", "as recorded"
 SETTINGS = 12
-"Settings in which two policies differ that are named one by one."
+"The most settings in which two policies differ that get a line each."
 CHANGES = 200
 "Changes that get a line each."
 
@@ -41,14 +42,26 @@ def difference_lines(shown: ShownDifference) -> Iterator[str]:
     """Yield a difference, the settings that made it, and the events that did."""
     if shown.about:
         yield escaped(shown.about)
-    for line in shown.settings[:SETTINGS]:
-        yield escaped(f"  {line}")
     if len(shown.settings) > SETTINGS:
-        yield f"  and {len(shown.settings) - SETTINGS} more settings"
+        yield escaped(f"  {len(shown.settings)} settings differ: {_named(shown.settings)}")
+    else:
+        yield from (escaped(f"  {line}") for line in shown.settings)
     yield from diff_text(shown.found, CHANGES).split("\n")
     if shown.events:
         yield "made so by"
         yield from shown.events
+
+
+def _named(settings: Sequence[str]) -> str:
+    """Return the names of settings that differ, those of a table counted.
+
+    >>> _named(["errors 5 -> 0", "weights.rank 0.0 -> 1.0", "weights.typed 0.9 -> 1.0"])
+    'errors, 2 of weights'
+    """
+    names = [line.partition(" ")[0] for line in settings]
+    single = [name for name in names if "." not in name]
+    tables = Counter(name.partition(".")[0] for name in names if "." in name)
+    return ", ".join([*single, *(f"{tables[name]} of {name}" for name in tables)])
 
 
 def between_settings(
@@ -78,6 +91,15 @@ def _sides(step: ReplayStep, policies: Sequence[str], profiles: Sequence[str]) -
         first = Side("default")
     names = [*policies[-1:], *profiles[-1:]]
     return first, Side(" ".join(names), named[-1], windows[-1])
+
+
+def in_order(first: Place, second: Place) -> tuple[Place, Place]:
+    """Return two moments of a task, the earlier one first; note it where they came otherwise."""
+    versions = [place.store.version_at(place.task, place.moment) for place in (first, second)]
+    if versions[0] <= versions[1]:
+        return first, second
+    message(f"note: {first.when or 'now'} is the later moment: compared from {second.when} to it")
+    return second, first
 
 
 def between_moments(

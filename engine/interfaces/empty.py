@@ -32,11 +32,15 @@ def note_empty(
 
     With `None` for the task, the whole store is meant.
     """
+    from backcast.engine.history.commits import lacks_before
+
     counts = Counter(event.type for event in store.read(task, moment=moment))
     owner = "the store" if task is None else f"task {escaped(task)!r}"
     if not counts:
         first = next(store.read(task), None)
         begins = f"; its first event is of {first.timestamp.isoformat()}" if first else ""
+        if task is not None and lacks_before(store, task):
+            begins += ", with which the import began: earlier commits are not in it"
         message(f"note: no {answer}: nothing had happened in {owner} by then{begins}")
         return
     if any(counts[kind] for kind in types):

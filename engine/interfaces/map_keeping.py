@@ -1,6 +1,8 @@
 """Update a context map by a command: choose the updater, read runs, and report the result."""
 
+from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from backcast.domain.budget import BOUND, MAP_TOKENS
@@ -13,11 +15,17 @@ from backcast.engine.history.maps import EDITS
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.asked import model_asked
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.mapping.runs import BEGIN, begin_anew, keep_map, unread
+from backcast.engine.memory.mapping.runs import BEGIN, begin_anew, ended, keep_map, unread
 from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of
 from backcast.projections import progress
 from backcast.projections.context_map import ContextMap
+
+RUNS = 100
+"""Runs that are read where nothing says how many, the newest ones. What lies further back hardly
+weighs, and to read thousands of runs takes hours."""
+REASONS = 3
+"Reasons of refused edits that are named."
 
 
 def counting(tokens: int | None = None, tokenizer: str | None = None) -> tuple[int, Tokenizer]:
@@ -55,11 +63,18 @@ class MapUpdate(NamedTuple):
     edits: tuple[MapEdited, ...]
     "The recorded edits, with one before the first run where the map begins."
     settings: MapSettings
+    passed_over: int = 0
+    "Older runs that no update has read, nor ever will but with `anew`."
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """The number of refused edits, by reason."""
+        return Counter(edit.refused for fact in self.edits for edit in fact.edits if edit.refused)
 
     @property
     def refused(self) -> int:
         """Number of edits that were refused."""
-        return sum(bool(edit.refused) for fact in self.edits for edit in fact.edits)
+        return self.reasons.total()
 
     @property
     def asked(self) -> int:
@@ -81,14 +96,18 @@ class MapUpdate(NamedTuple):
         """Return the result as JSON."""
         map = self.map or ContextMap()
         return {
-            "context": map.context, "runs": self.runs, "edits": len(self.edits),
+            "context": map.context, "runs": self.runs, "passed_over": self.passed_over,
+            "edits": len(self.edits),
             "updates": map.updates, "items": len(map.items), "refused": self.refused,
             "asked": self.asked, "tokens": self.tokens,
         }  # fmt: skip
 
     def __str__(self) -> str:
         map = self.map or ContextMap()
-        parts = [f"map of {map.context}: {len(map.items)} items after {map.updates} updates"]
+        updates = f"{map.updates} update{'s' * (map.updates != 1)}"
+        if any(fact.run == BEGIN for fact in self.edits):
+            updates += ", the first of them of the code as it stood before these runs"
+        parts = [f"map of {map.context}: {len(map.items)} items after {updates}"]
         if self.unchanged:
             parts.append(
                 f"{self.unchanged} of {self.runs} runs left it as it was: it is frozen"
@@ -97,7 +116,10 @@ class MapUpdate(NamedTuple):
         if self.asked:
             parts.append(f"a model was asked {self.asked} times, {self.tokens:,} tokens")
         if self.refused:
-            parts.append(f"{self.refused} edits were refused: 'backcast log --json' tells why")
+            ranked = sorted(self.reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+            why = [f"{reason} ({count})" for reason, count in ranked[:REASONS]]
+            why += [f"{len(ranked) - REASONS} more reasons"] * (len(ranked) > REASONS)
+            parts.append(f"{self.refused} edits were refused: {'; '.join(why)}")
         return "; ".join(parts)
 
 
@@ -116,25 +138,28 @@ def note_of_open(store: EventStore, task: str) -> str:
 
 def kept(
     store: EventStore, task: str, keeping: MapUpdater, last: int | None, *, anew: bool,
-    advancing: Callable[[int], Callable[[int], None]],
+    advancing: Callable[[int, int], Callable[[int], None]],
 ) -> MapUpdate:  # fmt: skip
-    """Update the map of a task's context.
+    """Update the map of a task's context by its newest `last` runs, or `RUNS`.
 
-    `advancing` takes the number of runs and returns the function to call after each. `ModelError`
-    says how far the update came where a model gives no answer.
+    `advancing` takes the number of runs, and that of those passed over, and returns the function to
+    call after each run. `ModelError` says how far the update came where a model gives no answer.
     """
     stood, made, map = store.version(task), 0, None
-    runs = begin_anew(store, task, last) if anew else unread(store, task, last)
-    advance = advancing(len(runs))
+    newest = last or RUNS
+    older = len(ended(store, task) if anew else unread(store, task)) - newest
+    runs = begin_anew(store, task, newest) if anew else unread(store, task, newest)
+    advance = advancing(len(runs), max(older, 0))
     try:
-        for updated in keep_map(store, task, runs, keeping):
-            map = updated
-            made += 1
-            advance(1)
+        with closing(keep_map(store, task, runs, keeping)) as updates:
+            for updated in updates:
+                map = updated
+                made += 1
+                advance(1)
     except ModelError as error:
         again = "the same command without --anew" if anew else "the same command"
         text = f"{error}; the map as of {made} runs stands, {again} goes on from there"
         raise ModelError(text if made or anew else str(error), error.kind) from None
     facts = (event.fact for event in store.read(task, after=stood, types=EDITS))
     edits = tuple(one for one in facts if isinstance(one, MapEdited) and not one.anew)
-    return MapUpdate(map, len(runs), edits, keeping.settings)
+    return MapUpdate(map, len(runs), edits, keeping.settings, max(older, 0))

@@ -20,7 +20,7 @@ from backcast.domain.tree import TOP, TREE
 from backcast.engine.context.counting import Counting
 from backcast.engine.context.maps import ShownMap, parses, shown_map, stale_in
 from backcast.engine.history.branches import lineage_of
-from backcast.engine.history.maps import EDITS, Maps, map_known, stale_since
+from backcast.engine.history.maps import EDITS, FAR, Maps, commits_behind, map_known, stale_since
 from backcast.engine.history.moments import COMMIT, moment_at
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.terminal import escaped
@@ -51,6 +51,8 @@ class MapMoment(NamedTuple):
     task: str
     "Task whose modules decide which items are stale."
     moment: Moment
+    behind: int = 0
+    "Commits up to the moment that it has not read."
 
     @classmethod
     def at(
@@ -70,9 +72,11 @@ class MapMoment(NamedTuple):
         modules, counting = Modules(dependency_graph.present(graph)), Counting(tokenizer)
         shown = shown_map(map, modules, settings, tokens, counting)
         contexts = tuple(sorted(state.maps))
+        behind = commits_behind(store, map.task, map.version, moment) if map.task else 0
         return cls(
             name=context, map=map, shown=shown, modules=modules, settings=settings,
             counting=counting, tokens=tokens, contexts=contexts, task=task, moment=moment,
+            behind=behind,
         )  # fmt: skip
 
     @property
@@ -83,8 +87,15 @@ class MapMoment(NamedTuple):
         return (
             f"map of {self.map.context}{knower} after {self.map.updates} updates:"
             f" {len(shown.items)} of {len(self.map.items)} items, {len(shown.stale)} of them stale;"
-            f" {tokens:,} of {self.tokens:,} tokens"
+            f" {tokens:,} of {self.tokens:,} tokens{'; ' if self.age else ''}{self.age}"
         )
+
+    @property
+    def age(self) -> str:
+        """How far behind a map is; empty where it is not far."""
+        if self.behind < FAR:
+            return ""
+        return f"last updated {self.behind:,} commits before this moment"
 
 
 def _moment(store: EventStore, context: str, when: str) -> Moment:

@@ -9,6 +9,7 @@ from backcast.domain.moment import Moment
 from backcast.domain.node import KINDS, SYMBOLS, kind_of, node_id
 from backcast.domain.outline import names_in
 from backcast.engine.history.snapshots import state_at
+from backcast.engine.interfaces.outlining import time_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outliner import outliner_of
 from backcast.engine.replay.audit import named
@@ -83,8 +84,8 @@ def need_outline(store: EventStore, task: str, text: str, at: Moment) -> None:
         return
     if path in dependency_graph.behind(state_at(store, dependency_graph, task, at)):
         raise MomentError(
-            f"{path!r} was outlined after that moment was recorded: name it by a time, such as"
-            f" {task}@2026-11-20T10:31"
+            f"{path!r} was outlined after that moment was recorded: name it by its time,"
+            f" {task}@{time_of(store, task, at)}"
         )
 
 

@@ -46,8 +46,11 @@ def outline_all(store: "EventStore", task: str) -> int:
     return waiting
 
 
-def need_outlines(store: "EventStore", task: str, moment: "Moment") -> None:
-    """Refuse a moment by event or commit that stands before the outlines of its texts."""
+def need_outlines(
+    store: "EventStore", task: str, moment: "Moment", option: str | None = None
+) -> None:
+    """Refuse a moment by event or commit that stands before the outlines of its texts; it came with
+    an address, or by an `option` such as `--since`."""
     from backcast.engine.history.snapshots import state_at
     from backcast.engine.memory.outliner import outliner_of
     from backcast.projections import dependency_graph
@@ -55,7 +58,15 @@ def need_outlines(store: "EventStore", task: str, moment: "Moment") -> None:
     state = state_at(store, dependency_graph, task, moment)
     behind = [path for path in dependency_graph.behind(state) if outliner_of(path)]
     if behind:
+        time = time_of(store, task, moment)
         raise MomentError(
             f"{len(behind)} modules were outlined after that moment was recorded, {behind[0]!r}"
-            f" among them: name it by a time, such as {task}@2026-11-20T10:31"
+            f" among them: name it by its time, {f'{option} ' if option else f'{task}@'}{time}"
         )
+
+
+def time_of(store: "EventStore", task: str, moment: "Moment") -> str:
+    """Return the time, UTC, of the last event of a task at a moment, as an address names it."""
+    last = store.version_at(task, moment)
+    [event] = store.read(task, after=last - 1, last=last)
+    return event.timestamp.strftime("%Y-%m-%dT%H:%M:%S")

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from backcast.engine.log.open_logs import Log
     from backcast.engine.replay.corpus import ReplayRun, Tried
 
+MANY = 500
+"Changes whose prompts take more than some seconds."
+
 
 def nothing_in(log: "Log") -> str:
     """Return what a log holds that has no prompts and no changes of functions to try."""
@@ -30,3 +33,14 @@ def both_tried(runs: "Sequence[ReplayRun]") -> Iterator[str]:
         if changes := sum(other.length for other in runs if other.task == run.task):
             prompts = "1 recorded prompt" if run.prompts == 1 else f"{run.prompts:,} prompts"
             yield f"{run.task} holds {prompts} and {changes:,} changes of its code: all are tried"
+
+
+def long_trial(runs: "Sequence[ReplayRun]", policies: int) -> str:
+    """Return what a trial of a long history will build; empty for a short one."""
+    changes = sum(run.length for run in runs)
+    if changes < MANY:
+        return ""
+    return (
+        f"{changes:,} changes under {policies} policies take a while: --last 200 tries only the"
+        " last ones of each history, and --report FILE.jsonl keeps what is done after Ctrl-C"
+    )

@@ -7,7 +7,7 @@ from backcast.domain.errors import InputError, MomentError
 from backcast.domain.moment import Moment
 from backcast.domain.node import Reference, kind_of, name_of, node_id, path_of
 from backcast.domain.staleness import Modules
-from backcast.engine.context.search import Document, SearchHit
+from backcast.engine.context.search import NO_CODE, CodePlace, Document, SearchHit
 from backcast.engine.history.branches import Branch, branches
 from backcast.engine.history.moments import moment_at
 from backcast.engine.history.snapshots import state_at
@@ -47,6 +47,7 @@ class TaskNode(NamedTuple):
 
     task: str
     node: str
+    code: CodePlace = NO_CODE
 
 
 class StoreTexts(NamedTuple):
@@ -61,7 +62,7 @@ class StoreTexts(NamedTuple):
 
     def documents(self) -> list[Document]:
         """Return what a search takes: a document for each text."""
-        return [Document(_id(nodes[0]), text) for text, nodes in self.nodes.items()]
+        return [Document(_id(nodes[0]), text, nodes[0].code) for text, nodes in self.nodes.items()]
 
 
 def _id(place: TaskNode) -> str:
@@ -89,7 +90,8 @@ def store_texts(store: EventStore, moment: Moment) -> StoreTexts:
         statuses[task] = state.status
         root = forked[task].root if task in forked else task
         for document in _documents(store, task, root, moment, state.goal):
-            found.setdefault(document.text, []).append(TaskNode(task, document.id))
+            node = TaskNode(task, document.id, document.code)
+            found.setdefault(document.text, []).append(node)
     for nodes in found.values():
         nodes.sort(key=lambda node: (node.task in forked, statuses[node.task] != "complete", node))
     known = {task: branch for task, branch in forked.items() if task in statuses}
@@ -163,7 +165,7 @@ def found_texts(store: EventStore, texts: StoreTexts, hits: list[SearchHit]) -> 
 
 
 def _reference(store: EventStore, place: TaskNode, moment: Moment) -> str:
-    task, node = place
+    task, node = place.task, place.node
     if kind_of(node) not in IN_CODE:
         return ""
     reference = Reference(task, path_of(node), name=name_of(node) or None)

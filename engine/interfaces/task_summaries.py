@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from backcast.domain.events import Imported, ToolReturned
 from backcast.domain.message_parts import cut_inside
+from backcast.engine.history.commits import is_broken_off, lacks_before
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log.store import EventStore
 from backcast.projections import progress
@@ -24,12 +25,14 @@ class TaskSummary(NamedTuple):
     "Results of tools that failed."
     reason: str = ""
     "Why the task failed, if it did and the log tells."
+    lacks: str = ""
+    "What a git history is known to lack, at its beginning or its end."
 
     @property
     def words(self) -> str:
         """All of it in a line, what is not known left out."""
         counted = (
-            self.ended, self.format,
+            self.ended, self.format, self.lacks,
             f"{self.answers:,} answers" if self.answers else "",
             f"{self.failed:,} failed" if self.failed else "",
         )  # fmt: skip
@@ -52,4 +55,8 @@ def summary_of(store: EventStore, task: str) -> TaskSummary:
                 failed += 1
     goal = " ".join((state.goal or "").split())
     reason = " ".join((state.reason or "").split())
-    return TaskSummary(state.status, goal, format, state.replies, failed, reason)
+    lacks = [lacks_before(store, task)] if format == "git" else []
+    if format == "git" and is_broken_off(store, task):
+        lacks.append("the import was broken off: 'backcast import git' goes on")
+    said = ", ".join(filter(None, lacks))
+    return TaskSummary(state.status, goal, format, state.replies, failed, reason, said)

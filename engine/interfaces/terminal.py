@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ SPEAKS = re.compile("(?![\n\t]|\r\n)[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u206
 
 EVERY = 30.0
 "Seconds between two lines of progress where no terminal shows it."
+SOON = 8.0
+"Seconds after which the reason for a wait is told."
 
 
 def escaped(text: str) -> str:
@@ -99,20 +102,56 @@ def hand_on_bytes(body: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _in_lines(what: str, total: int | None) -> Callable[[int], None]:
-    """Return a function that takes steps, and prints a line where the last one is long ago."""
-    begun = last = monotonic()
-    done = 0
+class _StepsInLines:
+    """A counter of steps that prints a line now and then, also where no step comes."""
 
-    def advance(step: int) -> None:
-        nonlocal done, last
-        done, now = done + step, monotonic()
-        if now - last >= EVERY:
-            last = now
-            of = "" if total is None else f" of {total:,}"
-            message(f"{what}: {done:,}{of} after {now - begun:.0f} s")
+    def __init__(self, what: str, total: int | None) -> None:
+        self.what, self.total, self.done, self.begun = what, total, 0, monotonic()
+        self.ended = Event()
 
-    return advance
+    def advance(self, step: int) -> None:
+        """Count a step."""
+        self.done += step
+
+    def line(self) -> str:
+        """Return how far it is, and about how long the rest takes if it goes on like that."""
+        spent, of = monotonic() - self.begun, "" if self.total is None else f" of {self.total:,}"
+        line = f"{self.what}: {self.done:,}{of} after {spent:.0f} s"
+        if self.total and 0 < self.done < self.total:
+            line += f", about {_rough(spent * (self.total - self.done) / self.done)} left"
+        return line
+
+    def watch(self) -> None:
+        """Print lines until the end."""
+        while not self.ended.wait(EVERY):
+            message(self.line())
+
+
+def _rough(seconds: float) -> str:
+    """Return a time in words.
+
+    >>> _rough(0.2), _rough(100), _rough(500)
+    ('1 s', '100 s', '8 min')
+    """
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{max(1, seconds):.0f} s"
+
+
+@contextmanager
+def told_if_long(what: str, why: str) -> Iterator[None]:
+    """Say of work without steps why it takes long, once it does, and then how long it took yet."""
+    ended, begun = Event(), monotonic()
+
+    def watch() -> None:
+        if not ended.wait(SOON):
+            message(f"{what} takes a while: {why}")
+        while not ended.wait(EVERY):
+            message(f"{what}: {monotonic() - begun:.0f} s so far")
+
+    Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 @contextmanager
@@ -123,7 +162,12 @@ def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]
     Yields the function that takes a step's size.
     """
     if not sys.stderr.isatty():
-        yield _in_lines(what, total)
+        steps = _StepsInLines(what, total)
+        Thread(target=steps.watch, daemon=True).start()
+        try:
+            yield steps.advance
+        finally:
+            steps.ended.set()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

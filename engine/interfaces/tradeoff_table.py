@@ -38,22 +38,30 @@ def _cell(found: str, said: str | None) -> str:
 
 
 def lines(found: TradeOffs, *, timed: bool = True) -> Iterator[str]:
-    """Yield what the table is of, and which claims of the matrix these logs bear out."""
+    """Yield what the columns are, and which expectations these logs bear out."""
     prompts = "1 prompt" if found.prompts == 1 else f"{found.prompts} prompts"
     yield (
-        "In brackets what the seeds' matrix says. Compression: of the tokens of all modules in"
-        f" full, the share that {prompts} did not show; information kept: evidence recall."
+        "In brackets: what the studies that Backcast grew from expected of a strategy"
+        " ('backcast help seeds')."
+    )
+    yield (
+        f"compression: of the project's code, in tokens, the share that {prompts} left out;"
+        " information kept: evidence recall, of what the accepted code used the share that the"
+        " prompt had shown"
     )
     if timed:
         yield (
-            "Rebuild: a prompt with nothing in memory, after a fold of the log, which is the same"
-            f" for all ({found.fold:,.0f} ms); latency: the next prompt; medians, with all vectors"
-            " made."
+            "rebuild cost: to build a prompt with nothing in memory, once the log is read"
+            f" ({found.fold:,.0f} ms for each strategy); latency: to build the next one; medians,"
+            " with all vectors made"
         )
     for verdict in verdicts(found.rows):
         if verdict.column in ("rebuild cost", "latency") and not timed:
             continue
-        line = f"{verdict.column}: {verdict.held} of {verdict.pairs} orders of the matrix hold here"
+        line = (
+            f"{verdict.column}: of {verdict.pairs} pairs of which one was expected to have more,"
+            f" {verdict.held} came out so"
+        )
         if verdict.against:
             more = len(verdict.against) - NAMED
             line += f"; not {', '.join(verdict.against[:NAMED])}" + (

@@ -46,6 +46,8 @@ _TITLES = ("module_name", "path", "sha", "tool", "role", "goal", "reason", "targ
            "model", "step", "origin")  # fmt: skip
 FAILED = 120
 "Characters that a line says of a result."
+SHA = 12
+"Characters of a commit's name, which find it in any repository."
 NAME, SHORT = 80, 240
 "Characters of a call's name, and of a call whose end is a part of it: it says which lines, say."
 
@@ -94,6 +96,8 @@ def event_title(event: WorkflowEvent, text: BodyText = _unread) -> str:
     """Return what an event is about, in a few words."""
     data = event.fact.data
     title = next((str(data[key]) for key in _TITLES if data.get(key) not in (None, "")), "")
+    if isinstance(event.fact, Committed):
+        title = f"{event.fact.sha[:SHA]} {next(iter(event.fact.message.splitlines()), '')}".rstrip()
     if data.get("iteration"):
         title += f" #{data['iteration']}"
     if data.get("unknown"):

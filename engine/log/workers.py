@@ -45,6 +45,7 @@ def pool_of(processes: int) -> Iterator[ProcessPoolExecutor]:
         ) from None
     except BaseException:
         held.close()
+        _let_go(pool)
         pool.shutdown(cancel_futures=True)
         raise
     else:
@@ -52,6 +53,18 @@ def pool_of(processes: int) -> Iterator[ProcessPoolExecutor]:
     finally:
         held.close()
         alive.close()
+
+
+def _let_go(pool: ProcessPoolExecutor) -> None:
+    """Close what this process holds of the workers' own ends of their pipes.
+
+    A thread that waits for the rest of a value, or for room to send one, would wait for ever for a
+    worker that ended in the midst of it.
+    """
+    for queue, end in (("_call_queue", "_reader"), ("_result_queue", "_writer")):
+        connection = getattr(getattr(pool, queue, None), end, None)
+        if isinstance(connection, Connection):
+            connection.close()
 
 
 def _start_tracker() -> None:

@@ -25,6 +25,7 @@ from backcast.domain.events import (
 )
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log.importers import Batch, Report, git, import_batches
+from backcast.engine.log.importers.git_beginning import WHOLE, Beginning
 from backcast.engine.log.importers.versions import (
     MODULES,
     OWN,
@@ -103,18 +104,20 @@ def run_anew(
     outlines: bool = True,
     processes: int = 1,
     progress: Progress = lambda what, total: nullcontext(lambda step: None),
+    begin: Beginning = WHOLE,
 ) -> tuple[Report, list[AnewTask]]:
-    """Import a log anew beside the tasks that it was imported as, and compare them.
+    """Import a log anew beside the tasks that it was imported as, and compare them. A git history
+    begins where `begin` says.
 
     `InputError` where the store holds no such task.
     """
     if format == OWN or format not in MODULES:
         raise InputError(f"--anew: needed a foreign format, found {format}: its events are as told")
     report, copied = Report(), _Copies(store, format)
-    with progress(f"importing {path.name} anew", counted(format, path)) as advance:
+    with progress(f"importing {path.name} anew", counted(format, path, begin)) as advance:
         if format == "git":
             name = copied.of(task_id or git.task_of(path))
-            batches = git.read(path, name, store, report)
+            batches = git.read(path, name, store, report, begin=begin)
             batches = outlined(store, name, batches, processes) if outlines else batches
         else:
             batches = copied.renamed(batches_of(store, format, path, task_id, report), report)

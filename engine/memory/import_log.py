@@ -11,6 +11,7 @@ from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.snapshots import save_snapshots, state_at
 from backcast.engine.log.importers import Batch, Report, git, import_batches, raw_bodies
 from backcast.engine.log.importers.call_counts import calls_note
+from backcast.engine.log.importers.git_beginning import WHOLE, Beginning
 from backcast.engine.log.importers.people import NO_GOAL
 from backcast.engine.log.importers.same_session import imported_as, recorded_as
 from backcast.engine.log.importers.versions import MODULES, OWN, faulty, importer_of, versions_in
@@ -36,11 +37,13 @@ def run(
     outlines: bool = True,
     processes: int = 1,
     progress: Progress = lambda what, total: nullcontext(lambda step: None),
+    begin: Beginning = WHOLE,
 ) -> Report:
     """Import a log, and keep the snapshots from which later questions begin.
 
     With `outlines`, the texts of a git history are outlined at once, commit by commit, by
-    `processes` processes, and those of an agent's run record by record; see `Outlining`.
+    `processes` processes, and those of an agent's run record by record; see `Outlining`. A new task
+    of a git history begins where `begin` says.
     """
     report, met = Report(), dict[str, None]()
     if format == raw_bodies.FORMAT:
@@ -51,8 +54,13 @@ def run(
         return report
     if format == "git":
         met[task_id or git.task_of(path)] = None  # of a history only new commits are read
-    with progress(f"importing {path.name}", counted(format, path)) as advance:
-        batches = batches_of(store, format, path, task_id, report)
+    what, total = f"importing {path.name}", None
+    if format == "git":
+        stored = git.stored_line(store, task_id or git.task_of(path))
+        what += f", {stored.commits:,} commits stand already" if stored.commits else ""
+        total = git.count(path, begin, stored.last)
+    with progress(what, total) as advance:
+        batches = batches_of(store, format, path, task_id, report, begin)
         batches = _noted(_as_before(store, format, batches, report), met)
         if format == "git" and outlines:
             batches = outlined(store, task_id or git.task_of(path), batches, processes)
@@ -137,13 +145,13 @@ def _noted(batches: Iterator[Batch], met: dict[str, None]) -> Iterator[Batch]:
         yield batch
 
 
-def counted(format: str, path: Path) -> int | None:
+def counted(format: str, path: Path, begin: Beginning = WHOLE) -> int | None:
     """Return the number of commits to import; None for other formats, which are not counted.
 
     `InputError` where there is no log; ask before you make a store for it.
     """
     if format == "git":
-        return git.count(path)
+        return git.count(path, begin)
     if not path.exists():
         raise InputError(f"{path}: needed a log to import, found nothing")
     return None
@@ -158,11 +166,12 @@ def keep_all_states(store: EventStore, report: Report) -> None:
 
 
 def batches_of(
-    store: EventStore, format: str, path: Path, task_id: str | None, report: Report
-) -> Iterator[Batch]:
+    store: EventStore, format: str, path: Path, task_id: str | None, report: Report,
+    begin: Beginning = WHOLE,
+) -> Iterator[Batch]:  # fmt: skip
     """Return the batches of a log, as the module of its format reads them."""
     if format == "git":
-        return git.read(path, task_id or git.task_of(path), store, report)
+        return git.read(path, task_id or git.task_of(path), store, report, begin=begin)
     importer = import_module(f"backcast.engine.log.importers.{MODULES[format]}")
     batches: Iterator[Batch] = importer.read(path, task_id, report)
     return batches

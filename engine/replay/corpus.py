@@ -70,8 +70,9 @@ class Tried(NamedTuple):
     steps: tuple[Measured, ...]
 
 
-def runs_in(log: Log, window: int = WINDOW) -> Iterator[ReplayRun]:
-    """Yield the runs of an open log: tasks with prompts, else windows of a task's changes.
+def runs_in(log: Log, window: int = WINDOW, last: int | None = None) -> Iterator[ReplayRun]:
+    """Yield the runs of an open log: tasks with prompts, else windows of a task's changes, of which
+    `last` are taken.
 
     A task of commits has both, where its prompts were recorded by hand and no step waited for them.
     """
@@ -84,7 +85,8 @@ def runs_in(log: Log, window: int = WINDOW) -> Iterator[ReplayRun]:
             if by_steps or not any(True for _ in log.store.read(task, types=["COMMITTED"])):
                 continue
         count = len(changed(log.store, task))
-        for first in range(0, count, window):
+        begin = 0 if last is None else max(0, count - last)
+        for first in range(begin, count, window):
             length = min(window, count - first)
             yield ReplayRun(log.name, task, 0, first, length, stamps[task])
 

@@ -3,7 +3,7 @@
 A commit's title is the question, asked of the project or of the module that was then changed; the
 state before it is what is known. Commits count that change 1 to 5 functions or methods which were
 there before, in 1 to 3 modules; tests, examples, benchmarks and documentation apart, which BM25 is
-not given either.
+not given either. A search by words is asked the same.
 """
 
 import re
@@ -29,6 +29,7 @@ from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.replay.changes import begun, differs
 from backcast.engine.replay.steps import KnownState
 from backcast.projections import dependency_graph
+from scripts.benches.context_asked_search import AskedTitle, search_figures, searched
 from scripts.benches.context_bm25 import ranked
 from scripts.benches.context_ours import TOKENIZER, profile_of
 from scripts.benches.context_pack import Counting, Pack, Piece
@@ -58,9 +59,13 @@ NO_TITLE = re.compile(r"(?i)merge|bump|release|version|revert|\[pre-commit")
 class AskedTask(NamedTuple):
     """A commit's title as a question, and the lines of what it changed, as before it."""
 
+    before: int
+    "The last event before the commit."
     title: str
     module: str
     "The module that was changed; empty where there were several."
+    names: Sequence[tuple[str, str]]
+    "Path and name of each function that was changed."
     answers: Sequence[Sequence[str]]
     pieces: Sequence[Piece]
     "Every function of the project before the commit."
@@ -77,14 +82,19 @@ class Shown(NamedTuple):
 def measure(bench: Bench) -> list[Figure]:
     """Return the rows of the table."""
     found: dict[Way, list[list[Shown]]] = {}
+    hits: dict[tuple[str, str], list[float]] = {}
     for folder in bench.repositories:
         url, task = stored(bench, folder)
         with opened(url) as log:
-            each = list(_measured(log.store, task, TASKS if bench.full else SOME))
+            asked = _asked(log.store, task, TASKS if bench.full else SOME)
+            each = list(_measured(log.store, asked))
+            titles = [AskedTitle(one.before, one.title, one.names) for one, _ in asked]
+            for way, share in searched(log.store, task, titles, asked[-1][0].pieces):
+                hits.setdefault(way, []).append(share)
         bench.say(f"{task}: {len(each)} questions")
         for key in sorted({key for one in each for key in one}):
             found.setdefault(key, []).append([one[key] for one in each if key in one])
-    return [
+    shown = [
         figure
         for of in OF
         for size in SIZES
@@ -92,6 +102,7 @@ def measure(bench: Bench) -> list[Figure]:
             size, of, {way[2]: found[way] for way in found if way[:2] == (size, of)}
         )
     ]
+    return [*shown, *search_figures(hits)]
 
 
 def _figures(
@@ -114,11 +125,13 @@ def _figures(
                      "" if method == OURS else beside)  # fmt: skip
 
 
-def _measured(store: EventStore, task: str, count: int) -> Iterator[dict[Way, Shown]]:
+def _measured(
+    store: EventStore, every: Sequence[tuple[AskedTask, KnownState]]
+) -> Iterator[dict[Way, Shown]]:
     """Yield what each method shows for each question of a task."""
     tokenizer = tokenizer_of(TOKENIZER)
     counting, kept = Counting(tokenizer), BuildCache(tokenizer, store.get)
-    for asked, known in _asked(store, task, count):
+    for asked, known in every:
         row = dict[Way, Shown]()
         targets = {PROJECT: ""} | ({MODULE: f"module:{asked.module}"} if asked.module else {})
         for size in SIZES:
@@ -154,7 +167,8 @@ def _asked(store: EventStore, task: str, count: int) -> Sequence[tuple[AskedTask
             own = [one for one in pieces.values() if _is_own(one.path)]
             paths = {path for path, _ in names}
             module = paths.pop() if len(paths) == 1 else ""
-            found.append((AskedTask(_title(change), module, answers, own), known))
+            before, title = change.first - 1, _title(change)
+            found.append((AskedTask(before, title, module, names, answers, own), known))
     return found
 
 

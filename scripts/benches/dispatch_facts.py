@@ -31,6 +31,7 @@ from backcast.domain.node import name_of, path_of
 from backcast.domain.timed_facts import TimedFact, holding
 from backcast.engine.context.fact_rows import retrieved, row_text
 from backcast.engine.context.search import Document, search, search_words, sentence_embedder
+from backcast.engine.context.search.code_words import SearchWords
 from backcast.engine.context.search.words import WordCounts
 from backcast.engine.interfaces.profiles import DEFAULT_PROFILE
 from backcast.engine.log.store import EventStore
@@ -228,7 +229,7 @@ def _retrieval(
     pieces = list(_pieces(store, events))
     embedder = bench.options.embedder
     ranking = partial(search, store, sentence_embedder(embedder)) if embedder else None
-    ours, bm25, counted, meant = 0, 0, WordCounts(), 0
+    ours, bm25, counted, meant = 0, 0, SearchWords(WordCounts()), 0
     spent = list[int]()
     times = list[float]()
     for question in asked:
@@ -269,7 +270,7 @@ def _pieces(store: EventStore, events: Sequence[WorkflowEvent]) -> Iterator[tupl
             yield event.version, (head if begin else "") + line[begin : begin + PIECE]
 
 
-def _raw(pieces: Sequence[str], query: str, counter: Tokenizer, counted: WordCounts) -> str:
+def _raw(pieces: Sequence[str], query: str, counter: Tokenizer, counted: SearchWords) -> str:
     documents = [Document(f"{number:07}", piece) for number, piece in enumerate(pieces)]
     text = ""
     for hit in search_words(documents, query, 20, counted):

@@ -12,9 +12,29 @@ from backcast.engine.context.search.embedders import Embedder, needs_extra, sent
 from backcast.engine.log.store import EventStore
 
 if TYPE_CHECKING:
-    from backcast.engine.context.search.words import WordCounts
+    from backcast.engine.context.search.code_words import SearchWords
 
-__all__ = ["Document", "Embedder", "SearchHit", "search", "search_words", "sentence_embedder"]
+__all__ = [
+    "CodePlace",
+    "Document",
+    "Embedder",
+    "SearchHit",
+    "search",
+    "search_words",
+    "sentence_embedder",
+]
+
+
+class CodePlace(NamedTuple):
+    """Where the code of a function or class stands."""
+
+    source: str = ""
+    "The digest of its module's text; empty for no code."
+    first: int = 1
+    last: int = 0
+
+
+NO_CODE = CodePlace()
 
 
 class Document(NamedTuple):
@@ -22,6 +42,8 @@ class Document(NamedTuple):
 
     id: str
     text: str
+    code: CodePlace = NO_CODE
+    "The code by which it is found too."
 
 
 class SearchHit(NamedTuple):
@@ -29,7 +51,7 @@ class SearchHit(NamedTuple):
 
     id: str
     score: float
-    "By reciprocal rank fusion: 1/(60 + rank), added up over the rankings that hold it."
+    "By reciprocal rank fusion: 1/(5 + rank) by meaning and 2/(5 + rank) by words, added up."
     by_meaning_rank: int | None
     "From 1; None where it is not among the nearest by meaning."
     by_words_rank: int | None
@@ -43,7 +65,7 @@ def search(
     query: str,
     k: int = 10,
     progress: Callable[[int], None] = lambda step: None,
-    words: "WordCounts | None" = None,
+    words: "SearchWords | None" = None,
     worded: str = "",
 ) -> list[SearchHit]:
     """Find the `k` documents that answer a query best, the best first.
@@ -67,13 +89,12 @@ def search(
 
 
 def search_words(
-    documents: Sequence[Document], query: str, k: int = 10, words: "WordCounts | None" = None
+    documents: Sequence[Document], query: str, k: int = 10, words: "SearchWords | None" = None
 ) -> list[SearchHit]:
     """Find the `k` documents that answer a query best by their words alone, the best first.
 
     `words` were counted before.
     """
     from backcast.engine.context.search.index import by_words_alone
-    from backcast.engine.context.search.words import WordCounts
 
-    return by_words_alone(documents, query, k, WordCounts() if words is None else words)
+    return by_words_alone(documents, query, k, words)

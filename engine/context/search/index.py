@@ -13,14 +13,19 @@ from numpy.typing import NDArray
 
 from backcast.domain.errors import InputError
 from backcast.engine.context.search import Document, SearchHit
+from backcast.engine.context.search.code_words import CurrentCode, SearchWords
 from backcast.engine.context.search.held_vectors import HeldVectors, Vectors, checked, units
 from backcast.engine.context.search.vectors import hash_of
 from backcast.engine.context.search.words import CurrentWords, Numbers, WordCounts
 
 NEAREST = 100
 "Documents that get a rank by meaning, at the least."
-FUSION = 60
+FUSION = 5
 "Added to each rank, so that the first places do not decide alone."
+WORDED = 2
+"How much more a rank by words counts than one by meaning."
+CODED = 1.5
+"How much more it counts how well the code answers than how well the text does, each of its best."
 _OTHER = -(2**62)
 "The score of a text that is no candidate."
 
@@ -37,15 +42,16 @@ class Current(NamedTuple):
     worded: Numbers
     "Per document, the number of its text among those whose words are counted."
     words: CurrentWords
+    code: CurrentCode | None
 
 
 class Index:
     """Texts with their vectors and words, each once however many documents have it."""
 
-    def __init__(self, vectors: HeldVectors, words: WordCounts | None = None) -> None:
+    def __init__(self, vectors: HeldVectors, words: SearchWords | None = None) -> None:
         """`words` are those of texts that were counted before."""
         self.vectors = vectors
-        self._words = WordCounts() if words is None else words
+        self._words = words or SearchWords(WordCounts())
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -59,8 +65,7 @@ class Index:
                 raise InputError(f"documents: needed each id once, found {id!r} twice")
         held = np.array([self._row(document) for document in ordered], np.int64)
         rows, texts = np.unique(held, return_inverse=True)
-        worded = np.array([self._words.number(document.text) for document in ordered], np.int64)
-        return Current(ids, rows, texts, worded, self._words.current(worded))
+        return Current(ids, rows, texts, *_counted(ordered, self._words))
 
     def _row(self, document: Document) -> int:
         row = self.vectors.row(hash_of(document.text))
@@ -94,21 +99,35 @@ class Index:
 
 
 def by_words(query: str, current: Current) -> Numbers:
-    """Return the documents that hold a word of a query, by number, the best first."""
-    return _ranked(units(current.words.scores(query))[current.worded], 1)
+    """Return the documents that hold a word of a query, by number, the best first.
+
+    With code, how well this and the text answer is added up, each as a share of the best.
+    """
+    scores = current.words.scores(query)[current.worded]
+    if current.code:
+        scores = scores / (scores.max(initial=0.0) or 1.0) + CODED * current.code.scores(query)
+    return _ranked(units(scores), 1)
 
 
 def by_words_alone(
-    documents: Sequence[Document], query: str, k: int, words: WordCounts
+    documents: Sequence[Document], query: str, k: int, words: SearchWords | None
 ) -> list[SearchHit]:
     """Return the `k` best of some documents that hold a word of a query, the best first."""
     check_request(query, k)
     ordered = sorted(documents)
     every = np.arange(len(ordered))
-    worded = np.array([words.number(document.text) for document in ordered], np.int64)
     ids = [document.id for document in ordered]
-    current = Current(ids, every, every, worded, words.current(worded))
-    return _fused(current.ids, every[:0], by_words(query, current), k)
+    counted = _counted(ordered, words or SearchWords(WordCounts()))
+    return _fused(ids, every[:0], by_words(query, Current(ids, every, every, *counted)), k)
+
+
+def _counted(
+    documents: Sequence[Document], words: SearchWords
+) -> tuple[Numbers, CurrentWords, CurrentCode | None]:
+    """Return the numbers of the documents' texts, and the words of these and of their code."""
+    worded = np.array([words.texts.number(document.text) for document in documents], np.int64)
+    code = words.code.current(documents) if words.code else None
+    return worded, words.texts.current(worded), code
 
 
 def check_request(query: str, k: int) -> None:
@@ -144,6 +163,7 @@ def _fused(ids: Sequence[str], near: Numbers, worded: Numbers, k: int) -> list[S
     # Not by numpy's own union, which imports a part of it that takes as long as the whole search.
     places = sorted({*near.tolist(), *worded[:k].tolist()})
     for place, *both in zip(places, *ranks[:, places].tolist(), strict=True):
-        score = sum(1 / (FUSION + rank) for rank in both if rank)
+        weighed = zip((1, WORDED), both, strict=True)
+        score = sum(weight / (FUSION + rank) for weight, rank in weighed if rank)
         hits.append(SearchHit(ids[place], score, both[0] or None, both[1] or None))
     return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]

@@ -14,7 +14,8 @@ from backcast.engine.log.store import EventStore
 
 FILES = (
     "engine/context/search/kept_words.py", "engine/context/search/words.py",
-    "engine/context/symbol_texts.py", "engine/context/sources.py",
+    "engine/context/search/code_words.py", "engine/context/symbol_texts.py",
+    "engine/context/sources.py",
 )  # fmt: skip
 DIGEST = 16
 "Bytes of a digest."

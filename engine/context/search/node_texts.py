@@ -15,7 +15,7 @@ from backcast.domain.outline import Facets, names_in
 from backcast.domain.reader import Reader
 from backcast.domain.summary import parts_of, text_of
 from backcast.domain.tree import TREE, Tree, moved_tops, tree_of
-from backcast.engine.context.search import Document
+from backcast.engine.context.search import NO_CODE, CodePlace, Document
 from backcast.engine.history.kept import SPREAD, code_of, keep, kept
 from backcast.engine.history.kept_graph import touched
 from backcast.engine.log.store import EventStore
@@ -48,10 +48,9 @@ def node_texts(
     last, code = store.version_at(task_id, moment), code_of(*FILES)
     found = None if moment.at else kept(store, NAME, code, task_id, last, load)
     moved = touched(store, task_id, found[0], last) if found else set[str]()
+    texts = found[1] if found else {}
     if found is None or moved:
-        texts = _made(dependency_graph.present(state()), found[1] if found else {}, moved)
-    else:
-        texts = found[1]
+        texts = _made(state(), texts, moved)
     is_last = moment.at is None and last == store.version(task_id)
     if is_last and (found is None or last - found[0] > SPREAD):
         keep(store, NAME, code, task_id, last, dump(texts))
@@ -59,9 +58,10 @@ def node_texts(
 
 
 def _made(
-    modules: Mapping[str, Facets], before: Mapping[str, ModuleTexts], moved: set[str]
+    state: dependency_graph.State, before: Mapping[str, ModuleTexts], moved: set[str]
 ) -> dict[str, ModuleTexts]:
     """Return the texts of all modules, those of before where nothing that they read has moved."""
+    modules = dependency_graph.present(state)
     tree = tree_of(modules)
     tops = moved_tops(tree_of(before), tree) if before else set[str]()
     made = {}
@@ -71,16 +71,23 @@ def _made(
         if known and stands and moved.isdisjoint(known.read) and tops.isdisjoint(known.tops):
             made[path] = known
         else:
-            made[path] = _of(modules, path, tree)
+            source, lines = state.modules[path].source, dependency_graph.lines_of(state, path)
+            places = {name: CodePlace(source, *lines[name]) for name in lines} if source else {}
+            made[path] = _of(modules, path, tree, places)
     return made
 
 
-def _of(modules: Mapping[str, Facets], path: str, tree: Tree) -> ModuleTexts:
+def _of(
+    modules: Mapping[str, Facets], path: str, tree: Tree, places: Mapping[str, CodePlace]
+) -> ModuleTexts:
     facets, reader = modules[path], Reader(modules, tree)
-    nodes = [node_id("module", path)]
+    nodes = {node_id("module", path): NO_CODE}
     for name in names_in(facets):
-        nodes.append(node_id((facets[f"sig:{name}"] or ("function",))[0], path, name))
-    documents = tuple(Document(node, text_of(parts_of(reader, node))) for node in nodes)
+        kind = (facets[f"sig:{name}"] or ("function",))[0]
+        nodes[node_id(kind, path, name)] = places.get(name, NO_CODE)
+    documents = tuple(
+        Document(node, text_of(parts_of(reader, node)), code) for node, code in nodes.items()
+    )
     tops = frozenset(key for other, key in reader.seen if other == TREE)
     read = frozenset(other for other, _ in reader.seen) - {path, TREE}
     return ModuleTexts(documents, read, tops)
@@ -94,8 +101,13 @@ def dump(texts: Mapping[str, ModuleTexts]) -> bytes:
         return [numbers.setdefault(name, len(numbers)) for name in sorted(names)]
 
     rows = [
-        (path, part.documents, flat(part.read), flat(part.tops)) for path, part in texts.items()
-    ]
+        (
+            path, [(one.id, one.text, *one.code[1:]) for one in part.documents],
+            next((one.code.source for one in part.documents if one.code.source), ""),
+            flat(part.read), flat(part.tops),
+        )
+        for path, part in texts.items()
+    ]  # fmt: skip
     return to_json([rows, list(numbers)])
 
 
@@ -105,9 +117,12 @@ def load(body: bytes) -> dict[str, ModuleTexts]:
     rows, names = from_json(body)
     return {
         path: ModuleTexts(
-            tuple(map(Document._make, documents)),
+            tuple(
+                Document(id, text, CodePlace(source, first, last) if last else NO_CODE)
+                for id, text, first, last in documents
+            ),
             frozenset([names[number] for number in read]),
             frozenset([names[number] for number in tops]),
         )
-        for path, documents, read, tops in rows
+        for path, documents, source, read, tops in rows
     }

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from backcast.domain.node import path_of
 from backcast.domain.paths import is_test
 from backcast.engine.context.search import Document, SearchHit, search_words
-from backcast.engine.context.search.words import FORM, WordCounts, words
+from backcast.engine.context.search.code_words import SearchWords
+from backcast.engine.context.search.words import FORM, words
 
 EMPTY = frozenset(
     words(
@@ -63,7 +64,7 @@ def own(documents: Sequence[Document], question: str) -> Sequence[Document]:
 
 
 def found_by_words(
-    documents: Sequence[Document], question: str, k: int, counted: WordCounts
+    documents: Sequence[Document], question: str, k: int, counted: SearchWords
 ) -> list[SearchHit]:
     """Find the `k` documents that answer a question best by its words, tests apart, the best first.
 

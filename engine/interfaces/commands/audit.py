@@ -29,6 +29,7 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
     TASK@N' the prompt of a row that tells of one. A prompt that showed the full text of what the
     node stands in has it "within". The last line, or JSON object, counts.
     """
+    from backcast.engine.history.commits import lacks_before
     from backcast.engine.history.state_json import plain
     from backcast.engine.interfaces.foreign_prompts import is_foreign
     from backcast.engine.interfaces.lives import show, summed_up
@@ -45,6 +46,8 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
             life = life_of(store, task, resolved, at, advance)
         if not life.occurrences:
             raise unknown_node(store, task, node, at)
+        if begins := lacks_before(store, task):
+            message(f"note: the history {begins}: what was before is not in it")
         if is_foreign(place):
             message(
                 "note: the prompts of this task are another program's and name no nodes: 'backcast"

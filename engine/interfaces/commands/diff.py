@@ -48,7 +48,7 @@ def command(
     A prompt that is compared under two policies is built twice now; with one, the recorded prompt
     is the other, of a change in a history that of the default.
     """
-    from backcast.engine.interfaces.differing import between_moments, between_settings
+    from backcast.engine.interfaces.differing import between_moments, between_settings, in_order
     from backcast.engine.interfaces.formed_prompts import (
         is_formed,
         print_formed_difference,
@@ -85,6 +85,8 @@ def command(
     if (first.log, first.task) == (second.log, second.task) and first != second:
         with task_at(first, url) as place:
             later = place._replace(when=second.when)
+            if not is_dispatched(place):  # two agents of a run have no order
+                place, later = in_order(place, later)
             if is_foreign(place) and not (target or query or profiles):
                 print_difference(place, later, as_json=as_json)
                 return

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,7 @@ from backcast.engine.log.remote import shown
 
 if TYPE_CHECKING:
     from backcast.engine.log.importers import Report
+    from backcast.engine.log.importers.git_beginning import Beginning
     from backcast.engine.memory.import_anew import AnewTask
     from backcast.engine.memory.import_log import Progress
 
@@ -72,6 +74,18 @@ def _importer(name: str, help: str) -> None:
             help="The latest log where the agent keeps them; of the N latest, the one you choose.",
         )(function)  # fmt: skip
 
+    def begin(function: Callable[..., Any]) -> Callable[..., Any]:
+        if name != "git":
+            return function
+        function = click.option(
+            "--since", metavar="DATE", callback=_since,
+            help="Begin behind the last commit before a date, such as 2024-01-31 (UTC).",
+        )(function)  # fmt: skip
+        return click.option(
+            "--last", type=click.IntRange(1), metavar="N",
+            help="Begin N commits before the end: a long history takes minutes.",
+        )(function)  # fmt: skip
+
     @command.command(name=name, help=help)
     @click.argument("paths", nargs=-1, required=name not in FOLDERS, metavar="PATH...")
     @store_option
@@ -80,9 +94,11 @@ def _importer(name: str, help: str) -> None:
     @outlines
     @anew
     @recent
+    @begin
     def importer(
         paths: tuple[str, ...], url: str, task: str | None, as_json: bool, anew: bool = False,
-        recent: int | None = None, **more: bool,
+        recent: int | None = None, last: int | None = None, since: datetime | None = None,
+        **more: bool,
     ) -> None:  # fmt: skip
         from backcast.engine.interfaces.foreign_logs import logs_to_import
         from backcast.engine.interfaces.terminal import progress_bar
@@ -95,10 +111,22 @@ def _importer(name: str, help: str) -> None:
         logs, failed = logs_to_import(name, paths)
         if task and len(logs) + failed > 1:
             raise click.UsageError(f"--as: needed a single log, found {len(logs) + failed}")
-        request = _ImportRequest(name, url, task, as_json, anew, more)
+        begin = {"last": last, "since": since} if last or since else {}
+        request = _ImportRequest(name, url, task, as_json, anew, more, begin)
         if len(logs) + failed == 1 and logs:
             sys.exit(_imported(request, logs[0], progress_bar).code)
         sys.exit(_each(request, logs, failed))
+
+
+def _since(context: click.Context, option: click.Parameter, text: str | None) -> datetime | None:
+    """Return the time that a date names: that of a day alone is its beginning."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise click.BadParameter(f"needed a date such as 2024-01-31, found {text!r}") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 class _ImportRequest(NamedTuple):
@@ -110,6 +138,8 @@ class _ImportRequest(NamedTuple):
     as_json: bool
     anew: bool
     options: dict[str, bool]
+    begin: dict[str, Any]
+    "Where a git history begins, if not at its first commit: see `Beginning`."
 
 
 class _Imported(NamedTuple):
@@ -154,16 +184,23 @@ def _imported(
     """Import a log, and print what came of it; `several` where it is one of some."""
     from backcast.engine.interfaces.foreign_logs import copied_here
     from backcast.engine.log.importers import Report
+    from backcast.engine.log.importers.git_beginning import Beginning
     from backcast.engine.memory.import_log import counted, run
 
-    cut, name = Report(), request.format
+    cut, name, begin = Report(), request.format, Beginning(**request.begin)
     with copied_here(log, cut) as path:
         if request.anew:
-            return _anew(request, path, progress)
-        counted(name, path)  # before a store is made
-        with opened(request.url, create=True) as store:
-            report = run(store, name, path, request.task, processes=os.cpu_count() or 1,
-                         progress=progress, **request.options)  # fmt: skip
+            return _anew(request, path, progress, begin)
+        counted(name, path, begin)  # before a store is made
+        try:
+            with opened(request.url, create=True) as store:
+                report = run(store, name, path, request.task, processes=os.cpu_count() or 1,
+                             progress=progress, begin=begin, **request.options)  # fmt: skip
+        except KeyboardInterrupt:
+            from backcast.engine.interfaces.running import INTERRUPTED
+
+            message(f"interrupted by Ctrl-C; {_so_far(request, path)}")
+            raise SystemExit(INTERRUPTED) from None
         report.skipped += cut.skipped
         if name == "events" and not (report.added or report.known):
             from backcast.engine.log.importers.events import require
@@ -177,6 +214,23 @@ def _imported(
     if not (taken or report.skipped or report.notes):
         message(f"nothing was found in {shown(log)}")
     return _Imported(1 if not taken or (report.skipped and name == "events") else 0, report)
+
+
+def _so_far(request: _ImportRequest, path: Path) -> str:
+    """Return what an import had stored when it was broken off, and how it goes on."""
+    again = "the same command goes on from there"
+    if request.format != "git":
+        return f"what was stored stays, and {again}"
+    from backcast.engine.log.importers import git
+
+    task = request.task or git.task_of(path)
+    with opened(request.url) as store:
+        stored = git.stored_line(store, task)
+    total = git.count(path, last=stored.last)
+    if not stored.commits:
+        return "nothing is stored yet"
+    of = f"{stored.commits:,} commits are stored as task {task!r}, {total:,} are to come"
+    return f"{of}: {again}"
 
 
 for _name, _help in {
@@ -198,17 +252,19 @@ for _name, _help in {
     _importer(_name, _help)
 
 
-def _anew(request: _ImportRequest, path: Path, progress: "Progress") -> _Imported:
+def _anew(
+    request: _ImportRequest, path: Path, progress: "Progress", begin: "Beginning"
+) -> _Imported:
     """Import a log again beside its task, and print what differs."""
     from backcast.engine.history.state_json import plain
     from backcast.engine.interfaces.views import console, table
     from backcast.engine.memory.import_anew import run_anew
     from backcast.engine.memory.import_log import counted
 
-    counted(request.format, path)
+    counted(request.format, path, begin)
     with opened(request.url) as store:
         report, compared = run_anew(store, request.format, path, request.task,
-                                    processes=os.cpu_count() or 1, progress=progress,
+                                    processes=os.cpu_count() or 1, progress=progress, begin=begin,
                                     **request.options)  # fmt: skip
     _print_problems(report)
     for pair in compared:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @address_argument(required=False)
 @store_option
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only these; may be repeated.")
+@click.option("-n", "--last", type=click.IntRange(1), metavar="N", help="Only the last N of them.")
 @click.option(
     "--tree", "as_tree", is_flag=True, help="The calls of a task: who asked, what it cost, its end."
 )
@@ -42,6 +44,7 @@ def command(
     address: Address | None,
     url: str,
     types: tuple[str, ...],
+    last: int | None,
     as_tree: bool,
     follow: bool,
     as_json: bool,
@@ -51,6 +54,7 @@ def command(
     \b
     backcast log backcast@commit:4fd36e1 --type COMMITTED
     backcast log @2026-11-20
+    backcast log backcast --type COMMITTED -n 20       # the newest commits
     backcast log till --follow
     backcast log till --tree
     """
@@ -62,6 +66,8 @@ def command(
     address = address or Address()
     if follow and (address.when or address.log):
         raise click.UsageError("--follow waits for later events of a store: it takes no moment")
+    if last and (follow or as_tree):
+        raise click.UsageError("--last takes the end of what is there: no --follow, no --tree")
     if as_tree and (follow or types or (address.task is None and not address.log)):
         raise click.UsageError("--tree draws the calls of one task: no --follow, no --type")
     kinds = [kind.upper() for kind in types]
@@ -89,7 +95,7 @@ def command(
         else:
             found = False
         text = partial(read_text, store)
-        for event in events:
+        for event in deque(events, last) if last else events:
             found = True
             click.echo(event_json(event) if as_json else event_line(event, text))
             if follow:

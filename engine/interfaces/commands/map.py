@@ -25,7 +25,7 @@ def command() -> None:
     """Keep context maps: orientation in a fixed number of tokens.
 
     \b
-    backcast map update rich --last 100            # read the last 100 commits as runs
+    backcast map update rich                       # read the last 100 commits as runs
     backcast map show rich@commit:3f2a5c1          # as it stood after that commit
     """
 
@@ -100,7 +100,8 @@ def diff(before: Address, after: Address, url: str, as_json: bool, **options: An
     with opened(url) as store:
         old, new = (_then(store, address, options) for address in (before, after))
         if old.map.version > new.map.version and old.map.task == new.map.task:
-            raise click.UsageError(f"needed the later moment last, found {before} and {after}")
+            message(f"note: {before} is the later moment: compared from {after} to it")
+            old, new = new, old
     lines = compared(old, new)
     if as_json:
         click.echo(json_text([line._asdict() for line in lines]))
@@ -114,7 +115,12 @@ def diff(before: Address, after: Address, url: str, as_json: bool, **options: An
 @address_argument(metavar="TASK")
 @store_option
 @_rendering
-@click.option("--last", type=click.IntRange(1), metavar="N", help="Only the newest N runs.")
+@click.option(
+    "--last",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only the newest N runs; 100 where nothing is said.",
+)
 @click.option("--model", metavar="NAME", help="Who reads and draws, too: answers:FILE, "
               "llama:FILE or http://HOST:PORT/v1.")  # fmt: skip
 @click.option("--profile", metavar="NAME", help="Of a server that does not tell its window.")
@@ -127,16 +133,19 @@ def update(
     """Read the runs of a task, and edit the map of what it works on.
 
     \b
-    backcast map update rich --last 100
+    backcast map update rich                       # the newest 100 commits
+    backcast map update rich --last 400            # a longer memory, in four times the time
 
     Each commit of an imported history is a run; of any other task the whole is one, or what has
     happened so far where it has not ended. What is edited stands in the log as MAP_EDITED, with the
     time of the run. No model is asked but with --model: then it reads each run and draws what it
     finds worth keeping, and its answers are recorded.
 
-    Runs are read once, the newest last. With --anew the map is emptied, with the items that other
-    tasks left on it, and the runs are read again, by another policy say; earlier events still name
-    the map as it was.
+    Runs are read once, the newest last; those that are older than the first one that is read are
+    passed over for good. A run takes from milliseconds to a second, by the size of the project;
+    after Ctrl-C the same command goes on, but without --anew: that empties the map, with the items
+    that other tasks left on it, and reads the runs again, by another policy say. Earlier events
+    still name the map as it was.
     """
     from backcast.engine.interfaces.map_keeping import counting, keeping_of, kept, note_of_open
     from backcast.engine.interfaces.outlining import outline_all
@@ -149,7 +158,12 @@ def update(
         store, task = place.store, place.task
         outline_all(store, task)
 
-        def advancing(runs: int) -> "Callable[[int], None]":
+        def advancing(runs: int, older: int) -> "Callable[[int], None]":
+            if older and not last:
+                message(
+                    f"note: the newest {runs:,} of {runs + older:,} runs are read, those before"
+                    " them are passed over: --last N reads more"
+                )
             return stack.enter_context(progress_bar("reading runs", runs))
 
         done = kept(store, task, keeping, last, anew=anew, advancing=advancing)
@@ -179,6 +193,11 @@ def export(address: Address, url: str, **options: Any) -> None:
     """
     with opened(url) as store:
         then = _then(store, address, options)
+    if then.age:
+        message(
+            f"note: the map of {then.map.context} was {then.age}: 'backcast map update' reads the"
+            " newest"
+        )
     hand_on(f"# Map of {then.map.context}\n\n{then.shown.text}")
 
 

@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,11 +21,16 @@ from backcast.engine.interfaces.options import (
     store_option,
 )
 from backcast.engine.interfaces.profiles import (
-    DEFAULT_PROFILE,
     RECORDED,
-    profile_by,
-    setting_of,
 )
+from backcast.engine.interfaces.regress_plan import (
+    RegressPlan,
+    compared_in,
+    planned,
+    strategies_of,
+    trade_offs_of,
+)
+from backcast.engine.interfaces.regress_printed import print_report
 from backcast.engine.interfaces.regress_trial import Trial, growing_report
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading
@@ -33,14 +38,11 @@ from backcast.engine.interfaces.terminal import message
 from backcast.engine.log.remote import copies_kept, is_remote, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from backcast.domain.budget import ModelProfile
     from backcast.engine.interfaces.regress_report import Column
     from backcast.engine.models.reading import OutcomeReader
-    from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
-    from backcast.engine.replay.regress import Rules
-    from backcast.engine.replay.tradeoffs import TradeOffs
+    from backcast.engine.replay.corpus import ReplayRun
 
 
 @click.command(name="regress")
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
               help="A context part of N tokens, within the profile's window.")  # fmt: skip
 @click.option("--window", type=click.IntRange(1), default=25, show_default=True,
               help="Changes of a history that count as one run.")  # fmt: skip
+@click.option("--last", type=click.IntRange(1), metavar="N",
+              help="Of each history only its last N changes.")  # fmt: skip
 @click.option("--model", metavar="MODEL",
               help="Also how likely a model holds the outcomes: see score.")  # fmt: skip
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="It reads only N of the steps.")
@@ -78,9 +82,9 @@ def command(
     addresses: tuple[Address, ...], url: str, policies: tuple[str, ...], strategies: bool,
     histories: bool, routings: tuple[Path, ...], explain: bool, baseline: str,
     limits: tuple[str, ...], profile: str | None,
-    context_tokens: int | None, window: int, model: str | None, sample: int | None,
-    seconds: float | None, reports: tuple[Path, ...], plot: Path | None, processes: int | None,
-    on: str, as_json: bool,
+    context_tokens: int | None, window: int, last: int | None, model: str | None,
+    sample: int | None, seconds: float | None, reports: tuple[Path, ...], plot: Path | None,
+    processes: int | None, on: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Build recorded prompts under other policies; tell what is worse.
 
@@ -88,6 +92,7 @@ def command(
     backcast regress fixtures/logs/till.jsonl --policy mine.toml
     backcast regress 'runs/**/*.jsonl' --policy hierarchical --policy no-cache --report out.md
     backcast regress s3://bucket/runs/ --policy mine.toml
+    backcast regress httpx --policy mine.toml --last 200    # the last changes of a history
     backcast regress fixtures/logs/till.jsonl --strategies  # what each costs, and what it keeps
     backcast regress fixtures/recorded/agent.jsonl --histories  # an agent's messages, otherwise
     backcast regress fixtures/recorded/routed.jsonl --routing cheap-first.toml  # who, at what cost
@@ -113,7 +118,7 @@ def command(
     events of "unknown_types", and how many runs are "unmeasured"; then the "exit_code".
     """
     from backcast.engine.interfaces.histories import message_policies, try_histories
-    from backcast.engine.interfaces.regress_notes import untried
+    from backcast.engine.interfaces.regress_notes import long_trial, untried
     from backcast.engine.interfaces.regress_report import next_looks
     from backcast.engine.log.engines import PROCESSES
     from backcast.engine.replay.corpus import NOTHING
@@ -126,7 +131,7 @@ def command(
             "--policy": policies, "--strategies": strategies, "--histories": histories,
             "--explain": explain, "--baseline": baseline != RECORDED, "--model": model,
             "--context-tokens": context_tokens, "--report": reports, "--sample": sample,
-            "--limit": limits, "--profile": profile, "--plot": plot,
+            "--limit": limits, "--profile": profile, "--plot": plot, "--last": last,
         }  # fmt: skip
         if odd := next((name for name, given in others.items() if given), None):
             raise click.UsageError(f"{odd}: needed no --routing beside it")
@@ -136,6 +141,7 @@ def command(
         others = {
             "--strategies": strategies, "--baseline": baseline != RECORDED, "--model": model,
             "--context-tokens": context_tokens, "--report": reports, "--sample": sample,
+            "--last": last,
         }  # fmt: skip
         if odd := next((name for name, given in others.items() if given), None):
             raise click.UsageError(f"{odd}: needed no policy of an agent's messages beside it")
@@ -148,8 +154,8 @@ def command(
         raise click.UsageError("--explain: needed --histories, or a policy of an agent's messages")
     growing = growing_report(reports)  # before the work, which is long
     if strategies:
-        baseline, policies = _strategies(policies, baseline, model)
-    plan = _planned(policies, baseline, limits, profile, context_tokens)
+        baseline, policies = strategies_of(policies, baseline, model)
+    plan = planned(policies, baseline, limits, profile, context_tokens)
     if model and plan.report:
         raise click.UsageError("--model: needed a policy as the baseline, found a report")
     elsewhere = None if on == PROCESSES else on
@@ -162,7 +168,9 @@ def command(
         if any(is_remote(named.log) for named in addresses):
             stack.enter_context(copies_kept())
         trial = Trial(stack, plan.settings, plan.profile, growing, engine_on(on, processes))
-        runs, why = _runs(addresses, url, window, times, findings)
+        runs, why = _runs(addresses, url, window, last, times, findings)
+        if (line := long_trial(runs, len(plan.settings))) and not last:
+            message(f"note: {line}")
         measured = trial.run(runs, times) if runs else []
         for name in untried(measured):
             message(f"note: {shown(name)} holds {why[name]}")
@@ -173,8 +181,8 @@ def command(
             if findings.unreadable or trial.failed:
                 raise SystemExit(code)  # the reason is on stderr
             raise InputError(NOTHING)
-        columns, found = _compared(plan, measured)
-        costs = _trade_offs(plan, runs, columns) if strategies else None
+        columns, found = compared_in(plan, measured)
+        costs = trade_offs_of(plan, runs, columns) if strategies else None
     times.report()
     lost = 0
     if reading and reader:
@@ -191,8 +199,10 @@ def command(
     )
     code = 1 if broken else UNREADABLE if findings.unreadable else 0
     ended = {"logs": findings.plain() | {"unmeasured": trial.failed}, "exit_code": code}
-    _print(columns, found, [path for path in reports if path != growing], costs,
-           ended if as_json else None)  # fmt: skip
+    print_report(
+        columns, found, [path for path in reports if path != growing], costs,
+        ended if as_json else None,
+    )  # fmt: skip
     if not strategies:
         for line in next_looks(columns, policies):
             message(line)
@@ -201,72 +211,10 @@ def command(
     raise SystemExit(code)
 
 
-def _strategies(
-    policies: tuple[str, ...], baseline: str, model: str | None
-) -> tuple[str, tuple[str, ...]]:
-    """Return the baseline and the other policies of --strategies: all that can be built here."""
-    from backcast.engine.context.recorded import embedder_lacks
-    from backcast.engine.context.strategies import STRATEGIES
-
-    if policies or baseline != RECORDED or model:
-        raise click.UsageError(
-            "--strategies: needed no --policy, --baseline or --model beside it: it names its own"
-        )
-    names = []
-    for name, policy in STRATEGIES.items():
-        if name != policy.name:
-            continue  # another name of one of them
-        if reason := embedder_lacks(policy):
-            message(f"note: {name} is left out: {reason}")
-        else:
-            names.append(name)
-    return names[0], tuple(names[1:])
-
-
-def _trade_offs(
-    plan: "_Plan", runs: "Sequence[ReplayRun]", columns: "Sequence[Column]"
-) -> "TradeOffs":
-    from backcast.engine.interfaces.terminal import progress_bar
-    from backcast.engine.replay.tradeoffs import RUNS, trade_offs
-
-    with progress_bar("rebuilding", min(RUNS, len(runs))) as advance:
-        summaries = [column.summary for column in columns]
-        return trade_offs(runs, plan.settings, summaries, plan.profile, advance)
-
-
-class _Plan(NamedTuple):
-    """What is to be tried."""
-
-    settings: "list[Setting]"
-    rules: "list[Rules]"
-    "Of each policy but the baseline."
-    profile: "ModelProfile | None"
-    report: Path | None
-    "The report that is the baseline; else that is the first setting."
-
-
-def _planned(
-    policies: tuple[str, ...], baseline: str, limits: tuple[str, ...], profile: str | None,
-    context_tokens: int | None,
-) -> _Plan:  # fmt: skip
-    from backcast.engine.replay.regress import rules_of
-
-    report = Path(baseline) if baseline.endswith(".json") else None
-    names = [*policies] if report else [baseline, *policies]
-    if report and not report.is_file():
-        raise InputError(f"{report}: needed a report of 'regress --report', found no such file")
-    if not names:
-        raise InputError("--baseline names a report: needed --policy too, for instance recorded")
-    asked = None
-    if profile or context_tokens:
-        asked = profile_by(profile or DEFAULT_PROFILE, None, context_tokens)
-    rules = [rules_of(name, limits) for name in policies]
-    return _Plan([setting_of(name) for name in names], rules, asked, report)
-
-
 def _runs(
-    addresses: "Sequence[Address]", url: str, window: int, times: LogTimes, findings: LogFindings
-) -> "tuple[list[ReplayRun], dict[str, str]]":
+    addresses: "Sequence[Address]", url: str, window: int, last: int | None, times: LogTimes,
+    findings: LogFindings,
+) -> "tuple[list[ReplayRun], dict[str, str]]":  # fmt: skip
     """The runs of some logs, of which `findings` learns what is wrong with them; and what each log
     holds if it holds nothing to try."""
     from backcast.engine.interfaces.regress_notes import both_tried, nothing_in
@@ -277,7 +225,7 @@ def _runs(
     for log in each_log(addresses, url, times, findings):
         if log is None:
             continue
-        found = list(runs_in(log, window))
+        found = list(runs_in(log, window, last))
         why[log.name] = nothing_in(log)
         if not found:
             message(f"note: {shown(log.name)} holds {why[log.name]}")
@@ -287,30 +235,8 @@ def _runs(
     return runs, why
 
 
-def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tried]]":
-    """The columns of the table, and the runs with the baseline in front."""
-    from backcast.engine.interfaces.regress_report import Column
-    from backcast.engine.replay.baseline import beside, figures_in
-    from backcast.engine.replay.regress import compared, summary
-
-    names = [one.name for one in plan.settings]
-    if plan.report:
-        try:
-            found, unknown = beside(found, figures_in(plan.report))
-        except InputError as error:
-            raise click.UsageError(str(error)) from None
-        names = [plan.report.name, *names]
-        if unknown and not any(one.steps for one in found):
-            raise click.UsageError(f"{plan.report}: tells none of the prompts of these logs")
-        if unknown:
-            message(f"note: {plan.report} lacks {unknown} prompts")
-    others = compared(found, names, plan.rules)
-    first = Column(names[0], summary(found, 0))
-    return [first, *(Column(one.policy, one.after, one) for one in others)], found
-
-
 def _read(
-    reading: Reading, reader: "OutcomeReader", plan: _Plan, columns: "Sequence[Column]",
+    reading: Reading, reader: "OutcomeReader", plan: RegressPlan, columns: "Sequence[Column]",
     addresses: "Sequence[Address]", url: str, on: str | None,
 ) -> "tuple[list[Column], int]":  # fmt: skip
     """The columns with how likely a model held the outcomes, and the steps that were lost.
@@ -344,52 +270,3 @@ def _read(
         beside = column.beside._replace(broken=worse, limits=limits)
         found.append(column._replace(beside=beside, score=score))
     return found, lost
-
-
-def _print(
-    columns: "Sequence[Column]", found: "Sequence[Tried]", reports: "Sequence[Path]",
-    costs: "TradeOffs | None", ended: "Mapping[str, object] | None",
-) -> None:  # fmt: skip
-    """Print the table, or where `ended` is given, each policy as JSON, with these fields too."""
-    from backcast.engine.interfaces import tradeoff_table
-    from backcast.engine.interfaces.regress_report import (
-        NOTE,
-        build_times,
-        lines,
-        markdown,
-        missed,
-        rows,
-        summed,
-    )
-    from backcast.engine.interfaces.regress_report import as_json as report_json
-    from backcast.engine.interfaces.views import console, table
-
-    for report in reports:
-        text = markdown(columns, found) + (tradeoff_table.markdown(costs) if costs else "")
-        if report.suffix == ".json":
-            costs_json = {"trade_offs": tradeoff_table.by_name(costs)} if costs else {}
-            text = json_text(report_json(columns, found) | costs_json)
-        try:
-            report.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{report}: cannot be written: {error.strerror}") from None
-    if ended is not None:
-        for number, column in enumerate(columns):
-            more = tradeoff_table.by_name(costs).get(column.name, {})
-            misses = {"missed": missed(found, number)}
-            click.echo(json_text({**summed(column), **misses, **more, **ended}))
-        return
-    if costs:
-        head, *rest = tradeoff_table.rows(costs)
-        table(console(), head, rest)
-        for line in tradeoff_table.lines(costs):
-            click.echo(line)
-        message(NOTE)
-        return
-    head, *rest = rows(columns)
-    table(console(), head, [row for row in rest if any(row[1:])])
-    for column in columns:
-        for line in lines(column.beside) if column.beside else ():
-            click.echo(line)
-    message(NOTE)
-    message(build_times(columns))

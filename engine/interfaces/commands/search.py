@@ -13,12 +13,16 @@ from backcast.engine.interfaces.options import json_option, opened, store_option
 from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backcast.engine.context.search import Document, SearchHit
-    from backcast.engine.context.search.words import WordCounts
+    from backcast.engine.context.search.code_words import SearchWords
     from backcast.engine.log.store import EventStore
 
 MEANING = ("faiss", "sentence_transformers")
 "The packages that a search by meaning needs."
+MANY = 500
+"Texts that take more than some seconds to embed."
 OF_ALL = "words of all tasks"
 "Under this the words of all tasks are kept."
 
@@ -42,7 +46,7 @@ class FirstArgument(AddressType):
 @click.option(
     "--embedder", metavar="NAME", help="A sentence-transformers model, by name or folder."
 )
-@click.option("--words", is_flag=True, help="By words alone, as where no model is installed.")
+@click.option("--words", is_flag=True, help="By words alone, at once.")
 @json_option
 def command(
     address: str, query: str | None, url: str, every: bool, when: str, count: int,
@@ -50,10 +54,11 @@ def command(
 ) -> None:  # fmt: skip
     """Find modules and functions by what they did at a moment; in agents' runs also what was said.
 
-    They are searched by meaning and by words, tests only where the query speaks of them. Messages,
-    calls and results that say the query word for word come first.
+    They are searched by meaning and by words, those of their code too; tests only where the query
+    speaks of them. Messages, calls and results that say the query word for word come first.
 
-    The meaning needs the extra 'semantic', in a clone 'scripts/install all'.
+    The meaning needs the extra 'semantic', in a clone 'scripts/install all'. The first search
+    embeds each text once, some thousands in minutes; --words does without.
 
     \b
     backcast search task-abc123@2026-11-20T12:30 "is this an e-mail address?"
@@ -82,7 +87,7 @@ def _search_task(
     url: str, address: str, query: str, count: int, embedder: str | None, *, words: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    from backcast.engine.context.search.kept_words import words_kept
+    from backcast.engine.context.search.code_words import search_words_kept
     from backcast.engine.interfaces.foreign_prompts import is_foreign, said_documents
     from backcast.engine.interfaces.formed_prompts import formed_documents, is_formed
     from backcast.engine.interfaces.summaries import documents
@@ -96,7 +101,7 @@ def _search_task(
         current += said
         if not current:
             note_empty(place.store, place.task, moment, *FILLED_BY["versions"])
-        with words_kept(place.store, "words of nodes", place.task, moment) as counted:
+        with search_words_kept(place.store, "words of nodes", place.task, moment) as counted:
             hits = _hits(place.store, current, query, count, embedder, counted, words=words)
     if not hits:
         message(f"nothing found in {len(current):,} texts of {address}")
@@ -105,7 +110,9 @@ def _search_task(
         if not any(_place(document.text, query) >= 0 for document in said):
             message(f"note: no message, call or result says {query!r} word for word")
     texts = {document.id: document.text for document in current}
-    words_of = {
+    words_of = {document.id: f"  {one_line(purpose, 80)}" for document in current
+                if (purpose := _purpose(document.text))}  # fmt: skip
+    words_of |= {
         document.id: one_line(f": {document.text[max(0, _place(document.text, query) - 20) :]}", 80)
         for document in said
     }
@@ -114,6 +121,12 @@ def _search_task(
             click.echo(json_text(hit._asdict() | {"text": texts[hit.id]}))
         else:
             click.echo(f"{hit.score:.4f}  {escaped(hit.id)}{words_of.get(hit.id, '')}")
+
+
+def _purpose(text: str) -> str:
+    """Return what a summary says that a function or module is for; empty for nothing."""
+    _, found, rest = f"\n{text}".partition("\nPurpose: ")
+    return rest.partition("\n")[0] if found else ""
 
 
 def _place(text: str, query: str) -> int:
@@ -137,7 +150,7 @@ def _search_all(
     url: str, query: str, when: str, count: int, embedder: str | None, *, words: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    from backcast.engine.context.search.kept_words import words_kept
+    from backcast.engine.context.search.code_words import search_words_kept
     from backcast.engine.interfaces.searching import (
         found_texts,
         lines,
@@ -151,7 +164,7 @@ def _search_all(
         texts = store_texts(store, moment)
         if not texts.nodes:
             note_empty(store, None, moment, *FILLED_BY["versions"])
-        with words_kept(store, OF_ALL, "", moment) as counted:
+        with search_words_kept(store, OF_ALL, "", moment) as counted:
             current = texts.documents()
             hits = _hits(store, current, query, count, embedder, counted, words=words)
         for found in found_texts(store, texts, hits):
@@ -164,7 +177,7 @@ def _search_all(
 
 def _hits(
     store: "EventStore", current: "list[Document]", query: str, count: int, embedder: str | None,
-    counted: "WordCounts", *, words: bool,
+    counted: "SearchWords", *, words: bool,
 ) -> "list[SearchHit]":  # fmt: skip
     """Search by words, and by meaning too unless that is left out or its model is not installed."""
     from backcast.engine.context.search import search
@@ -190,4 +203,23 @@ def _hits(
         )
     asked = own(current, query)
     with progress_bar("embedding", len(asked)) as advance:
-        return search(store, model, asked, query, count, advance, counted, looked_for(query))
+        steps = _announcing(len(asked), advance)
+        return search(store, model, asked, query, count, steps, counted, looked_for(query))
+
+
+def _announcing(total: int, advance: "Callable[[int], None]") -> "Callable[[int], None]":
+    """Return a counter of steps that says beforehand what there is to embed: its first step is what
+    has vectors already."""
+    waits = True
+
+    def take(step: int) -> None:
+        nonlocal waits
+        if waits and total - step >= MANY:
+            message(
+                f"note: {total - step:,} texts are embedded first, each once for all, which takes"
+                " minutes: --words finds by words alone, at once"
+            )
+        waits = False
+        advance(step)
+
+    return take

@@ -23,7 +23,10 @@ SHOWN = {
     "checks": ("checks", "What the last runs of checks said, and what was tried between them."),
     "changes": ("changes", "Which modules change together, and which have changed of late."),
     "prefixes": ("prefixes", "What was read before its prompts were asked, and who used it."),
-    "spending": ("spending", "What calls have cost, what is set aside, and what they may cost."),
+    "spending": (
+        "spending",
+        "What calls have cost, by our clock; what is set aside, and what is allowed.",
+    ),
 }
 "What can be shown of a task: the projection that is folded, and its question."
 

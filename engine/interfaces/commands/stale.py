@@ -48,7 +48,7 @@ def command(
         at = place.outlined()
         begin = moment_at(place.store, place.task, since) if since else None
         if begin is not None:
-            need_outlines(place.store, place.task, begin)
+            need_outlines(place.store, place.task, begin, "--since")
             need_outlines(place.store, place.task, at)
         found = stale_at(place.store, place.task, at, begin, policy_by(policy_name).lives)
         if not (found or begin or state_at(place.store, summaries, place.task, at).nodes):

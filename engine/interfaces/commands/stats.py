@@ -31,8 +31,9 @@ def command(
     Of an agent's run the second table tells what filled its prompts, and the third what it read
     again: where, what became of it since, and how many tokens prompts carried twice.
 
-    Of runs of our own, recorded and imported ones. What the log does not tell is left out, and
-    named in the last line.
+    Of runs of our own, recorded and imported ones. Seconds are those that each answer states, of a
+    replayed one those of its first run; what our clock measured is in 'backcast show spending'.
+    What the log does not tell is left out, and named in the last line.
     """
     from backcast.engine.interfaces.empty import note_empty
     from backcast.engine.interfaces.foreign_prompts import noted_count

@@ -1,6 +1,7 @@
 """`backcast view`: a page that shows a run, on this machine or as one file."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -28,11 +29,13 @@ PORT = 8098
               help="Write one file with everything in it, and serve nothing.")  # fmt: skip
 @click.option("--what-if", "what_if", multiple=True, metavar="POLICY",
               help="With --html: what this policy would have shown, at each prompt.")  # fmt: skip
+@click.option("--last", type=click.IntRange(1), metavar="N",
+              help="With --html: only the last N steps; 1,000 where nothing is said.")  # fmt: skip
 @click.option("--browser", is_flag=True, help="Also open the page in this machine's browser.")
 @click.option("--redact", is_flag=True, help="With --html: mask secrets, and names of homes.")
 def command(
     address: Address | None, url: str, port: int, file: Path | None, what_if: tuple[str, ...],
-    redact: bool, browser: bool,
+    last: int | None, redact: bool, browser: bool,
 ) -> None:  # fmt: skip
     """Show a run as a page: its steps, each prompt, and what was known at any moment.
 
@@ -44,12 +47,15 @@ def command(
 
     The command prints the page's address, for a browser on this machine; --browser opens it there.
     The page is served on this machine alone and writes nothing; Ctrl-C ends it. It follows a run
-    that goes on. The file opens without a server: 'backcast help view'.
+    that goes on. The file opens without a server: 'backcast help view'. Of more than a
+    thousand steps it holds the last thousand, or --last N.
     """
     if redact and not file:
         raise click.UsageError("--redact goes with --html: the page shows what the store holds")
     if browser and file:
         raise click.UsageError("--browser goes without --html: open the file itself")
+    if last and not file:
+        raise click.UsageError("--last goes with --html: the page itself shows all steps")
     if what_if and not file:
         raise click.UsageError("--what-if goes with --html: the page itself asks for policies")
     tell = _tell_and_open if browser else _tell
@@ -60,7 +66,7 @@ def command(
         return
     with task_at(address, url) as place:
         if file:
-            _write(place, file, url, what_if, redact=redact)
+            _write(place, file, url, what_if, last, redact=redact)
         else:
             _serve(place, port, url, tell)
 
@@ -104,7 +110,7 @@ def noting_damage(store: "EventStore") -> list[str]:
 
 
 def _write(
-    place: Place, file: Path, url: str, what_if: tuple[str, ...], *, redact: bool
+    place: Place, file: Path, url: str, what_if: tuple[str, ...], last: int | None, *, redact: bool
 ) -> None:  # fmt: skip
     from backcast.engine.interfaces.commands.export import write
     from backcast.engine.interfaces.terminal import progress_bar
@@ -115,10 +121,10 @@ def _write(
     policies = [policy_asked(name) for name in what_if]
     notes, version = noting_damage(place.store), _version(place)
     names = RunNames(place.log, "" if place.log else shown(url))
-    with progress_bar("writing", None) as advance:
+    with ExitStack() as stack:
         text, masked = whole_page(
-            place.store, place.task, version, notes, redact=redact, advance=advance,
-            policies=policies, names=names,
+            place.store, place.task, version, notes, redact=redact, policies=policies, names=names,
+            advancing=lambda total: stack.enter_context(progress_bar("writing", total)), last=last,
         )  # fmt: skip
     write(file, [text])
     size = size_text(len(text.encode()))

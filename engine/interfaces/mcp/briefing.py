@@ -6,7 +6,7 @@ from typing import Any
 from backcast.domain.moment import Moment
 from backcast.domain.node import kind_of
 from backcast.domain.policy import DEFAULT
-from backcast.engine.context.search.kept_words import words_kept
+from backcast.engine.context.search.code_words import search_words_kept
 from backcast.engine.context.search.questions import found_by_words
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.map_text import MapMoment
@@ -84,7 +84,7 @@ def _summaries(run: AskedRun, moment: Moment, focus: str, counter: Tokenizer) ->
     nodes = list(view.nodes())
     nodes.sort(key=lambda node: kind_of(node) != "module")
     if focus:
-        with words_kept(run.store, "words of nodes", run.task, moment) as counted:
+        with search_words_kept(run.store, "words of nodes", run.task, moment) as counted:
             hits = found_by_words(run.documents(moment), focus, FOUND, counted)
         named = [node for node in nodes if focus in node]
         found = [*named, *(hit.id for hit in hits if hit.id in nodes and hit.id not in named)]

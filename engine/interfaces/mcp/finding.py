@@ -4,7 +4,7 @@ from typing import Any
 
 from backcast.domain.errors import InputError
 from backcast.domain.moment import NOW
-from backcast.engine.context.search.kept_words import words_kept
+from backcast.engine.context.search.code_words import search_words_kept
 from backcast.engine.context.search.questions import found_by_words
 from backcast.engine.interfaces.commands.search import OF_ALL
 from backcast.engine.interfaces.foreign_prompts import said_documents
@@ -80,7 +80,7 @@ def _in_task(run: AskedRun, asked: dict[str, Any]) -> ToolAnswer:
     said = said_documents(run.place(version)) if run.foreign else []
     current = [*run.documents(moment), *said]
     wanted = asked["cursor"] + asked["limit"]
-    with words_kept(run.store, "words of nodes", run.task, moment) as counted:
+    with search_words_kept(run.store, "words of nodes", run.task, moment) as counted:
         hits = found_by_words(current, asked["query"], wanted + 1, counted)
     page = hits[asked["cursor"] : wanted]
     texts = {document.id: document.text for document in current}
@@ -113,7 +113,7 @@ def _in_all(shelf: RunShelf, asked: dict[str, Any]) -> ToolAnswer:
     moment = moment_of_all(shelf.store, asked["at"])
     texts = store_texts(shelf.store, moment)
     wanted = asked["cursor"] + asked["limit"]
-    with words_kept(shelf.store, OF_ALL, "", moment) as counted:
+    with search_words_kept(shelf.store, OF_ALL, "", moment) as counted:
         hits = found_by_words(texts.documents(), asked["query"], wanted + 1, counted)
     found, tasks = list[str](), dict[str, None]()
     for text in found_texts(shelf.store, texts, hits[asked["cursor"] : wanted]):

@@ -96,7 +96,8 @@ def record(
         if thread.others:
             tell("no answer of a model was asked for: 'backcast tasks' names what was asked else")
         else:
-            tell(f"the command asked another server: it may not read {variable}" if command else
+            tell(f"the command asked nothing here: if it asked a model, it may not read {variable}"
+                 if command else
                  "nothing was recorded: point your agent at the address of the proxy")  # fmt: skip
     return code or int(not thread.calls or thread.failed is not None)
 

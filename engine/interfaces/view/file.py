@@ -11,10 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from backcast.domain.errors import InputError
 from backcast.domain.events import WorkflowEvent
 from backcast.domain.moment import Moment
-from backcast.engine.history.branches import lineage_of
-from backcast.engine.history.maps import EDITS, map_known
+from backcast.engine.history.branches import Lineage, lineage_of
+from backcast.engine.history.maps import EDITS, Maps, context_of, map_known
 from backcast.engine.history.staleness import Stale, stale
 from backcast.engine.interfaces.view.difference_panel import difference_panel
 from backcast.engine.interfaces.view.markup import Markup, cut, joined, tag
@@ -35,11 +36,15 @@ from backcast.engine.log.redaction.masks import Masks
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.steps import steps
 from backcast.engine.replay.what_if import OtherPolicy
-from backcast.projections.context_map import ContextMap
+from backcast.projections.context_map import ContextMap, map_of
 
 SHORT = 160
 "Characters of a part that is repeated where it is needed, and not kept by itself."
-LEVEL = 9
+LEVEL = 6
+"That of zlib: 9 takes three times as long, for a file that is 3 % smaller."
+STEPS = 1_000
+"""Steps that a file holds where nothing says how many, the last ones: each has panels, and each of
+its events a list of all modules."""
 
 
 class PageParts:
@@ -88,19 +93,44 @@ class _AskedFile(NamedTuple):
     "The event at which it opens; 0 for the one that it chooses."
     names: RunNames
     trials: tuple[FileTrial, ...]
+    first: int = 1
+    "The first event of the first step that it holds."
+
+
+def _no_progress(total: int) -> Callable[[int], None]:
+    return lambda steps: None
 
 
 def whole_page(
     store: EventStore, task: str, version: int, notes: list[str], *, redact: bool,
-    advance: Callable[[int], None] = lambda steps: None, policies: Sequence[OtherPolicy] = (),
-    names: RunNames = UNNAMED,
+    advancing: Callable[[int], Callable[[int], None]] = _no_progress,
+    policies: Sequence[OtherPolicy] = (), names: RunNames = UNNAMED, last: int | None = None,
 ) -> tuple[str, str]:  # fmt: skip
     """Return a run as one page, and what was masked in it; it opens at an event, 0 for the one
-    that it chooses. It tells what each of some `policies` would have shown."""
+    that it chooses. It tells what each of some `policies` would have shown.
+
+    It holds the `last` steps, of more than `STEPS` that many. `advancing` takes the number of all
+    that is to be done, and returns the function that takes what is done. `InputError` for an event
+    before these steps.
+    """
     reader = RunReader(store, task)
-    reader.sequence.read_on()
+    every = reader.sequence.read_on()
+    shown = every[-(last or STEPS) :]
+    first = shown[0].first if len(shown) < len(every) else 1
+    if 0 < version < first:
+        raise InputError(
+            f"event {version} stands before the last {len(shown):,} steps, which begin with event"
+            f" {first}: --last N holds more"
+        )
+    if len(shown) < len(every):
+        notes = [*notes, f"Of {len(every):,} steps this file holds the last {len(shown):,}."]
+    prompts = len(reader.prompts())
+    held = sum(prompt >= first for prompt in reader.prompts())
+    advance = advancing(
+        prompts * len(policies) + held + len(shown) + reader.sequence.version - first + 1
+    )
     trials = tuple(file_trial(reader, other, advance) for other in policies)
-    asked = _AskedFile(version, names, trials)
+    asked = _AskedFile(version, names, trials, first)
     if not redact:
         return _page(reader, None, asked, notes, advance), ""
     with _redacted(store, task) as copy:
@@ -131,16 +161,17 @@ def _page(
 ) -> str:  # fmt: skip
     shown, mask = (copy.reader, copy.mask) if copy else (None, str)
     for step in steps(reader.store, reader.task, outcomes=True):
-        reader.computed[step.version] = reader.figures_of(step)
-        advance(1)
+        if step.version >= asked.first:
+            reader.computed[step.version] = reader.figures_of(step)
+            advance(1)
     parts = PageParts()
     names = [mask(trial.other.name) for trial in asked.trials]
     maker = PanelMaker(reader, shown, parts.keep, mask, live=False, log=asked.names.log,
                        store_url=asked.names.store_url, policies=names)  # fmt: skip
-    panels = _panels(maker, parts, advance)
-    others = file_panels(maker, asked.trials)
+    panels = _panels(maker, parts, asked.first, advance)
+    others = file_panels(maker, asked.trials, asked.first)
     panels["whatif"] = {name: parts.number(panel) for name, panel in others}
-    data = panels | {"search": _search(maker, parts), "texts": parts.texts}
+    data = panels | {"search": _search(maker, parts, asked.first), "texts": parts.texts}
     packed = zlib.compress(json.dumps(data, separators=(",", ":")).encode("utf-8"), LEVEL)
     style, script = asset("view.css"), asset("view.js")
     policy = (
@@ -155,8 +186,15 @@ def _page(
     if copy:
         said += f"; masked in it: {copy.masked}"
     plain_maker = PanelMaker(reader, shown, mask=mask, live=False, policies=names)
-    at = asked.version or maker.shown.sequence.worst().event
-    return page(plain_maker, at, None, head, foot, notes, f"{said}.")
+    at = asked.version or _worst(maker, asked.first)
+    return page(plain_maker, at, None, head, foot, notes, f"{said}.", asked.first)
+
+
+def _worst(maker: PanelMaker, first: int) -> int:
+    """Return the event at which a file opens that begins with an event."""
+    sequence = maker.shown.sequence
+    event = sequence.worst().event
+    return event if event >= first else sequence.steps[-1].event
 
 
 def _hash(text: str) -> str:
@@ -164,39 +202,44 @@ def _hash(text: str) -> str:
 
 
 def _panels(
-    maker: PanelMaker, parts: PageParts, advance: Callable[[int], None]
+    maker: PanelMaker, parts: PageParts, first: int, advance: Callable[[int], None]
 ) -> dict[str, dict[str, int]]:
-    """Return the number of each panel: of steps by their first events, of moments by events."""
+    """Return the number of each panel from an event on: of steps by their first events, of moments
+    by events."""
     found: dict[str, dict[str, int]] = {"step": {}, "moment": {}, "difference": {}}
     all_steps = maker.shown.sequence.steps
-    for step in all_steps:
+    for step in all_steps[len(all_steps) - sum(step.first >= first for step in all_steps) :]:
         found["step"][str(step.first)] = parts.number(step_panel(maker, step))
         for other, _ in compared_with(all_steps, step):
             panel = difference_panel(maker, other.asked, step.asked)
             found["difference"][f"{other.asked}..{step.asked}"] = parts.number(panel)
         advance(1)
     before = Markup("")
-    for event, states in _moments(maker.shown):
+    for event, states in _moments(maker.shown, first):
         # An event that cannot be read changes nothing.
-        for version in range(len(found["moment"]) + 1, event.version):
+        for version in range(first + len(found["moment"]), event.version):
             panel = joined([moment_title(version, None), before])
             found["moment"][str(version)] = parts.number(panel)
         before = moment_parts(maker, states)
         panel = joined([moment_title(event.version, event), before])
         found["moment"][str(event.version)] = parts.number(panel)
+        advance(1)
     return found
 
 
-def _moments(reader: RunReader) -> Iterator[tuple[WorkflowEvent, MomentStates]]:
-    """Yield each event with what was known after it; what did not change is not asked again."""
+def _moments(reader: RunReader, first: int) -> Iterator[tuple[WorkflowEvent, MomentStates]]:
+    """Yield each event from `first` on with what was known after it; what did not change is not
+    asked again."""
     store, task = reader.store, reader.task
     states: list[Any] = [one.initial for one in ON_PAGE]
     line, edits = lineage_of(store, task), [event.position for event in store.read(types=EDITS)]
-    known, edited = ContextMap(), 0
+    known, edited, map_at = ContextMap(), 0, _maps(store, line)
     before: tuple[Any, Any] = (None, None)
     outdated: list[Stale] = []
     for event in store.read(task):
         states = [one.evolve(state, event) for one, state in zip(ON_PAGE, states, strict=True)]
+        if event.version < first:
+            continue
         moment = Moment(position=event.position)
         modules, nodes = states[3].modules, states[4].nodes
         timed = any(one.lives is not None for node in sorted(nodes) for one in nodes[node])
@@ -204,14 +247,22 @@ def _moments(reader: RunReader) -> Iterator[tuple[WorkflowEvent, MomentStates]]:
             outdated = stale(store, task, moment, states=(states[3], states[4])) if nodes else []
             before = modules, nodes
         if edited < (by_now := bisect_right(edits, event.position)):
-            known, edited = map_known(store, line, moment), by_now
+            known, edited = map_at(moment), by_now
         yield event, MomentStates._make([*states, known, outdated])
 
 
-def _search(maker: PanelMaker, parts: PageParts) -> list[tuple[int, str, str, int]]:
+def _maps(store: EventStore, line: Lineage) -> Callable[[Moment], ContextMap]:
+    """Return a function from a moment to the map as the task knew it; all edits are read once."""
+    if line.origin:  # what a branch knew is not what the store holds
+        return lambda moment: map_known(store, line, moment)
+    maps = Maps(store)
+    return lambda moment: map_of(maps.at(moment), context_of(store, line, moment))
+
+
+def _search(maker: PanelMaker, parts: PageParts, first: int) -> list[tuple[int, str, str, int]]:
     """Return what can be searched: the first event, what it is, the item, and the text's number."""
     found = []
-    for entry in texts(maker.shown):
+    for entry in texts(maker.shown, first):
         text = joined(cut(maker.shown.text(entry.ref)))
         found.append((entry.version, entry.what, entry.item, parts.number(text)))
     return found

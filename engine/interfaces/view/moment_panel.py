@@ -11,7 +11,7 @@ from backcast.engine.history.branches import lineage_of
 from backcast.engine.history.maps import map_known
 from backcast.engine.history.staleness import Stale, stale
 from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
-from backcast.engine.interfaces.view.panels import PanelMaker
+from backcast.engine.interfaces.view.panels import PanelMaker, in_chunks
 from backcast.engine.interfaces.view.reading import RunReader
 from backcast.projections import (
     context_map,
@@ -116,18 +116,27 @@ def _modules(maker: PanelMaker, states: MomentStates) -> Markup:
         status = "" if states.progress.status == progress.HISTORY else module.status
         said = ("deleted" if head.deleted else status, failing,
                 "conflict" if path in conflicts else "")  # fmt: skip
-        line = joined([
-            tag("code", path), " ", tag("span", f"#{head.iteration}", title=f"by {head.writer}"),
-            " ", tag("small", ", ".join(filter(None, said))), " ", maker.link(head.version),
-        ])  # fmt: skip
-        if head.source and len(heads) <= FEW:
-            kept = maker.keep(joined(cut(maker.shown.text(head.source))))
-            rows.append(maker.keep(folded(line, tag("pre", kept, class_="text"))))
-        else:
-            rows.append(maker.keep(tag("p", line)))
+        words = ", ".join(filter(None, said))
+        is_open = bool(head.source) and len(heads) <= FEW
+        key = "module", path, head.version, head.iteration, head.writer, words, is_open
+        rows.append(maker.made(key, partial(_module_row, maker, path, head, words, is_open)))
     more = f"… and {len(heads) - MOST:,} more" if len(heads) > MOST else None
-    return tag("section", tag("h3", f"Modules: {len(heads)}"), tag("div", *rows, class_="modules"),
+    listed = tag("div", in_chunks(maker, rows), class_="modules")
+    return tag("section", tag("h3", f"Modules: {len(heads)}"), listed,
                tag("p", more) if more else None)  # fmt: skip
+
+
+def _module_row(
+    maker: PanelMaker, path: str, head: versions.ModuleVersion, words: str, is_open: bool
+) -> Markup:
+    line = joined([
+        tag("code", path), " ", tag("span", f"#{head.iteration}", title=f"by {head.writer}"),
+        " ", tag("small", words), " ", maker.link(head.version),
+    ])  # fmt: skip
+    if not is_open:
+        return maker.keep(tag("p", line))
+    kept = maker.keep(joined(cut(maker.shown.text(head.source))))
+    return maker.keep(folded(line, tag("pre", kept, class_="text")))
 
 
 def _stale(maker: PanelMaker, states: MomentStates) -> Markup:

@@ -48,16 +48,17 @@ def step_row(maker: PanelMaker, step: RunStep) -> Markup:
     )  # fmt: skip
 
 
-def strip(steps: Sequence[RunStep], last: int) -> Markup:
-    """Return the run as a strip of its steps, one beside the other, as wide as their events."""
+def strip(steps: Sequence[RunStep], last: int, first: int = 1) -> Markup:
+    """Return the run from an event on as a strip of its steps, one beside the other, as wide as
+    their events."""
     bars = [
         tag("rect", x=step.first - 1, y=20 - HEIGHTS.get(step.outcome, 10),
             width=step.last - step.first + 1, height=HEIGHTS.get(step.outcome, 10),
             class_=f"of-{step.outcome}")
         for step in steps
     ]  # fmt: skip
-    return tag("svg", *bars, viewBox=f"0 0 {max(last, 1)} 20", preserveAspectRatio="none",
-               class_="strip", aria_hidden="true")  # fmt: skip
+    return tag("svg", *bars, viewBox=f"{first - 1} 0 {max(last - first + 1, 1)} 20",
+               preserveAspectRatio="none", class_="strip", aria_hidden="true")  # fmt: skip
 
 
 def counts(steps: Sequence[RunStep]) -> Markup:
@@ -96,12 +97,13 @@ def _listed(pairs: Sequence[tuple[str, str]]) -> Markup:
 
 def page(
     maker: PanelMaker, version: int, middle: Markup | None, head: Sequence[object],
-    foot: Sequence[object] = (), notes: Sequence[str] = (), said: str = "",
+    foot: Sequence[object] = (), notes: Sequence[str] = (), said: str = "", first: int = 1,
 ) -> str:  # fmt: skip
     """Return the whole page, as it stands at an event; `middle` instead of the event's step.
-    `notes` stand above it, what is `said` of it below."""
+    `notes` stand above it, what is `said` of it below. It begins with event `first`, of a step."""
     sequence = maker.shown.sequence
-    steps, last = sequence.steps, sequence.version
+    last = sequence.version
+    steps = [step for step in sequence.steps if step.first >= first]
     step, moment = main_parts(maker, version)
     task = maker.shown.task
     body = tag(
@@ -117,8 +119,8 @@ def page(
         ),
         *(tag("p", note, class_="banner") for note in notes),
         tag(
-            "nav", strip(steps, last),
-            tag("input", type="range", id="slider", min=1, max=last, value=version, step=1,
+            "nav", strip(steps, last, first),
+            tag("input", type="range", id="slider", min=first, max=last, value=version, step=1,
                 aria_label="event"),
             tag("output", f"event {version} of {last}", id="where"),
             tag("a", "the moment ↓", href="#moment", class_="narrow"),
@@ -138,7 +140,8 @@ def page(
             " other steps where the page is served.", class_="banner")),
         tag("footer", said) if said else None,
         *foot,
-        data_task=task, data_last=last, data_e=version, data_live="1" if maker.live else "",
+        data_task=task, data_first=first, data_last=last, data_e=version,
+        data_live="1" if maker.live else "",
     )  # fmt: skip
     top = tag(
         "head", tag("meta", charset="utf-8"), *head,

@@ -45,10 +45,10 @@ class FoundPlace(NamedTuple):
     words: str
 
 
-def texts(reader: RunReader) -> Iterator[SearchText]:
-    """Yield every text of a task once, where it stood first."""
+def texts(reader: RunReader, first: int = 1) -> Iterator[SearchText]:
+    """Yield every text of a task from an event on, once, where it stood first."""
     seen = set[tuple[str, str]]()
-    for event in reader.store.read(reader.task):
+    for event in reader.store.read(reader.task, after=first - 1):
         for what, ref in _texts(event.fact):
             if ref and (what, ref) not in seen:
                 seen.add((what, ref))

@@ -54,21 +54,24 @@ def file_trial(reader: RunReader, other: OtherPolicy, advance: Callable[[int], N
     return FileTrial(other, run, messages)
 
 
-def file_panels(maker: PanelMaker, trials: Sequence[FileTrial]) -> Iterator[tuple[str, Markup]]:
-    """Yield what each policy would have shown, by the event of the prompt and the policy's name."""
+def file_panels(
+    maker: PanelMaker, trials: Sequence[FileTrial], first: int = 1
+) -> Iterator[tuple[str, Markup]]:
+    """Yield what each policy would have shown, by the event of the prompt, from an event on, and
+    the policy's name."""
     for trial in trials:
         name = maker.mask(trial.other.name)
-        for version, body in (*_ours(maker, trial), *_messages(maker, trial)):
+        for version, body in (*_ours(maker, trial, first), *_messages(maker, trial, first)):
             back = tag("p", maker.link(version, "back to the step"), class_="note")
             yield f"{version}:{name}", whatif_panel(name, back, body)
 
 
-def _ours(maker: PanelMaker, trial: FileTrial) -> Iterator[tuple[int, Markup]]:
+def _ours(maker: PanelMaker, trial: FileTrial, first: int) -> Iterator[tuple[int, Markup]]:
     if trial.run is None:
         return
     for step in maker.shown.sequence.steps:
         prompt = None if step.foreign else maker.reader.prompts().get(step.prompt)
-        if prompt and prompt.fact.stood_at is not None:
+        if prompt and step.first >= first and prompt.fact.stood_at is not None:
             parts = _our_parts(maker, step.prompt, trial.other, trial.run)
             yield step.prompt, joined(parts)
 
@@ -89,11 +92,13 @@ def _our_parts(
         yield tag("p", f"this cannot be told: {maker.mask(str(error))}", class_="bad")
 
 
-def _messages(maker: PanelMaker, trial: FileTrial) -> Iterator[tuple[int, Markup]]:
+def _messages(maker: PanelMaker, trial: FileTrial, first: int) -> Iterator[tuple[int, Markup]]:
     if trial.messages is None:
         return
     store, task, count = maker.reader.store, maker.reader.task, message_counter().count
     run = maker.keep(messages_run_part(maker, trial.messages, trial.other))
     for found in all_under(store, task, trial.other.policy.messages, count):
+        if found.recorded.version < first:
+            continue
         parts = message_panel_parts(maker, found, trial.other, lambda: run)
         yield found.recorded.version, joined(parts)

@@ -19,6 +19,7 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.log.importers.call_counts import calls_note
 from backcast.engine.log.importers.edit_counts import EditCounts
 from backcast.engine.log.importers.refused import ContradictionError, RefusedTasks
+from backcast.engine.log.importers.stored_records import StoredRecords
 from backcast.engine.log.importers.times import EPOCH, wild_note
 from backcast.engine.log.importers.versions import Importer, Marks
 from backcast.engine.log.recorder import NewRow, NewSource
@@ -165,6 +166,7 @@ class _Importer:
         self.sources: list[NewSource] = []
         self.bytes = 0
         self.refused = RefusedTasks()
+        self.stored = StoredRecords(store, format)
 
     def take(self, batch: Batch) -> None:
         """Collect a batch, unless it was imported before."""
@@ -245,7 +247,17 @@ class _Importer:
                 f"{id}: came before with other content, which is kept; to keep both,"
                 f" import with --as NAME"
             )
-        return known is not None
+        if known is not None:
+            return True
+        self._version(batch.task_id)
+        if self._before[batch.task_id] is None:  # the task is new
+            return False
+        if not self.stored.take(batch.task_id, first):
+            return False
+        for fact in batch.facts:
+            if fact is not first:
+                self.stored.take(batch.task_id, fact)
+        return True
 
     def _stands(self, task_id: str, foreign: ForeignFact, version: int) -> bool:
         """Return whether a fact with a stated version is stored already."""
@@ -319,6 +331,8 @@ class _Importer:
     def _look_up(self, task_id: str, id: str) -> tuple[bytes, int] | None:
         if (waiting := self.ids.get((task_id, id))) is not None:
             return waiting
+        if (stored := self.stored.look_up(task_id, id)) is not None:
+            return stored
         found = self.store.found(f"{self.format}:{task_id}", id)
         return (found.digest, found.version) if found else None
 

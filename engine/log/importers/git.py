@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from backcast.domain.errors import InputError
 from backcast.domain.events import (
@@ -23,6 +24,14 @@ from backcast.domain.events import (
 )
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.importers import BEFORE, Batch, ForeignFact, Report, digest
+from backcast.engine.log.importers.git_beginning import (
+    WHOLE,
+    Beginning,
+    beginning_notes,
+    cut_off,
+    line_of,
+    parent_of,
+)
 from backcast.engine.log.importers.git_history import Commit, FileChange, commits, time_of_date
 from backcast.engine.log.importers.git_objects import Absent, Objects, reading
 from backcast.engine.log.importers.git_repository import GitRepository, opened
@@ -38,6 +47,7 @@ FAULTS: Mapping[int, str] = {
 }
 "What was wrong with the events of each version of this importer and those before it."
 NAMES = ("refs/heads/", "refs/remotes/", "refs/tags/")
+OF_HISTORY = (Committed, ModuleIteration, ModuleRenamed, ModuleDeleted, RefsRead)
 PLAIN, SUBMODULE = "100644", "160000"
 Bodies = Mapping[str, bytes | Absent]
 
@@ -49,28 +59,52 @@ def task_of(repository: Path) -> str:
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
-def count(repository: Path) -> int:
-    """Return how many commits there are along first parents; `InputError` for none."""
-    found = opened(repository)
-    return int(found.ask("rev-list", "--count", "--first-parent", found.head, "--"))
+class StoredLine(NamedTuple):
+    """What a task holds of a history already."""
+
+    commits: int = 0
+    last: str | None = None
+    "The SHA of the last of them."
+
+
+def stored_line(store: EventStore, task_id: str) -> StoredLine:
+    """Return how many commits a task holds, and the last of them."""
+    found = StoredLine()
+    for event in store.read(task_id, types=["COMMITTED"]):
+        if isinstance(event.fact, Committed):
+            found = StoredLine(found.commits + 1, event.fact.sha)
+    return found
+
+
+def count(repository: Path, begin: Beginning = WHOLE, last: str | None = None) -> int:
+    """Return how many commits there are to import, from a beginning on or behind the last one that
+    is stored; `InputError` for none."""
+    names = line_of(opened(repository), WHOLE if last else begin).taken
+    return len(names) - (names.index(last) + 1 if last in names else 0)
 
 
 def read(
-    path: Path, task_id: str, store: EventStore, report: Report, now: datetime | None = None
-) -> Iterator[Batch]:
-    """Yield the commits that the task does not hold yet, oldest first, a batch each."""
+    path: Path, task_id: str, store: EventStore, report: Report, now: datetime | None = None,
+    begin: Beginning = WHOLE,
+) -> Iterator[Batch]:  # fmt: skip
+    """Yield the commits that the task does not hold yet, oldest first, a batch each.
+
+    A new task begins where `begin` says.
+    """
     tree = _Tree(store, task_id, Timeline(now or datetime.now(UTC)))
-    last = tree.last_commit
+    last, report.known = tree.last_commit, tree.known
     repository = opened(path)
-    with reading(repository) as objects:
+    line = line_of(repository, WHOLE if last else begin)
+    if last is not None and last not in line.taken:
+        raise InputError(
+            f"{path}: commit {last[:12]}, imported before, is not in this history along"
+            f" first parents (was it rewritten?): import it with --as NAME"
+        )
+    with cut_off(repository, line) as seen, reading(seen) as objects:
         refs = repository.refs()
         report.notes.extend(repository.notes(refs))
-        if last is not None and not _is_ancestor(repository, last):
-            raise InputError(
-                f"{path}: commit {last[:12]}, imported before, is not in this history along"
-                f" first parents (was it rewritten?): import it with --as NAME"
-            )
-        for commit in commits(repository, last, objects, report):
+        report.notes.extend(beginning_notes(task_id, line, begin, last, tree.begins_after))
+        for commit in commits(seen, last, objects, report):
             yield tree.batch(commit, objects, report)
         names = _names(repository, refs)
         if names != tree.names:
@@ -90,15 +124,20 @@ class _Tree:
         "The names of commits as last recorded."
         self.named = 0
         "How often names were recorded."
+        self.known = 0
+        "Events of the history that the task holds."
+        self.begins_after: str | None = None
         self.before = BEFORE
         "The distance back to the last event about code."
         for event in store.read(task_id):
             if isinstance(event.fact, Imported):
                 continue
             self.before = self.before - 1 if isinstance(event.fact, RefsRead) else BEFORE
+            self.known += isinstance(event.fact, OF_HISTORY)
             match event.fact:
                 case Committed() as fact:
                     self.last_commit = fact.sha
+                    self.begins_after = self.begins_after or fact.begins_after
                     self.timeline.restore(*_dates(fact), event.timestamp)
                 case RefsRead(refs=refs):
                     self.names, self.named = refs, self.named + 1
@@ -107,7 +146,13 @@ class _Tree:
 
     def batch(self, commit: Commit, objects: Objects, report: Report) -> Batch:
         """Return the facts of a commit, and its new sources."""
-        stated = {"parents": list(commit.parents)} if len(commit.parents) > 1 else {}
+        stated: dict[str, Any] = {}
+        if len(commit.parents) > 1:
+            stated["parents"] = list(commit.parents)
+        if self.last_commit is None and not commit.parents:
+            raw = objects.read([commit.sha], b"commit")[commit.sha]
+            if isinstance(raw, bytes) and (parent := parent_of(raw)):
+                stated["begins_after"] = parent
         committed = Committed(
             sha=commit.sha,
             message=commit.message,
@@ -208,8 +253,3 @@ def _names(repository: GitRepository, refs: Mapping[str, str]) -> dict[str, str]
     names = {name.split("/", 2)[2]: peeled[sha] for name, sha in named.items()}
     names["HEAD"] = repository.head
     return {name: names[name] for name in sorted(names)}
-
-
-def _is_ancestor(repository: GitRepository, sha: str) -> bool:
-    listed = repository.ask("rev-list", "--first-parent", repository.head, "--")
-    return sha.encode() in listed.split()

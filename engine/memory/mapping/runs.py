@@ -5,7 +5,7 @@ see it. Of a task that has not ended, what has happened so far is a run, and wha
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -99,24 +99,27 @@ def begin_anew(store: EventStore, task_id: str, last: int | None = None) -> list
 
 def keep_map(
     store: EventStore, task_id: str, runs: Sequence[Ended], updater: MapUpdater
-) -> Iterator[ContextMap]:
+) -> Generator[ContextMap]:
     """Update a task's map after each run, and yield the map each time.
 
-    Updates are stored after every `TOGETHER` runs, and at the end; `ConflictError` where another
-    process has written to the task in between.
+    Updates are stored after every `TOGETHER` runs, and at the end, whatever ends it;
+    `ConflictError` where another process has written to the task in between.
     """
     waiting, stood = _Waiting(store, task_id), store.version(task_id)
     # A model's answer costs too much to be lost with a later failure.
     together = 1 if updater.asks else TOGETHER
-    for update, event, map in _updates(store, task_id, runs, updater):
-        if update is not None:
-            fact, blobs = update
-            waiting.claims.append(Claim(fact, event.timestamp, WRITER, (event.version,)))
-            waiting.blobs += blobs
-        if len(waiting.claims) >= together:
-            stood = waiting.append(stood)
-        yield map
-    waiting.append(stood)
+    try:
+        for update, event, map in _updates(store, task_id, runs, updater):
+            if update is not None:
+                fact, blobs = update
+                claim = Claim(fact, event.timestamp, WRITER, (event.version,))
+                waiting.claims.append(claim)
+                waiting.blobs += blobs
+            if len(waiting.claims) >= together:
+                stood = waiting.append(stood)
+            yield map
+    finally:  # what Ctrl-C broke off goes on from here
+        waiting.append(stood)
 
 
 def keep_after(

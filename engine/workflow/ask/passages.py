@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from backcast.domain.node import node_id
 from backcast.engine.context.search import Document, search_words
+from backcast.engine.context.search.code_words import SearchWords
 from backcast.engine.context.search.words import WordCounts
 from backcast.engine.workflow.ask.nodes import EVENT, NodeText, SubjectNodes
 from backcast.engine.workflow.ask.proof import content
@@ -144,8 +145,8 @@ class SubjectPassages(SubjectNodes):
         return known
 
     @cached_property
-    def _counted(self) -> WordCounts:
-        return WordCounts()
+    def _counted(self) -> SearchWords:
+        return SearchWords(WordCounts())
 
     @cached_property
     def _documents(self) -> Sequence[Document]:

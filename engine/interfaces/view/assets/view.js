@@ -5,6 +5,7 @@
   const body = document.body, $ = (id) => document.getElementById(id);
   const live = body.dataset.live === "1", task = body.dataset.task;
   const middle = $("middle"), moment = $("moment"), slider = $("slider"), list = $("steps");
+  const first = +body.dataset.first || 1;
   let last = +body.dataset.last, at = +body.dataset.e, shown = "", marked = 0, asked = 0;
   let chosen = null;
   const troubles = ["failed", "checks", "refused"];
@@ -91,7 +92,7 @@
     return "#" + Object.entries(fields).map(([k, v]) => `${k}=${encodeURIComponent(v)}`).join("&");
   }
   function go(version, more = {}) {
-    const to = address({ e: Math.max(1, Math.min(last, version)), ...more });
+    const to = address({ e: Math.max(first, Math.min(last, version)), ...more });
     if (to === location.hash) follow(); else location.hash = to;
   }
   const pair = (before, after) => { location.hash = address({ d: `${before}..${after}` }); };
@@ -101,8 +102,9 @@
     const difference = given.get("d"), other = given.get("w"), begun = performance.now();
     const version = difference ? +difference.split("..")[1]
       : parseInt(other || given.get("e") || at, 10);
-    if (!(version >= 1 && version <= last)) {
-      if (location.hash.length > 1) $("live").textContent = `not shown: ${last} is the last event`;
+    if (!(version >= first && version <= last)) {
+      const bound = version < first ? `${first} is the first event here` : `${last} is the last event`;
+      if (location.hash.length > 1) $("live").textContent = `not shown: ${bound}`;
       return;
     }
     at = version;
@@ -354,7 +356,7 @@
   const keys = {
     j: () => nextStep(1), k: () => nextStep(-1), n: () => trouble(1), p: () => trouble(-1),
     ArrowRight: () => go(at + 1), ArrowLeft: () => go(at - 1),
-    g: () => go(1), G: () => go(last), u: () => { $("live").textContent = ""; go(last); },
+    g: () => go(first), G: () => go(last), u: () => { $("live").textContent = ""; go(last); },
     d: () => {
       const link = middle.querySelector("a[data-d]");
       const here = +(link ? link.dataset.d.split("..")[1] : 0);
@@ -390,7 +392,8 @@
   });
   document.querySelector(".strip").addEventListener("click", (click) => {
     const box = click.currentTarget.getBoundingClientRect();
-    go(eventOf(rowAt(1 + Math.floor(last * (click.clientX - box.left) / box.width))));
+    const share = (click.clientX - box.left) / box.width;
+    go(eventOf(rowAt(first + Math.floor((last - first + 1) * share))));
   });
   let waiting = 0;
   slider.addEventListener("input", () => {
