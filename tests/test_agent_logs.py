@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,10 +17,8 @@ from backcast.engine.log.exchanges.spool import FINISHED, Exchange, ExchangeHead
 from backcast.engine.log.exchanges.writer import ExchangeWriter
 from backcast.engine.log.importers import (
     NOT_FORMED,
-    Report,
     claude_code,
     codex,
-    import_batches,
     pi,
     qwen,
 )
@@ -29,13 +26,9 @@ from backcast.engine.log.importers.formed_contexts import FormedContexts
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.import_log import run
 from backcast.engine.replay.foreign_prompts import rebuilt_bodies
+from tests.foreign_logs import imported
 
 FOREIGN = Path(__file__).parent.parent / "fixtures" / "foreign"
-
-
-def imported(store: EventStore, format: ModuleType, path: Path, task: str = "t") -> Report:
-    report = Report()
-    return import_batches(store, format.FORMAT, format.read(path, task, report), report)
 
 
 def contexts(store: EventStore, task: str = "t") -> list[dict[str, Any]]:
@@ -63,7 +56,7 @@ def items(name: str) -> list[Any]:
 
 def test_each_call_of_a_rollout_has_its_items_before_and_after_a_compaction() -> None:
     with EventStore.open("sqlite://") as store:
-        report = imported(store, codex, FOREIGN / "codex.jsonl")
+        report = imported(store, codex, FOREIGN / "codex.jsonl", "t")
         found = contexts(store)
         history = [line["payload"] for line in items("codex.jsonl")
                    if line["type"] == "response_item"]  # fmt: skip
@@ -84,7 +77,7 @@ def test_a_context_that_was_formed_has_no_bytes_and_says_so(
 ) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     with EventStore.open(url) as store:
-        imported(store, codex, FOREIGN / "codex.jsonl")
+        imported(store, codex, FOREIGN / "codex.jsonl", "t")
         facts = [event.fact for event in store.read("t", types=["CONTEXT_BUILT"])]
         requests = [fact.request for fact in facts if isinstance(fact, ContextBuilt)]
         assert {(r.fidelity, r.digest) for r in requests if r} == {("messages", "")}
@@ -99,7 +92,7 @@ def test_a_context_that_was_formed_has_no_bytes_and_says_so(
 
 def test_only_what_is_new_in_a_context_is_stored_with_it() -> None:
     with EventStore.open("sqlite://") as store:
-        imported(store, codex, FOREIGN / "codex.jsonl")
+        imported(store, codex, FOREIGN / "codex.jsonl", "t")
         facts = [event.fact for event in store.read("t", types=["CONTEXT_BUILT"])]
         requests = [fact.request for fact in facts if isinstance(fact, ContextBuilt)]
         assert [len(request.parts) for request in requests if request] == [4, 3, 2, 3, 2, 1]
@@ -112,14 +105,14 @@ def test_a_compressed_rollout_is_read_as_far_as_it_is_whole(tmp_path: Path) -> N
     frames = b"".join(zstandard.compress(line) for line in text.splitlines(keepends=True))
     whole.write_bytes(frames)
     with EventStore.open("sqlite://") as store, EventStore.open("sqlite://") as plain:
-        imported(plain, codex, FOREIGN / "codex.jsonl")
+        imported(plain, codex, FOREIGN / "codex.jsonl", "t")
         whole.write_bytes(frames[: len(frames) // 2])
-        report = imported(store, codex, whole)
+        report = imported(store, codex, whole, "t")
         assert len(report.skipped) == 1
         assert "cut off" in report.skipped[0]
         assert 0 < report.added < plain.version("t")
         whole.write_bytes(frames)
-        imported(store, codex, whole)
+        imported(store, codex, whole, "t")
         assert contexts(store) == contexts(plain)
         assert [e.fact for e in store.read("t")] == [e.fact for e in plain.read("t")]
 
@@ -130,7 +123,7 @@ def test_a_rollout_without_its_instructions_is_known_in_part(tmp_path: Path) -> 
     compacted = next(line for line in others if line["type"] == "compacted")
     compacted["payload"] = {"message": "The price was halved."}
     with EventStore.open("sqlite://") as store:
-        report = imported(store, codex, written(tmp_path, [first, *others]))
+        report = imported(store, codex, written(tmp_path, [first, *others]), "t")
         assert report.calls == {"parts": 6}
         assert codex.COMPACTED in report.notes
         shown = contexts(store)[3]["input"]
@@ -143,12 +136,12 @@ def test_what_no_rollout_tells_of_a_request_is_said(tmp_path: Path) -> None:
     text = f"You are a coding agent.\n\n## `update_plan`\n\nPlan.\n\n## `{called}`\n\nCall it."
     first["payload"]["base_instructions"] = {"text": text}
     with EventStore.open("sqlite://") as store:
-        report = imported(store, codex, written(tmp_path, [first, *others]))
+        report = imported(store, codex, written(tmp_path, [first, *others]), "t")
         assert codex.SECTION.format("update_plan") in report.notes
         assert report.notes.count(codex.QUESTION) == 1
     before = [line for line in others if line["type"] != "compacted"]
     with EventStore.open("sqlite://") as store:
-        report = imported(store, codex, written(tmp_path, [items("codex.jsonl")[0], *before]))
+        report = imported(store, codex, written(tmp_path, [items("codex.jsonl")[0], *before]), "t")
         assert codex.QUESTION not in report.notes
         assert not [note for note in report.notes if "left out" in note]
 
@@ -157,8 +150,8 @@ def test_a_line_that_comes_twice_is_two_lines(tmp_path: Path) -> None:
     lines = items("codex.jsonl")
     path = written(tmp_path, [*lines[:14], *lines[5:14]])
     with EventStore.open("sqlite://") as store:
-        assert imported(store, codex, path).skipped == []
-        assert imported(store, codex, path).added == 0
+        assert imported(store, codex, path, "t").skipped == []
+        assert imported(store, codex, path, "t").added == 0
         assert len(contexts(store)[-1]["input"]) == 8 + 1 + 6
 
 
@@ -167,7 +160,7 @@ def test_a_line_that_comes_twice_is_two_lines(tmp_path: Path) -> None:
 
 def test_a_call_of_another_branch_has_the_context_of_its_branch() -> None:
     with EventStore.open("sqlite://") as store:
-        report = imported(store, pi, FOREIGN / "pi.jsonl")
+        report = imported(store, pi, FOREIGN / "pi.jsonl", "t")
         texts = [[str(m.get("content")) for m in body["messages"]] for body in contexts(store)]
         assert texts[3] == ["The price was halved.", "Successfully replaced text in price.py.",
                             "Done.", "Now test it"]  # fmt: skip
@@ -183,7 +176,7 @@ def test_a_parent_that_does_not_stand_before_is_told(parent: str, tmp_path: Path
     assert lines[11]["id"] == "b1"
     lines[11]["parentId"] = parent
     with EventStore.open("sqlite://") as store:
-        report = imported(store, pi, written(tmp_path, lines))
+        report = imported(store, pi, written(tmp_path, lines), "t")
         assert [note for note in report.notes if note.startswith(f"line 12: it follows '{parent}'")]
         assert contexts(store)[4]["messages"][-1]["content"] == "No, look elsewhere"
         assert contexts(store)[4]["messages"][0]["content"] == "The price was halved."
@@ -191,7 +184,7 @@ def test_a_parent_that_does_not_stand_before_is_told(parent: str, tmp_path: Path
 
 def test_a_compression_of_qwen_begins_the_context_anew() -> None:
     with EventStore.open("sqlite://") as store:
-        imported(store, qwen, FOREIGN / "qwen.jsonl")
+        imported(store, qwen, FOREIGN / "qwen.jsonl", "t")
         found = [[m["role"] for m in body["messages"]] for body in contexts(store)]
         assert found == [["user"], ["user", "assistant", "tool"], ["user", "assistant", "user"],
                          ["user", "assistant", "user"]]  # fmt: skip
@@ -246,7 +239,7 @@ def test_the_lines_of_an_answer_are_one_message_and_a_summary_begins_anew(tmp_pa
         answered("a6", "u5", "m5", {"type": "text", "text": "Yes."}),
     )
     with EventStore.open("sqlite://") as store:
-        report = imported(store, claude_code, path)
+        report = imported(store, claude_code, path, "t")
         found = [body["messages"] for body in contexts(store)]
         assert found[1] == [
             {"role": "user", "content": [{"type": "text", "text": "Fix it"}]},
@@ -258,7 +251,7 @@ def test_the_lines_of_an_answer_are_one_message_and_a_summary_begins_anew(tmp_pa
         ]  # fmt: skip
         assert [message["content"][0]["text"] for message in found[4]] == ["Summary: fixed."]
         assert report.calls == {"parts": 5}
-        assert imported(store, claude_code, path).added == 0
+        assert imported(store, claude_code, path, "t").added == 0
 
 
 def test_where_no_line_names_a_parent_the_order_of_the_file_is_the_conversation(
@@ -276,12 +269,12 @@ def test_where_no_line_names_a_parent_the_order_of_the_file_is_the_conversation(
         )  # fmt: skip
 
     with EventStore.open("sqlite://") as store:
-        report = imported(store, claude_code, session([None] * 4))
+        report = imported(store, claude_code, session([None] * 4), "t")
         assert claude_code.UNLINKED in report.notes
         last = contexts(store)[-1]["messages"]
         assert [m["content"][0]["text"] for m in last] == ["One", "Yes.", "Two"]
     with EventStore.open("sqlite://") as store:  # where some do, a line without one begins anew
-        report = imported(store, claude_code, session([None, "u1", None, "u2"]))
+        report = imported(store, claude_code, session([None, "u1", None, "u2"]), "t")
         assert claude_code.UNLINKED not in report.notes
         last = contexts(store)[-1]["messages"]
         assert [m["content"][0]["text"] for m in last] == ["Two"]
@@ -294,9 +287,9 @@ def test_a_log_begun_by_an_importer_without_contexts_gets_none_and_says_so(
     with EventStore.open("sqlite://") as store:
         with monkeypatch.context() as older:
             older.setattr(FormedContexts, "form", lambda *_: None)
-            imported(store, codex, written(tmp_path, lines[:12]))
+            imported(store, codex, written(tmp_path, lines[:12]), "t")
         before = list(store.read("t"))
-        report = imported(store, codex, written(tmp_path, lines))
+        report = imported(store, codex, written(tmp_path, lines), "t")
         assert report.notes.count(NOT_FORMED) == 1
         assert list(store.read("t"))[: len(before)] == before
         contexts(store)  # none of them lacks a part

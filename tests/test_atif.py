@@ -13,6 +13,7 @@ from backcast.engine.log.exchanges.requests import RequestReader, body_of
 from backcast.engine.log.importers import Report, atif, events, import_batches
 from backcast.engine.log.importers.atif_export import exported
 from backcast.engine.log.store import EventStore
+from tests.foreign_logs import imported
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 SAMPLE = FIXTURES / "foreign" / "atif.json"
@@ -22,11 +23,6 @@ SAMPLE = FIXTURES / "foreign" / "atif.json"
 def store() -> Iterator[EventStore]:
     with EventStore.open("sqlite://") as opened:
         yield opened
-
-
-def imported(store: EventStore, path: Path, task: str | None = None) -> Report:
-    report = Report()
-    return import_batches(store, "atif", atif.read(path, task, report), report)
 
 
 def written(path: Path, document: Any) -> Path:
@@ -44,7 +40,7 @@ def prompts(store: EventStore, task: str) -> list[Any]:
 
 
 def test_a_step_is_a_batch_and_a_subagent_a_task(store: EventStore) -> None:
-    report = imported(store, SAMPLE)
+    report = imported(store, atif, SAMPLE)
     assert sorted(report.tasks) == ["gate-1", "gate-1:helper-1"]
     assert [str(event.type) for event in store.read("gate-1")] == [
         "MESSAGE_RECEIVED", "TASK_STARTED", "MESSAGE_RECEIVED", "CONTEXT_BUILT", "MODEL_REPLIED",
@@ -56,11 +52,11 @@ def test_a_step_is_a_batch_and_a_subagent_a_task(store: EventStore) -> None:
     assert reply["metrics"] == {"cost_usd": 0.25}
     [start] = store.read("gate-1:helper-1", types=["TASK_STARTED"])
     assert start.fact.data["parent_session"] == "gate-1"
-    assert imported(store, SAMPLE).added == 0
+    assert imported(store, atif, SAMPLE).added == 0
 
 
 def test_a_context_holds_the_tools_and_all_steps_before(store: EventStore) -> None:
-    report = imported(store, SAMPLE)
+    report = imported(store, atif, SAMPLE)
     first, second = prompts(store, "gate-1")
     assert [tool["function"]["name"] for tool in first["tools"]] == ["write_file"]
     roles = [message["role"] for message in second["messages"]]
@@ -73,9 +69,9 @@ def test_a_trajectory_that_has_grown_adds_only_its_new_steps(tmp_path: Path, cou
     parts, whole = EventStore.open("sqlite://"), EventStore.open("sqlite://")
     with parts, whole:
         cut = sample() | {"steps": sample()["steps"][:count]}
-        imported(parts, written(tmp_path / "cut.json", cut))
-        imported(parts, SAMPLE)
-        imported(whole, SAMPLE)
+        imported(parts, atif, written(tmp_path / "cut.json", cut))
+        imported(parts, atif, SAMPLE)
+        imported(whole, atif, SAMPLE)
         kinds = [[(str(event.type), event.timestamp) for event in store.read("gate-1")
                   if str(event.type) != "ATIF_TRAJECTORY"] for store in (parts, whole)]  # fmt: skip
         assert kinds[0] == kinds[1]
@@ -90,7 +86,7 @@ def test_copied_steps_are_shown_to_the_model_and_are_no_events_of_their_own(
         {"step_id": 3, "source": "user", "message": "New ask"},
         {"step_id": 4, "source": "agent", "message": "New answer"},
     ]
-    imported(store, written(tmp_path / "a.json", sample() | {"steps": steps}))
+    imported(store, atif, written(tmp_path / "a.json", sample() | {"steps": steps}))
     replies = list(store.read("gate-1", types=["MODEL_REPLIED"]))
     assert len(replies) == 1
     assert [message["content"] for message in prompts(store, "gate-1")[0]["messages"]] == [
@@ -103,7 +99,7 @@ def test_copied_steps_are_shown_to_the_model_and_are_no_events_of_their_own(
 def test_a_step_without_a_model_asks_none(store: EventStore, tmp_path: Path) -> None:
     steps = [*sample()["steps"][:2], {"step_id": 3, "source": "agent", "message": "By rote",
                                       "llm_call_count": 0}]  # fmt: skip
-    report = imported(store, written(tmp_path / "a.json", sample() | {"steps": steps}))
+    report = imported(store, atif, written(tmp_path / "a.json", sample() | {"steps": steps}))
     assert list(store.read("gate-1", types=["MODEL_REPLIED"])) == []
     assert report.calls == {"parts": 1}
 
@@ -114,7 +110,7 @@ def test_steps_without_an_id_or_with_one_that_came_before_keep_their_places(
     steps = sample()["steps"]
     del steps[1]["step_id"]
     steps[3]["step_id"] = 3
-    report = imported(store, written(tmp_path / "a.json", sample() | {"steps": [*steps, 7]}))
+    report = imported(store, atif, written(tmp_path / "a.json", sample() | {"steps": [*steps, 7]}))
     assert any(
         note.endswith("no ids of their own: 2 of the steps of gate-1") for note in report.notes
     )
@@ -137,7 +133,7 @@ def test_what_is_no_trajectory_is_refused_in_one_line(
     path = tmp_path / "a.json"
     path.write_text(text)
     with pytest.raises(InputError, match=found) as error:
-        imported(store, path)
+        imported(store, atif, path)
     assert "\n" not in str(error.value)
 
 
@@ -147,7 +143,7 @@ def test_a_trajectory_that_is_torn_is_read_as_far_as_it_is_whole(
     text = SAMPLE.read_text(encoding="utf-8")
     path = tmp_path / "a.json"
     path.write_text(text[: text.index('"message": "Done."')])
-    report = imported(store, path)
+    report = imported(store, atif, path)
     assert len(report.skipped) == 1
     assert len(list(store.read("gate-1", types=["MODEL_REPLIED"]))) == 1
 
@@ -162,17 +158,17 @@ def test_what_is_exported_and_imported_is_exported_to_the_same_bytes(
         report = Report()
         import_batches(store, "events", events.read(FIXTURES / logs[task], None, report), report)
     else:
-        imported(store, SAMPLE)
+        imported(store, atif, SAMPLE)
     first = exported(store, task).text
     (tmp_path / "a.json").write_text(first, encoding="utf-8")
     with EventStore.open("sqlite://") as other:
-        imported(other, tmp_path / "a.json")
+        imported(other, atif, tmp_path / "a.json")
         assert exported(other, task).text == first
     assert json.loads(first)["steps"]
 
 
 def test_an_imported_trajectory_is_exported_as_it_was(store: EventStore) -> None:
-    imported(store, SAMPLE)
+    imported(store, atif, SAMPLE)
     found = json.loads(exported(store, "gate-1").text)
     found["subagent_trajectories"][0].pop("final_metrics")
     wanted = sample()

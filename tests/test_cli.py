@@ -191,7 +191,7 @@ def test_every_projection_has_its_command() -> None:
     # are folded only for them.
     elsewhere = {"prompts", "context_map", "calls", "completions", "questions"}
     missing = short - elsewhere - set(show_command.commands)
-    assert not missing, f"PROJECTIONS of engine/interfaces/commands/show.py lacks {sorted(missing)}"
+    assert not missing, f"SHOWN of engine/interfaces/commands/show.py lacks {sorted(missing)}"
     assert elsewhere.isdisjoint(show_command.commands)
 
 

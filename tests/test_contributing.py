@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from backcast.engine.interfaces.commands.import_ import command as importing
-from backcast.engine.interfaces.commands.show import PROJECTIONS
+from backcast.engine.interfaces.commands.show import SHOWN
 from backcast.engine.interfaces.empty import FILLED_BY
 from backcast.engine.interfaces.found_logs import FOLDERS
 from backcast.engine.interfaces.views import VIEWS
@@ -63,6 +63,6 @@ def test_each_agent_whose_logs_are_found_is_known_where_a_proxy_recorded_it_too(
 
 
 def test_each_projection_that_is_shown_has_a_view_and_tells_why_it_is_empty() -> None:
-    views, reasons = set(VIEWS) & set(PROJECTIONS), set(FILLED_BY) & set(PROJECTIONS)
-    assert not lacks("VIEWS of engine/interfaces/views.py", PROJECTIONS, views)
-    assert not lacks("FILLED_BY of engine/interfaces/empty.py", PROJECTIONS, reasons)
+    views, reasons = set(VIEWS) & set(SHOWN), set(FILLED_BY) & set(SHOWN)
+    assert not lacks("VIEWS of engine/interfaces/views.py", SHOWN, views)
+    assert not lacks("FILLED_BY of engine/interfaces/empty.py", SHOWN, reasons)

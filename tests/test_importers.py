@@ -20,7 +20,6 @@ from backcast.engine.log.importers import (
     claude_code,
     cline,
     codex,
-    import_batches,
     inspect_ai,
     openhands,
     otlp,
@@ -32,6 +31,7 @@ from backcast.engine.log.importers.json_values import parse
 from backcast.engine.log.importers.lines import MAX_LINE, read_lines, read_objects
 from backcast.engine.log.rows import Damage
 from backcast.engine.log.store import EventStore, refs_in
+from tests.foreign_logs import imported
 
 FOREIGN = Path(__file__).parent.parent / "fixtures" / "foreign"
 REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "logs"
@@ -74,11 +74,6 @@ def store() -> EventStore:
     opened = EventStore.open("sqlite://")
     opened.report = damaged
     return opened
-
-
-def imported(into: EventStore, format: ModuleType, path: Path, task: str | None = None) -> Report:
-    report = Report()
-    return import_batches(into, format.FORMAT, format.read(path, task, report), report)
 
 
 def events(format: ModuleType, path: Path) -> list[WorkflowEvent]:

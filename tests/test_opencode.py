@@ -13,8 +13,9 @@ import pytest
 from backcast.domain.errors import InputError
 from backcast.domain.events import ToolReturned
 from backcast.engine.log.exchanges.requests import RequestReader, body_of
-from backcast.engine.log.importers import Report, import_batches, opencode
+from backcast.engine.log.importers import opencode
 from backcast.engine.log.store import EventStore
+from tests.foreign_logs import imported
 
 OLD = 1_790_000_000_000
 "A time long ago, in milliseconds."
@@ -91,11 +92,6 @@ def store() -> Iterator[EventStore]:
         yield opened
 
 
-def imported(store: EventStore, path: Path, task: str | None = None) -> Report:
-    report = Report()
-    return import_batches(store, "opencode", opencode.read(path, task, report), report)
-
-
 def kinds(store: EventStore, task: str) -> list[str]:
     return [str(event.type) for event in store.read(task)]
 
@@ -125,7 +121,7 @@ def gate(path: Path) -> Opencode:
 
 def test_each_session_is_a_task_and_comes_once(store: EventStore, tmp_path: Path) -> None:
     path = gate(tmp_path / "opencode.db").path
-    report = imported(store, path)
+    report = imported(store, opencode, path)
     assert sorted(report.tasks) == ["ses_1", "ses_2"]
     assert kinds(store, "ses_1") == [
         "TASK_STARTED", "MESSAGE_RECEIVED", "CONTEXT_BUILT", "MODEL_REPLIED", "TOOL_CALLED",
@@ -136,12 +132,12 @@ def test_each_session_is_a_task_and_comes_once(store: EventStore, tmp_path: Path
     assert (start.fact.data["goal"], start.fact.data["parent_session"]) == ("Look at a.py", "ses_1")
     reply = next(store.read("ses_1", types=["MODEL_REPLIED"])).fact.data
     assert [reply[n] for n in ("prompt_tokens", "tokens", "cached_tokens")] == [15, 5, 5]
-    again = imported(store, path)
+    again = imported(store, opencode, path)
     assert (again.added, again.skipped, again.known) == (0, [], 18)
 
 
 def test_a_context_is_what_the_model_was_shown(store: EventStore, tmp_path: Path) -> None:
-    report = imported(store, gate(tmp_path / "opencode.db").path)
+    report = imported(store, opencode, gate(tmp_path / "opencode.db").path)
     first, second, _ = prompts(store, "ses_1")
     assert first == [{"role": "user", "content": "Paint the gate"}]
     assert [message["role"] for message in second] == ["user", "assistant", "tool"]
@@ -158,7 +154,7 @@ def test_a_session_that_goes_on_is_read_up_to_what_may_change(tmp_path: Path) ->
                "state": {"status": "running", "input": {"command": "ls"}}}  # fmt: skip
     id = made.answered("ses_1", text("I list."), running, ended=False)
     with whole, parts:
-        report = imported(parts, made.path)
+        report = imported(parts, opencode, made.path)
         assert any(
             "goes on: what may still change, from msg_007 on" in note for note in report.notes
         )
@@ -167,9 +163,9 @@ def test_a_session_that_goes_on_is_read_up_to_what_may_change(tmp_path: Path) ->
         made.run("UPDATE message SET data = json_set(data, '$.time.completed', ?) WHERE id = ?",
                  made.at + 5, id)  # fmt: skip
         made.run("UPDATE message SET data = json_set(data, '$.summary', 'x') WHERE id = 'msg_001'")
-        report = imported(parts, made.path)
+        report = imported(parts, opencode, made.path)
         assert report.skipped == []
-        imported(whole, made.path)
+        imported(whole, opencode, made.path)
         for task in ("ses_1", "ses_2"):
             assert [e.fact for e in parts.read(task)] == [e.fact for e in whole.read(task)]
 
@@ -184,7 +180,7 @@ def test_a_summary_stands_for_what_it_sums_up(store: EventStore, tmp_path: Path)
     asked = made.message("ses_1", {"role": "user"}, compaction)
     made.answered("ses_1", text("A gate is to be green."), summary=True, parentID=asked)
     made.answered("ses_1", text("It is."))
-    imported(store, made.path)
+    imported(store, opencode, made.path)
     assert [message["content"] for message in prompts(store, "ses_1")[-1]] == [
         "What did we do so far?", "A gate is to be green.", "Green",
     ]  # fmt: skip
@@ -201,7 +197,7 @@ def test_a_cleared_result_is_gone_from_later_contexts_alone(
     made.answered("ses_1", text("Hm."))
     made.asked("ses_1", "And?")
     made.answered("ses_1", text("Yes."))
-    imported(store, made.path)
+    imported(store, opencode, made.path)
     results = [[m["content"] for m in found if m["role"] == "tool"] for found in
                prompts(store, "ses_1")]  # fmt: skip
     assert results == [[], ["long text"], ["[Old tool result content cleared]"]]
@@ -209,7 +205,7 @@ def test_a_cleared_result_is_gone_from_later_contexts_alone(
     assert isinstance(returned.fact, ToolReturned)
     assert store.get(returned.fact.output or "") == b"long text"
     made.run("UPDATE part SET data = json_remove(data, '$.state.time.compacted')")
-    assert imported(store, made.path).skipped == []
+    assert imported(store, opencode, made.path).skipped == []
 
 
 def test_the_later_layout_is_read_by_its_numbers(store: EventStore, tmp_path: Path) -> None:
@@ -232,7 +228,7 @@ def test_the_later_layout_is_read_by_its_numbers(store: EventStore, tmp_path: Pa
     for number, (kind, data) in reversed(list(enumerate(rows, 1))):
         made.run("INSERT INTO session_message VALUES (?, 'ses_1', ?, ?, ?)", f"m{9 - number}", kind,
                  number, json.dumps(data))  # fmt: skip
-    imported(store, made.path)
+    imported(store, opencode, made.path)
     assert kinds(store, "ses_1") == [
         "TASK_STARTED", "MESSAGE_RECEIVED", "CONTEXT_BUILT", "MODEL_REPLIED", "TOOL_CALLED",
         "TOOL_RETURNED", "OPENCODE_model-switched", "MESSAGE_RECEIVED", "MESSAGE_RECEIVED",
@@ -240,7 +236,7 @@ def test_the_later_layout_is_read_by_its_numbers(store: EventStore, tmp_path: Pa
     ]  # fmt: skip
     last = prompts(store, "ses_1")[-1]
     assert [message["content"] for message in last] == ["There is a.py.", "Go on"]
-    assert imported(store, made.path).added == 0
+    assert imported(store, opencode, made.path).added == 0
 
 
 def test_what_was_not_written_into_the_database_yet_is_read_from_its_log(
@@ -264,13 +260,13 @@ def test_what_was_not_written_into_the_database_yet_is_read_from_its_log(
         source = made.path.with_name(made.path.name + end)
         (tmp_path / "copied" / f"opencode.db{end}").write_bytes(source.read_bytes())
     try:
-        assert "ses_9" in imported(store, made.path).tasks
+        assert "ses_9" in imported(store, opencode, made.path).tasks
         assert sorted((path.name, path.stat().st_mtime_ns) for path in tmp_path.iterdir()
                       if path.is_file()) == held  # fmt: skip
     finally:
         live.rollback()
         live.close()
-    assert imported(store, tmp_path / "copied").known == 20
+    assert imported(store, opencode, tmp_path / "copied").known == 20
 
 
 @pytest.mark.parametrize(
@@ -287,27 +283,27 @@ def test_what_is_no_database_is_refused_in_one_line(
     path = tmp_path / "opencode.db"
     path.write_bytes(content)
     with pytest.raises(InputError, match=found) as error:
-        imported(store, path)
+        imported(store, opencode, path)
     assert "\n" not in str(error.value)
 
 
 def test_another_schema_is_refused_by_its_tables(store: EventStore, tmp_path: Path) -> None:
     made = Opencode(tmp_path / "other.db", "CREATE TABLE chats (id TEXT);")
     with pytest.raises(InputError, match="found a SQLite database with 'chats'"):
-        imported(store, made.path)
+        imported(store, opencode, made.path)
 
 
 def test_several_sessions_do_not_go_into_one_task(store: EventStore, tmp_path: Path) -> None:
     made = gate(tmp_path / "opencode.db")
     with pytest.raises(InputError, match="needed a database of one session, found 2"):
-        imported(store, made.path, "mine")
+        imported(store, opencode, made.path, "mine")
     assert store.tasks() == []
 
 
 def test_what_is_damaged_is_told_and_the_rest_read(store: EventStore, tmp_path: Path) -> None:
     made = gate(tmp_path / "opencode.db")
     made.run("UPDATE part SET data = '{\"type\": \"te' WHERE id = 'prt_002_1'")
-    report = imported(store, made.path)
+    report = imported(store, opencode, made.path)
     assert [line.partition(":")[0] for line in report.skipped] == ["part prt_002_1"]
     assert len(prompts(store, "ses_1")) == 3
 
@@ -317,7 +313,7 @@ def test_a_database_that_is_cut_off_is_told(store: EventStore, tmp_path: Path) -
     body = made.path.read_bytes()
     made.path.write_bytes(body[: len(body) - 8192])
     with pytest.raises(InputError, match="needed a whole SQLite database: the database is damaged"):
-        imported(store, made.path)
+        imported(store, opencode, made.path)
 
 
 def test_a_session_is_read_up_to_where_its_database_is_damaged(
@@ -332,7 +328,7 @@ def test_a_session_is_read_up_to_where_its_database_is_damaged(
     page = body.index(b"Ask 11:") // 4096 * 4096
     body[page : page + 4096] = b"\xff" * 4096
     made.path.write_bytes(body)
-    report = imported(store, made.path)
+    report = imported(store, opencode, made.path)
     assert len(report.skipped) == 1
     assert report.skipped[0].startswith("session ses_1: from here on the database is damaged")
     assert kinds(store, "ses_1").count("MODEL_REPLIED") == 11

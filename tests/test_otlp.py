@@ -11,8 +11,9 @@ import pytest
 
 from backcast.domain.errors import InputError
 from backcast.engine.log.exchanges.requests import RequestReader, body_of
-from backcast.engine.log.importers import Report, import_batches, otlp
+from backcast.engine.log.importers import otlp
 from backcast.engine.log.store import EventStore
+from tests.foreign_logs import imported
 
 OLD = 1_790_000_000 * 10**9
 "A time long ago, in nanoseconds."
@@ -161,11 +162,6 @@ def written(path: Path, lines: list[Line]) -> Path:
     return path
 
 
-def imported(store: EventStore, path: Path, task: str | None = None) -> Report:
-    report = Report()
-    return import_batches(store, "otlp", otlp.read(path, task, report), report)
-
-
 def kinds(store: EventStore, task: str = "gate-1") -> list[str]:
     return [str(event.type) for event in store.read(task)]
 
@@ -185,7 +181,7 @@ ALL = [
                          ids=["genai", "openinference", "event", "an event a message"])  # fmt: skip
 def test_both_dialects_say_the_same(store: EventStore, tmp_path: Path, lines: list[Line]) -> None:
     path = written(tmp_path / "a.jsonl", lines)
-    report = imported(store, path)
+    report = imported(store, otlp, path)
     assert (kinds(store), report.calls, report.skipped) == (ALL, {"messages": 2}, [])
     first, second = prompts(store)
     assert first["tools"] == [PAINT]
@@ -196,16 +192,16 @@ def test_both_dialects_say_the_same(store: EventStore, tmp_path: Path, lines: li
     assert second["messages"][3] == {"role": "tool", "tool_call_id": "c1", "content": "ok"}
     reply = next(store.read("gate-1", types=["MODEL_REPLIED"])).fact.data
     assert [reply[n] for n in ("model", "prompt_tokens", "tokens")] == ["m1", 20, 5]
-    assert imported(store, path).added == 0
+    assert imported(store, otlp, path).added == 0
 
 
 def test_the_order_of_lines_changes_nothing(store: EventStore, tmp_path: Path) -> None:
-    imported(store, written(tmp_path / "a.jsonl", genai()))
+    imported(store, otlp, written(tmp_path / "a.jsonl", genai()))
     for seed in range(6):
         lines = genai()
         random.Random(seed).shuffle(lines)
         with EventStore.open("sqlite://") as other:
-            imported(other, written(tmp_path / "b.jsonl", lines))
+            imported(other, otlp, written(tmp_path / "b.jsonl", lines))
             mine, others = (
                 [(one.type, one.fact, one.because, one.timestamp) for one in held.read("gate-1")]
                 for held in (store, other)
@@ -217,7 +213,7 @@ def test_a_folder_brings_spans_and_events_together(store: EventStore, tmp_path: 
     lines = as_events()
     written(tmp_path / "spans.jsonl", lines[:4])
     written(tmp_path / "logs.jsonl", lines[4:])
-    imported(store, tmp_path)
+    imported(store, otlp, tmp_path)
     assert kinds(store) == ALL
 
 
@@ -227,7 +223,9 @@ def test_calls_without_content_are_counted(store: EventStore, tmp_path: Path) ->
     found["attributes"] = [pair for pair in found["attributes"] if "messages" not in pair["key"]]
     found["attributes"] += pairs({"input.value": "__REDACTED__"})
     bare = span("s4", 4, MADE)
-    report = imported(store, written(tmp_path / "a.jsonl", [genai()[0], hidden, bare, agent()]))
+    report = imported(
+        store, otlp, written(tmp_path / "a.jsonl", [genai()[0], hidden, bare, agent()])
+    )
     assert report.notes[-1] == "3 calls: 1 by their messages, 2 have no content"
     assert kinds(store).count("CONTEXT_BUILT") == 1
     assert kinds(store).count("MODEL_REPLIED") == 3
@@ -242,11 +240,11 @@ def test_a_trace_that_still_misses_its_beginning_is_waited_for(
         [found] = line["resourceSpans"][0]["scopeSpans"][0]["spans"]
         for name in ("startTimeUnixNano", "endTimeUnixNano"):
             found[name] = str(int(found[name]) + since - 60 * 10**9)
-    report = imported(store, written(tmp_path / "a.jsonl", lines[:3]))
+    report = imported(store, otlp, written(tmp_path / "a.jsonl", lines[:3]))
     assert (report.added, report.notes[0]) == (0, (
         "left for a later import: 1 trace without the first span, which is written when it ends"
     ))  # fmt: skip
-    imported(store, written(tmp_path / "a.jsonl", lines))
+    imported(store, otlp, written(tmp_path / "a.jsonl", lines))
     assert kinds(store) == ALL
 
 
@@ -254,9 +252,9 @@ def test_spans_that_come_late_change_nothing_and_are_told(
     store: EventStore, tmp_path: Path
 ) -> None:
     lines = genai()
-    imported(store, written(tmp_path / "a.jsonl", [*lines[2:]]))
+    imported(store, otlp, written(tmp_path / "a.jsonl", [*lines[2:]]))
     before = list(store.read("gate-1"))
-    report = imported(store, written(tmp_path / "b.jsonl", lines))
+    report = imported(store, otlp, written(tmp_path / "b.jsonl", lines))
     assert list(store.read("gate-1"))[: len(before)] == before
     assert any(note.startswith("came late: 2 of the new records") for note in report.notes)
     assert kinds(store).count("TASK_STARTED") == 1
@@ -272,7 +270,7 @@ def test_spans_whose_parents_are_missing_or_themselves_are_read(
         span("s4", 4, MADE, parent="s4"),
         span("s5", 5, MADE, parent="", endTimeUnixNano=str(OLD)),
     ]  # fmt: skip
-    report = imported(store, written(tmp_path / "a.jsonl", lines))
+    report = imported(store, otlp, written(tmp_path / "a.jsonl", lines))
     assert kinds(store, "t1").count("MODEL_REPLIED") == 5
     assert report.notes[0] == "line 5: span s5 ends before it begins"
     assert "not in the log: the span that 1 span stood in" in report.notes
@@ -282,7 +280,7 @@ def test_spans_whose_parents_are_missing_or_themselves_are_read(
 def test_a_span_that_comes_twice_is_one(store: EventStore, tmp_path: Path) -> None:
     lines = genai()
     other = span("s1", 1, MADE | {"gen_ai.usage.output_tokens": 6})
-    report = imported(store, written(tmp_path / "a.jsonl", [*lines, lines[0], other]))
+    report = imported(store, otlp, written(tmp_path / "a.jsonl", [*lines, lines[0], other]))
     assert kinds(store) == ALL
     assert report.skipped == ["line 6: span s1 came before with other content, which is kept"]
 
@@ -293,7 +291,7 @@ def test_what_is_no_span_of_a_model_is_kept_beside_it_or_left_out_with_its_trace
     web = span("h1", 4, {"http.method": "GET"})
     other = span("h2", 5, {"http.method": "GET"}, parent="", traceId="t2")
     unnamed = span("", 6, {})
-    report = imported(store, written(tmp_path / "a.jsonl", [*genai(), web, other, unnamed]))
+    report = imported(store, otlp, written(tmp_path / "a.jsonl", [*genai(), web, other, unnamed]))
     assert kinds(store) == [*ALL, "OTLP_SPAN"]
     assert store.tasks() == ["gate-1"]
     assert report.notes[0] == "left out, as no model is called there: 1 trace (1 span)"
@@ -303,7 +301,7 @@ def test_what_is_no_span_of_a_model_is_kept_beside_it_or_left_out_with_its_trace
 def test_a_failed_call_is_no_reply(store: EventStore, tmp_path: Path) -> None:
     failed = span("s1", 1, MADE | told(ASKED, []) | {"error.type": "timeout"},
                   status={"code": 2, "message": "the server was gone"})  # fmt: skip
-    imported(store, written(tmp_path / "a.jsonl", [failed, agent()]))
+    imported(store, otlp, written(tmp_path / "a.jsonl", [failed, agent()]))
     [fault] = store.read("gate-1", types=["MODEL_FAILED"])
     assert fault.fact.data["reason"] == "the server was gone"
     assert kinds(store)[-2:] == ["CONTEXT_BUILT", "MODEL_FAILED"]
@@ -314,7 +312,7 @@ def test_a_huge_attribute_and_a_torn_line_do_no_harm(store: EventStore, tmp_path
     path = written(tmp_path / "a.jsonl", [span("s0", 1, MADE | told(huge, [])), *genai()])
     with path.open("a") as file:
         file.write('{"resourceSpans": [{"resource": {"attributes": [{"key": "ser')
-    report = imported(store, path)
+    report = imported(store, otlp, path)
     assert [line.partition(":")[0] for line in report.skipped] == ["line 6"]
     assert len(prompts(store)) == 3
 
@@ -333,5 +331,5 @@ def test_what_is_no_telemetry_is_refused_in_one_line(
     path = tmp_path / "a.jsonl"
     path.write_text(text)
     with pytest.raises(InputError, match=found) as error:
-        imported(store, path)
+        imported(store, otlp, path)
     assert "\n" not in str(error.value)

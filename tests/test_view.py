@@ -41,7 +41,7 @@ from backcast.engine.interfaces.commands.view import noting_damage
 from backcast.engine.interfaces.view.answering import PageServer
 from backcast.engine.interfaces.view.file import whole_page
 from backcast.engine.interfaces.view.markup import BLOCK, Markup, cut, escape, table, tag
-from backcast.engine.interfaces.view.reading import PROJECTIONS, RunReader
+from backcast.engine.interfaces.view.reading import ON_PAGE, RunReader
 from backcast.engine.interfaces.view.searching import search
 from backcast.engine.interfaces.view.sequence import RunSequence
 from backcast.engine.interfaces.view.serving import listening
@@ -233,7 +233,7 @@ def test_the_states_of_each_moment_are_those_that_the_log_gives() -> None:
         reader.sequence.read_on()
         reader.states.read_on()
         for version in range(1, log.store.version("till") + 1):
-            folded = states_of(log.store, PROJECTIONS, "till", reader.moment(version))
+            folded = states_of(log.store, ON_PAGE, "till", reader.moment(version))
             assert reader.states.moment(version) == list(folded)
 
 

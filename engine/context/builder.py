@@ -133,14 +133,18 @@ class ContextBuilder:
                 continue
             known = sorted(some, key=self._order(retained, modules))
             known = modules.headed(known) if modules else known
-            if over <= 0:
-                # Two texts may be more tokens together than apart, as may the final line end.
-                over = self.counting.size(text_of(known, self.policy) + "\n") - limit
-            if over <= 0:
-                over = self._tokens([*mapped, *known, *task]) - self.profile.prompt
+            whole = [*mapped, *known, *task]
+            over = over if over > 0 else self._counted_over(whole, known, limit)
             if over <= 0 or room <= 0:
-                return [*mapped, *known, *task], filling.omissions()
+                return whole, filling.omissions()
             room, gives_back = room - over, False
+
+    def _counted_over(self, whole: Sequence[Item], known: Sequence[Item], limit: int) -> int:
+        """Return the tokens that the context part or the whole prompt has too many; 0 or less
+        where both fit."""
+        # Two texts may be more tokens together than apart, as may the final line end.
+        over = self.counting.size(text_of(known, self.policy) + "\n") - limit
+        return over if over > 0 else self._tokens(whole) - self.profile.prompt
 
     def _allocated(
         self, offer: Offer, room: int, retained: Mapping[str, Retained]

@@ -139,7 +139,7 @@ class Calls:
 
     # Side by side
 
-    def together(
+    def make_together(
         self, actions: Sequence[LaneAction], concurrency: int
     ) -> dict[str, ModelError | InputError]:
         """Make calls side by side, append each answer as it comes, and return what failed by lane.

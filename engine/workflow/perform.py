@@ -92,7 +92,7 @@ class Performer:
     ) -> dict[str, ModelError | InputError]:
         """Make calls side by side, or do one other thing, and return what failed, by lane."""
         if isinstance(actions[0].action, AskModel):
-            return self.calls.together(actions, concurrency)
+            return self.calls.make_together(actions, concurrency)
         for lane, action in actions:
             self.append(self._perform_in(lane, action))
         return {}

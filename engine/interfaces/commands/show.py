@@ -16,7 +16,7 @@ from backcast.engine.interfaces.options import json_option, opened, store_option
 from backcast.engine.interfaces.profiles import TOKENIZERS
 
 ANY_TASK = "[TASK][@WHEN]"
-PROJECTIONS = {
+SHOWN = {
     "progress": ("progress", "How far the task has come, and what it is waiting for."),
     "versions": ("versions", "Which version of each module is the latest, and who wrote it."),
     "online": ("online_cache", "What is in hand for the task: its working set, in order."),
@@ -62,7 +62,7 @@ def _projection(name: str, projection: str, help: str) -> None:
             _print(name, state, as_json)
 
 
-for _name, (_folded, _help) in PROJECTIONS.items():
+for _name, (_folded, _help) in SHOWN.items():
     _projection(_name, _folded, _help)
 
 

@@ -26,7 +26,7 @@ from backcast.engine.interfaces.view.moment_panel import (
 )
 from backcast.engine.interfaces.view.page import asset, page
 from backcast.engine.interfaces.view.panels import PanelMaker
-from backcast.engine.interfaces.view.reading import PROJECTIONS, RunReader
+from backcast.engine.interfaces.view.reading import ON_PAGE, RunReader
 from backcast.engine.interfaces.view.searching import texts
 from backcast.engine.interfaces.view.step_panel import compared_with, step_panel
 from backcast.engine.interfaces.view.whatif_file import FileTrial, file_panels, file_trial
@@ -231,13 +231,13 @@ def _moments(reader: RunReader, first: int) -> Iterator[tuple[WorkflowEvent, Mom
     """Yield each event from `first` on with what was known after it; what did not change is not
     asked again."""
     store, task = reader.store, reader.task
-    states: list[Any] = [one.initial for one in PROJECTIONS]
+    states: list[Any] = [one.initial for one in ON_PAGE]
     line, edits = lineage_of(store, task), [event.position for event in store.read(types=EDITS)]
     known, edited, map_at = ContextMap(), 0, _maps(store, line)
     before: tuple[Any, Any] = (None, None)
     outdated: list[Stale] = []
     for event in store.read(task):
-        states = [one.evolve(state, event) for one, state in zip(PROJECTIONS, states, strict=True)]
+        states = [one.evolve(state, event) for one, state in zip(ON_PAGE, states, strict=True)]
         if event.version < first:
             continue
         moment = Moment(position=event.position)

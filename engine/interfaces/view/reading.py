@@ -27,7 +27,7 @@ from backcast.engine.replay.used import Used, showing, used
 from backcast.engine.replay.verify import DIFFERENT, SAME, derivation, rebuilt_answer
 from backcast.projections import dependency_graph, online_cache, progress, summaries, versions
 
-PROJECTIONS = (progress, versions, online_cache, dependency_graph, summaries)
+ON_PAGE = (progress, versions, online_cache, dependency_graph, summaries)
 "Projections that the panel of a moment shows."
 T = TypeVar("T")
 BLAMED = 4
@@ -240,17 +240,17 @@ class StateShelf:
             self._places.append(stop)
 
     def moment(self, version: int) -> list[Any]:
-        """Return the states of `PROJECTIONS` at an event: from the nearest that are held."""
+        """Return the states of `ON_PAGE` at an event: from the nearest that are held."""
         reader, moment = self._reader, self._reader.moment(version)
         place = bisect_right(self._places, version) - 1
         if place < 0:
-            return list(states_of(reader.store, PROJECTIONS, reader.task, moment, reader.recent))
+            return list(states_of(reader.store, ON_PAGE, reader.task, moment, reader.recent))
         stop = self._places[place]
         known = self.known[stop].states
         first, folded = reader.sequence.versions_at(min(stop, version))
         states: list[Any] = [known.progress, folded, known.online, known.graph, known.summaries]
         for event in reader.store.read(reader.task, after=min(first, stop), last=version):
-            for at, projection in enumerate(PROJECTIONS):
+            for at, projection in enumerate(ON_PAGE):
                 if event.version > (first if at == 1 else stop):
                     states[at] = projection.evolve(states[at], event)
         return states
