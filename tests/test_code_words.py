@@ -1,7 +1,10 @@
 """A search finds functions by what their code says, too, as of the moment that is asked about."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from backcast.domain.events import Claim, ModuleIteration
@@ -94,3 +97,14 @@ def test_code_and_text_count_alike_and_what_has_no_code_is_found_by_its_text() -
     assert ids("red") == ["function:m.py::two", "module:m.py"], "in both is more than in one"
     assert ids("x") == [], "what stands between functions is no function's code"
     assert [hit.id for hit in search_words(documents, "green", 5)] == [], "unless code is asked for"
+
+
+def test_a_function_whose_text_is_lost_is_found_by_its_summary(
+    backcast: Backcast, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/lost.db"
+    written(url, STUCK)
+    with closing(sqlite3.connect(tmp_path / "lost.db")) as connection, connection:
+        connection.execute("DELETE FROM blobs")
+    assert found(backcast, url, "jammed") == []
+    assert found(backcast, url, "count coins")[0]["id"] == "method:till.py::Till.count"

@@ -4,12 +4,13 @@ A summary tells what is called and named; a message, a key or a comment stands i
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import numpy as np
 from xxhash import xxh3_128_digest
 
+from backcast.domain.errors import DamagedError
 from backcast.domain.moment import Moment
 from backcast.domain.node import path_of
 from backcast.engine.context.search import Document
@@ -50,7 +51,8 @@ class CodeWords:
         texts = np.full(len(documents), self._words.number(""), np.int64)
         for (source, stem), numbers in places.items():
             cuts = [documents[number].code[1:] for number in numbers]
-            texts[numbers] = cut_words(self._words, self._lines, source, stem, cuts)
+            with suppress(DamagedError):  # what lost its text is found by its summary
+                texts[numbers] = cut_words(self._words, self._lines, source, stem, cuts)
         return CurrentCode(texts, self._words.current(texts))
 
 
