@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from _pytest.capture import CaptureResult
 
+import backcast
 from backcast.domain.errors import InputError, MomentError
 from backcast.domain.events import Committed
 from backcast.engine.history.commits import is_broken_off, lacks_before
@@ -156,3 +157,17 @@ def test_an_import_that_was_broken_off_says_so_and_counts_from_there(tmp_path: P
         assert 0 < stored < 700
         assert not is_broken_off(store, "repo")
         assert sum(1 for _ in store.read("repo", types=["COMMITTED"])) == 700
+
+
+def test_a_program_imports_the_last_commits_too(history: Repository) -> None:
+    with backcast.open("sqlite://") as store:
+        store.import_log("git", history.path, last=2)
+        found = [event.fact.sha for event in store.events.read("repo", types=["COMMITTED"])
+                 if isinstance(event.fact, Committed)]  # fmt: skip
+        assert found == shas(history)[-2:]
+        with pytest.raises(InputError, match=r"last: needed 1 or more, found 0"):
+            store.import_log("git", history.path, "other", last=0)
+        with pytest.raises(InputError, match=r"since: needed a time with its zone"):
+            store.import_log("git", history.path, "other", since=datetime(2026, 1, 1))  # noqa: DTZ001
+        with pytest.raises(InputError, match=r"needed a git history, found 'events'"):
+            store.import_log("events", history.path, since=datetime(2026, 1, 1, tzinfo=UTC))

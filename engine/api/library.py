@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +24,7 @@ from backcast.engine.interfaces.testing.assertions import (
 )
 from backcast.engine.interfaces.view.notebook import NotebookContext, NotebookDiff
 from backcast.engine.log.importers import Report
+from backcast.engine.log.importers.git_beginning import Beginning
 from backcast.engine.log.open_logs import Log, opened
 from backcast.engine.log.store import EventStore, refs_in
 from backcast.engine.memory.import_log import counted, run
@@ -81,11 +83,24 @@ class Store:
         """Return the tasks, sorted by name."""
         return [Task(self, id) for id in self.events.tasks()]
 
-    def import_log(self, format: str, path: str | Path, task: str | None = None) -> Report:
-        """Import a foreign log, as `backcast import FORMAT PATH --as TASK` does."""
+    def import_log(
+        self, format: str, path: str | Path, task: str | None = None, *,
+        last: int | None = None, since: datetime | None = None,
+    ) -> Report:  # fmt: skip
+        """Import a foreign log, as `backcast import FORMAT PATH --as TASK` does.
+
+        A new task of a git history begins with its `last` commits, or behind the last one before
+        `since`, a time with its zone; `InputError` for other formats.
+        """
+        if (last is not None or since is not None) and format != "git":
+            raise InputError(f"last, since: needed a git history, found {format!r}")
+        if last is not None and last < 1:
+            raise InputError(f"last: needed 1 or more, found {last}")
+        if since is not None and since.tzinfo is None:
+            raise InputError(f"since: needed a time with its zone, found {since}")
         source = Path(path).expanduser()
         counted(format, source)
-        return run(self.events, format, source, task)
+        return run(self.events, format, source, task, begin=Beginning(last, since))
 
     def start(
         self, id: str, goal: str, *, requirements: Sequence[str] = (),
