@@ -53,11 +53,11 @@ if __name__ == "__main__":
         print(child, flush=True)
 """
 PARENT = """
-import re, sys
+import os, re, sys
 from backcast.engine.log.workers import pool_of
 
 def hang(number):
-    print("at work", flush=True)
+    os.write(1, b"at work\\n")  # at once: two processes write here
     return re.match("(a+)+$", "a" * 64 + "b")  # one call, in which the interpreter is not left
 
 if __name__ == "__main__":
@@ -68,7 +68,6 @@ if __name__ == "__main__":
         if how == "exception":
             raise ValueError("no more")
         if how == "exit":
-            import os
             os._exit(3)
 """
 
