@@ -256,8 +256,11 @@ def test_the_last_changes_of_a_history_are_those_that_all_end_with(
         (-1, 1),
     ]
     assert sum(run.length for run in lasts[1]) == whole.length
-    assert long_trial([whole], 2) == ""
-    assert "--last 200" in long_trial([whole._replace(length=4_868)], 2)
+    assert long_trial([whole], 2, reported=False) == ""
+    for reported in (False, True):
+        line = long_trial([whole._replace(length=4_868)], 2, reported=reported)
+        assert "--last 200" in line
+        assert ("--report FILE.jsonl" in line) is not reported
     with pytest.raises(SystemExit):
         main(["regress", library, "--policy", "coverage", "--last", "2", "--processes", "1"])
     assert re.search(r"^prompts +[12] ", capsys.readouterr().out, re.MULTILINE)

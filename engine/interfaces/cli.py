@@ -52,12 +52,9 @@ _STORING = (
     "ask", "mcp",
 )  # fmt: skip
 "The commands that store what they have on their way."
-_LOST = {
-    "regress": "nothing of it is kept: with --report FILE.jsonl it goes on where it was",
-    "verify": "nothing of it is kept: with --report FILE.jsonl it goes on where it was",
-    "export": "nothing was written",
-    "view": "nothing was written",
-}
+_LOST = dict.fromkeys(
+    ("regress", "verify"), "nothing of it is kept: with --report FILE.jsonl it goes on where it was"
+) | dict.fromkeys(("export", "view"), "nothing was written")
 _MEANWHILE = (
     "task {!r}: another process wrote to it at the same time, so this command stopped; run it again"
     " when the other has ended (events that are written already are not written twice)"

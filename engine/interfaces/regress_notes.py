@@ -35,12 +35,15 @@ def both_tried(runs: "Sequence[ReplayRun]") -> Iterator[str]:
             yield f"{run.task} holds {prompts} and {changes:,} changes of its code: all are tried"
 
 
-def long_trial(runs: "Sequence[ReplayRun]", policies: int) -> str:
-    """Return what a trial of a long history will build; empty for a short one."""
+def long_trial(runs: "Sequence[ReplayRun]", policies: int, *, reported: bool) -> str:
+    """Return what a trial of a long history will build; empty for a short one.
+
+    `reported` tells whether a report keeps what is done.
+    """
     changes = sum(run.length for run in runs)
     if changes < MANY:
         return ""
-    return (
-        f"{changes:,} changes under {policies} policies take a while: --last 200 tries only the"
-        " last ones of each history, and --report FILE.jsonl keeps what is done after Ctrl-C"
-    )
+    advice = "--last 200 tries only the last ones of each history"
+    if not reported:
+        advice += ", and --report FILE.jsonl keeps what is done after Ctrl-C"
+    return f"{changes:,} changes under {policies} policies take a while: {advice}"

@@ -103,11 +103,10 @@ def hand_on_bytes(body: bytes) -> None:
 
 
 class _StepsInLines:
-    """A counter of steps that prints a line now and then, also where no step comes."""
+    """A counter of steps, in words."""
 
     def __init__(self, what: str, total: int | None) -> None:
         self.what, self.total, self.done, self.begun = what, total, 0, monotonic()
-        self.ended = Event()
 
     def advance(self, step: int) -> None:
         """Count a step."""
@@ -121,10 +120,23 @@ class _StepsInLines:
             line += f", about {_rough(spent * (self.total - self.done) / self.done)} left"
         return line
 
-    def watch(self) -> None:
-        """Print lines until the end."""
-        while not self.ended.wait(EVERY):
-            message(self.line())
+
+@contextmanager
+def _now_and_then(line: Callable[[], str], first: float | None = None) -> Iterator[None]:
+    """Print a line every `EVERY` seconds until the end, the first after another time if given."""
+    ended = Event()
+
+    def watch() -> None:
+        wait = EVERY if first is None else first
+        while not ended.wait(wait):
+            message(line())
+            wait = EVERY
+
+    Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def _rough(seconds: float) -> str:
@@ -139,19 +151,13 @@ def _rough(seconds: float) -> str:
 @contextmanager
 def told_if_long(what: str, why: str) -> Iterator[None]:
     """Say of work without steps why it takes long, once it does, and then how long it took yet."""
-    ended, begun = Event(), monotonic()
+    begun, reasons = monotonic(), [f"{what} takes a while: {why}"]
 
-    def watch() -> None:
-        if not ended.wait(SOON):
-            message(f"{what} takes a while: {why}")
-        while not ended.wait(EVERY):
-            message(f"{what}: {monotonic() - begun:.0f} s so far")
+    def line() -> str:
+        return reasons.pop() if reasons else f"{what}: {monotonic() - begun:.0f} s so far"
 
-    Thread(target=watch, daemon=True).start()
-    try:
+    with _now_and_then(line, SOON):
         yield
-    finally:
-        ended.set()
 
 
 @contextmanager
@@ -163,11 +169,8 @@ def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]
     """
     if not sys.stderr.isatty():
         steps = _StepsInLines(what, total)
-        Thread(target=steps.watch, daemon=True).start()
-        try:
+        with _now_and_then(steps.line):
             yield steps.advance
-        finally:
-            steps.ended.set()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

@@ -169,7 +169,8 @@ def command(
             stack.enter_context(copies_kept())
         trial = Trial(stack, plan.settings, plan.profile, growing, engine_on(on, processes))
         runs, why = _runs(addresses, url, window, last, times, findings)
-        if (line := long_trial(runs, len(plan.settings))) and not last:
+        line = long_trial(runs, len(plan.settings), reported=growing is not None)
+        if line and not last:
             message(f"note: {line}")
         measured = trial.run(runs, times) if runs else []
         for name in untried(measured):
