@@ -8,6 +8,7 @@ Each command is a file under `commands`, imported when it is named, and imports 
 """
 
 import errno
+import gc
 import logging
 import os
 import sys
@@ -72,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         finally:
             if sys.stdout:  # None where it was closed
                 sys.stdout.flush()  # what fails only at the very end could not be reported
+            if arguments is None:
+                # Python searches all that is left for cycles before it ends: a sixth of the time.
+                gc.freeze()
     except OSError as error:
         if error.errno not in OUTPUT_FAILS:
             raise
