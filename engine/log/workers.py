@@ -5,6 +5,7 @@ closes that with the parent, be it killed, and so wakes the worker; the parent c
 where it has no more use for what the workers do. The tracker of their semaphores ends with them.
 """
 
+import atexit
 import gc
 import os
 import signal
@@ -95,6 +96,7 @@ def _start(pool: ProcessPoolExecutor, processes: int) -> None:
 def end_with_parent(alive: Connection) -> None:
     """Make this process end when the other end of a pipe is closed."""
     gc.set_threshold(50_000)  # all that it imports from now on stays, and was searched for cycles
+    atexit.register(gc.freeze)  # so would be all that it holds, before it ends
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads that wait busily
     Thread(target=_end_after, args=(alive,), daemon=True).start()
     # A thread waits while the interpreter is in one long call, as a parser is: a signal does not.
