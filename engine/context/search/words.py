@@ -76,6 +76,8 @@ class CurrentWords:
         "Words of a document, in the mean."
         self._norms = SATURATION * (1 - LENGTH) + lengths * (SATURATION * LENGTH / self.mean)
         self._rarities: dict[str, float] = {}
+        self._last: tuple[str, tuple[Mapping[str, Sequence[int]], list[float]]] | None = None
+        "The query that was asked last of a text, and its words."
         self._current = np.zeros(0, bool)
         "Whether a text is current, of all that are counted by now."
 
@@ -101,11 +103,26 @@ class CurrentWords:
         """Return how well a text that is none of the documents answers a query."""
         held = Counter(words(text))
         norm = SATURATION * (1 - LENGTH + LENGTH * held.total() / self.mean)
-        asked, rarities = _asked(query), self._rarities
-        if not all(word in rarities for word in asked):
+        if self._last is None or self._last[0] != query:
+            self._last = query, self._weighed(_asked(query))
+        places, rarities = self._last[1]
+        counts = Counter[int]()
+        for word, n in held.items():
+            for place in places.get(word, ()):
+                counts[place] += n
+        # In one order, since a sum of floats depends on it.
+        return sum(rarities[place] * n / (n + norm) for place, n in sorted(counts.items()))
+
+    def _weighed(self, asked: Sequence[str]) -> tuple[Mapping[str, Sequence[int]], list[float]]:
+        """Return the places in `asked` of each form of a word, and how rare each word is."""
+        known = self._rarities
+        if not all(word in known for word in asked):
             self._note(self._held(asked))
-        counts = ((word, sum(held[form] for form in word.split(FORM))) for word in asked)
-        return sum(rarities[word] * n / (n + norm) for word, n in counts if n)
+        places = dict[str, list[int]]()
+        for place, word in enumerate(asked):
+            for form in word.split(FORM):
+                places.setdefault(form, []).append(place)
+        return places, [known[word] for word in asked]
 
     def _held(self, asked: Sequence[str]) -> "HeldWords":
         """Return where the current texts hold some words."""
