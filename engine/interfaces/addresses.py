@@ -194,7 +194,10 @@ def refuse_moments(addresses: Sequence[Address]) -> None:
     for address in addresses:
         if address.when:
             name = shown(str(address))
-            raise InputError(f"{name!r}: needed a task or a log, found a moment of one")
+            raise InputError(
+                f"{name!r}: needed a task or a log, found a moment of one; for one prompt there are"
+                " 'context', 'blame', 'influence' and 'diff ADDRESS --policy NAME'"
+            )
 
 
 def logs_named(
