@@ -15,6 +15,7 @@ from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.models import tokenizers
+from tests.extras import needs_semantic
 from tests.recordings import FIXTURES
 
 TILL, AGENT = FIXTURES / "logs/till.jsonl", FIXTURES / "foreign/swe-agent.traj"
@@ -153,6 +154,7 @@ def test_a_policy_is_printed_as_a_file_that_gives_the_same_one(
     assert policy_at(tmp_path / "printed.toml") == STRATEGIES[name]
 
 
+@needs_semantic
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_a_strategy_goes_wherever_a_policy_is_asked_for(name: str, backcast: Backcast) -> None:
     out, _, code = backcast("policy", "--policy", name, "--json")

@@ -32,6 +32,7 @@ from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
 from backcast.engine.replay.verify import verified
 from backcast.projections import dependency_graph, online_cache
+from tests.extras import needs_llama
 from tests.sources import Task
 
 HERE = Path(__file__).parents[1]
@@ -399,7 +400,11 @@ def test_what_is_no_log_is_not_verified(tmp_path: Path, capsys: pytest.CaptureFi
         (("--for", "nonsense"), "needed module:PATH or function:PATH::NAME, found 'nonsense'"),
         (("--for", EMAIL, "--profile", "gpt"), "needed a profile of mistral-7b-8k,"),
         (("--for", EMAIL, "--tokenizer", "words"), "needed mistral-v3, mistral-v1, qwen3,"),
-        (("--for", EMAIL, "--tokenizer", "gguf:/none.gguf"), "needed a GGUF file"),
+        pytest.param(
+            ("--for", EMAIL, "--tokenizer", "gguf:/none.gguf"),
+            "needed a GGUF file",
+            marks=needs_llama,
+        ),
         (("--for", EMAIL, "--context-tokens", "0"), "needed a context of 1 token or more"),
         (("@2026-11-20", "--for", EMAIL, "--record"), "--record needs a moment by event"),
     ],

@@ -640,7 +640,7 @@ def test_a_box_in_which_tests_run_is_swept_after_a_kill(tmp_path: Path) -> None:
         time.sleep(0.02)
     process.kill()
     process.wait()
-    while any((tmp_path / "tmp").iterdir()) and time.monotonic() < deadline:
+    while (any((tmp_path / "tmp").iterdir()) or _strays(tmp_path)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert list((tmp_path / "tmp").iterdir()) == []
     assert _strays(tmp_path) == []

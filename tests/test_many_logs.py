@@ -19,6 +19,7 @@ from backcast.engine.log.open_logs import opened
 from backcast.engine.log.places import places_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.import_log import run
+from tests.extras import needs_llama
 from tests.models import tiny
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
@@ -112,6 +113,7 @@ def test_a_name_that_stands_for_no_log_is_refused_in_a_line(
 # Commands
 
 
+@needs_llama
 def test_all_logs_of_a_folder_are_verified_and_what_is_left_out_is_told(
     backcast: Callable[..., Ran], runs: Path
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_task_of_the_store_is_meant_before_a_folder_of_its_name(
     assert "palindrome" in verified(backcast("verify", "./runs"))
 
 
+@needs_llama
 def test_a_store_by_url_gives_each_of_its_tasks_or_the_one_behind_the_sign(
     backcast: Callable[..., Ran], shared_url: str
 ) -> None:
@@ -162,6 +165,7 @@ def test_a_store_by_url_gives_each_of_its_tasks_or_the_one_behind_the_sign(
     assert "no regression under hierarchical" in out
 
 
+@needs_llama
 def test_regress_is_the_same_over_a_pattern_and_over_each_log(
     backcast: Callable[..., Ran], runs: Path
 ) -> None:

@@ -28,6 +28,7 @@ from backcast.engine.interfaces.mcp.serving import server_of
 from backcast.engine.log.importers import Report, events, import_batches
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.tokenizers import counted_by, tokenizer_of
+from tests.extras import needs_semantic
 from tests.hostile_log import write
 
 LOGS = ("logs/till.jsonl", "recorded/mender.jsonl", "recorded/agent.jsonl", "logs/shop.jsonl")
@@ -134,6 +135,7 @@ def test_what_broke_the_prefix_is_told(asked: AskedStore) -> None:
     assert "the reminder in message 2 changed, from its character 27 on: 216 tokens must" in text
 
 
+@needs_semantic
 def test_a_prompt_is_compared_under_another_policy(asked: AskedStore) -> None:
     text, _ = told(asked, "compare", task="till", event="164", policy="graph-semantic")
     assert text.startswith("till@164 code money.py #2\n")

@@ -21,6 +21,7 @@ from backcast.engine.log import EventStore
 from backcast.engine.log.importers import Report, events, import_batches
 from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.workflow.sandbox.run import run_checks
+from tests.extras import needs_llama
 from tests.models import tiny
 
 pytest_plugins = ["pytester"]
@@ -823,6 +824,7 @@ def test_it(replay, monkeypatch):
     result.stdout.fnmatch_lines(["*needs a prompt whose outcome is known and can be read"])
 
 
+@needs_llama
 def test_a_model_that_is_none_fails_in_a_line(ran: Ran) -> None:
     result = ran(LIKELY, "--backcast-model", "llama:none.gguf")
     result.assert_outcomes(failed=1)

@@ -22,6 +22,7 @@ from backcast.engine.log.places import places_of
 from backcast.engine.log.remote import copied, copies_kept
 from backcast.engine.replay.corpus import ReplayRun
 from backcast.engine.replay.kept_scores import ScoreBook
+from tests.extras import needs_llama
 
 pytest.importorskip("fsspec", reason="needs backcast[remote]")
 pytest.importorskip("aiohttp", reason="needs backcast[remote]")
@@ -203,6 +204,7 @@ def test_names_in_an_s3(s3: None) -> None:
     assert places_of("s3://bucket/**/*.jsonl").names == (deep, flat)
 
 
+@needs_llama
 def test_logs_are_verified_wherever_they_lie(
     backcast: Callable[..., Ran], web: str, s3: None
 ) -> None:

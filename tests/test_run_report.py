@@ -21,6 +21,7 @@ from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
 from backcast.engine.replay.log_worker import LogWorker
 from backcast.engine.replay.run_report import RunReport
 from backcast.engine.replay.verify import Verdict, verified
+from tests.extras import needs_llama
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "logs"
 LOGS = ("contexts", "shop", "addresses", "validators")
@@ -216,6 +217,7 @@ def test_what_is_ended_goes_on(name: str, logs: Path, capsys: pytest.CaptureFixt
 # Of verify
 
 
+@needs_llama
 @pytest.mark.parametrize("where", [(), ("--on", "tests.pieces:threads")])
 def test_a_task_that_stands_in_the_report_is_not_verified_again(
     where: tuple[str, ...],

@@ -32,6 +32,7 @@ from backcast.engine.replay.score import ScorePlan, reading_profile
 from backcast.engine.replay.score_jobs import ScoreJob, StepScore
 from backcast.engine.replay.score_run import Scoring
 from backcast.engine.replay.score_summary import score_summary
+from tests.extras import needs_llama
 from tests.models import smollm2, tiny
 from tests.sources import Task
 
@@ -424,7 +425,12 @@ def test_an_outcome_longer_than_the_window_and_a_prompt_without_room_are_left_ou
         (["--policy", "nobody"], "needed a TOML file or one of reader", 2),
         (["--model", "http://me@127.0.0.1:1"], "needed http://HOST:PORT/v1 without a user", 2),
         (["--model", "recording:x"], "needed llama:FILE or http://HOST:PORT/v1, found 'rec", 2),
-        (["--model", "llama:none.gguf"], "none.gguf: needed a GGUF file: No such file", 2),
+        pytest.param(
+            ["--model", "llama:none.gguf"],
+            "none.gguf: needed a GGUF file: No such file",
+            2,
+            marks=needs_llama,
+        ),
         (["--context-tokens", "99999"], "trained for 32,768 tokens: needed a context part of", 2),
         (["--sample", "0"], "Invalid value for '--sample'", 2),
     ],

@@ -36,6 +36,7 @@ from backcast.engine.context.search.words import words
 from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.commands import search as command
 from backcast.engine.log import EventStore
+from tests.extras import needs_semantic
 
 HERE = Path(__file__).parents[1]
 SIZE = 8
@@ -563,6 +564,7 @@ def test_a_model_that_is_not_there_is_an_input_error(minilm: Embedder, tmp_path:
             sentence_embedder(name)
 
 
+@needs_semantic
 def test_a_long_wait_for_vectors_is_told_before_it_and_only_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from backcast.engine.context.message_policies import NAMES as MESSAGE_NAMES
 from backcast.engine.context.strategies import ABOUT, STRATEGIES
 from backcast.engine.log import EventStore
 from backcast.engine.replay.tradeoffs import MATRIX, TradeOff, verdicts
+from tests.extras import needs_semantic
 from tests.test_search import Drawn
 
 Backcast = Callable[..., tuple[str, str, int]]
@@ -88,6 +89,7 @@ def test_the_names_are_listed_with_a_line_each(backcast: Backcast) -> None:
     assert backcast("policy", "--list", "--policy", "reader")[2] == 2
 
 
+@needs_semantic
 def test_one_command_tables_what_each_strategy_costs_and_keeps(
     backcast: Backcast, drawn: Drawn
 ) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
-from threading import Semaphore, Thread
+from threading import Semaphore, Thread, Timer
 from urllib.parse import urlsplit
 
 import psycopg
@@ -369,6 +369,28 @@ raw.execute("BEGIN IMMEDIATE")
 print("locked", flush=True)
 sys.stdin.read()
 """
+
+
+def test_who_waits_long_for_another_process_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "store.db"
+    url = f"sqlite:///{path}"
+    fill(url)
+    monkeypatch.setattr("backcast.engine.log.recorder.sqlite.QUIET", 0.1)
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", LOCKER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as locker,
+        EventStore.open(url) as store,
+    ):
+        assert locker.stdout is not None
+        assert locker.stdin is not None
+        assert locker.stdout.readline() == b"locked\n"
+        Timer(0.4, locker.stdin.close).start()
+        store.append("task", [TaskStarted(goal="3")], after=3)
+        assert goals(store) == ["0", "1", "2", "3"]
+    assert caplog.messages == [f"waiting for {path}, which another process is writing to"]
 
 
 def test_a_file_locked_by_another_process_is_waited_for_and_then_said_to_be(

@@ -50,6 +50,7 @@ from backcast.engine.log.open_logs import opened
 from backcast.engine.log.recorder.sqlite import SQLiteRecorder
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.steps import steps
+from tests.extras import needs_llama
 from tests.hostile_log import ALL, SCRIPT, write
 
 TILL = "fixtures/logs/till.jsonl"
@@ -237,6 +238,7 @@ def test_the_states_of_each_moment_are_those_that_the_log_gives() -> None:
             assert reader.states.moment(version) == list(folded)
 
 
+@needs_llama
 def test_the_figures_of_a_prompt_are_those_of_a_replay_of_the_whole_log() -> None:
     with opened(TILL) as log:
         one, other = RunReader(log.store, "till"), RunReader(log.store, "till")

@@ -42,7 +42,7 @@ COMMANDS = {
     "help": "help",
 }  # fmt: skip
 "The module of each command."
-OUTPUT_FAILS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+OUTPUT_FAILS = (errno.EPIPE, errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 UNREAD = 128 + 13
 "The exit code of a process that SIGPIPE ends, as shells report it."
 INTERRUPTED = 128 + 2

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,15 +76,22 @@ def found_logs(format: str) -> list[FoundLog]:
     """Return the logs of an agent, the latest first. `InputError` where there are none."""
     place, folders, found = FOLDERS[format], folders_of(format), dict[Path, FoundLog]()
     for folder in folders:
-        for pattern in place.patterns:
-            for path in folder.glob(pattern):
-                if path.is_file() and not (place.without and path.name.startswith(place.without)):
-                    stated = path.stat()
-                    found[path] = FoundLog(path, stated.st_mtime, stated.st_size)
+        try:
+            found |= {log.path: log for log in _logs_in(folder, place)}
+        except OSError as error:
+            raise InputError(f"{escaped(str(folder))}: {error.strerror}") from None
     if not found:
         looked = " and ".join(f"{folder}/{place.patterns[0]}" for folder in folders)
         raise InputError(f"needed a log of {place.agent}, found none: looked for {looked}")
     return sorted(found.values(), key=lambda log: (-log.changed, str(log.path)))
+
+
+def _logs_in(folder: Path, place: AgentFolder) -> Iterator[FoundLog]:
+    for pattern in place.patterns:
+        for path in folder.glob(pattern):
+            if path.is_file() and not (place.without and path.name.startswith(place.without)):
+                stated = path.stat()
+                yield FoundLog(path, stated.st_mtime, stated.st_size)
 
 
 def chosen_log(format: str, count: int) -> str:

@@ -416,4 +416,10 @@ def table(
         shown.add_column(Text(one_line(columns[i], width)))
     for row in rows:
         shown.add_row(*(Text(one_line(str(row[i]), width)) for i in kept))
-    console.print(shown)
+    if console.is_terminal:
+        console.print(shown)
+        return
+    with console.capture() as lines:
+        console.print(shown)
+    for line in lines.get().splitlines():
+        console.print(Text(line.rstrip()), soft_wrap=True)

@@ -85,14 +85,11 @@ def _matches(pattern: str) -> Iterator[str]:
     first = next(n for n, part in enumerate(parts) if any(sign in part for sign in SIGNS))
     base, rest = Path(*parts[:first]), parts[first:]
     dotted = any(part.startswith(".") for part in rest)
-    try:
-        for path in base.glob(str(Path(*rest))):
-            if dotted or not _is_hidden(path.relative_to(base)):
-                yield str(path)
-    except ValueError:
-        raise InputError(
-            f"{pattern}: needed ** between slashes, found it beside other signs"
-        ) from None
+    if any("**" in part and part != "**" for part in rest):
+        raise InputError(f"{pattern}: needed ** between slashes, found it beside other signs")
+    for path in base.glob(str(Path(*rest))):
+        if dotted or not _is_hidden(path.relative_to(base)):
+            yield str(path)
 
 
 def _is_hidden(path: Path) -> bool:

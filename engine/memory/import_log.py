@@ -58,7 +58,7 @@ def run(
     if format == "git":
         stored = git.stored_line(store, task_id or git.task_of(path))
         what += f", {stored.commits:,} commits stand already" if stored.commits else ""
-        total = git.count(path, begin, stored.last)
+        total = git.count(path, begin, stored.last) + 1  # their names come last
     with progress(what, total) as advance:
         batches = batches_of(store, format, path, task_id, report, begin)
         batches = _noted(_as_before(store, format, batches, report), met)

@@ -31,6 +31,8 @@ def command(url: str, as_json: bool) -> None:
         store.report = lambda damage: None  # it is among the lines above
         with suppress(BackcastError):
             note_faults(store, store.tasks(), as_json)
-    if not as_json:
+    if as_json:
+        click.echo(json_text({"summary": {"damaged": count}}))
+    else:
         click.echo(f"{count} damaged" if count else "clean", err=True)
     sys.exit(1 if count else 0)

@@ -272,7 +272,6 @@ def part_text(body: bytes) -> str:
     """
     text = body.decode(errors="replace")
     try:
-        value = json.loads(text)
+        return "\n".join(texts_of(json.loads(text))) or text
     except (ValueError, RecursionError):
         return text
-    return "\n".join(texts_of(value)) or text

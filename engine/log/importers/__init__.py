@@ -8,6 +8,7 @@ cut off anywhere and run again, and a log that has grown adds only its new event
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
@@ -25,8 +26,8 @@ from backcast.engine.log.importers.versions import Importer, Marks
 from backcast.engine.log.recorder import NewRow, NewSource
 from backcast.engine.log.store import EventStore
 
-FLUSH_EVENTS, FLUSH_BYTES = 1000, 32 * 2**20
-"The most events and bytes stored in one transaction, beyond a batch."
+FLUSH_EVENTS, FLUSH_BYTES, FLUSH_SECONDS = 1000, 32 * 2**20, 5.0
+"The most events and bytes stored in one transaction, beyond a batch, and seconds between two."
 NOT_FORMED = (
     "contexts are missing: the beginning of the log was imported before they were formed; import"
     " with --anew to have them"
@@ -164,7 +165,7 @@ class _Importer:
         self.rows: list[NewRow] = []
         self.blobs: list[Blob] = []
         self.sources: list[NewSource] = []
-        self.bytes = 0
+        self.bytes, self.flushed = 0, monotonic()
         self.refused = RefusedTasks()
         self.stored = StoredRecords(store, format)
 
@@ -205,7 +206,8 @@ class _Importer:
         self.versions[batch.task_id] = version
         self.blobs.extend(batch.blobs)
         self.bytes += sum(len(row[6]) for row in rows) + sum(len(b.body) for b in batch.blobs)
-        if len(self.rows) >= FLUSH_EVENTS or self.bytes >= FLUSH_BYTES:
+        is_late = monotonic() - self.flushed > FLUSH_SECONDS
+        if is_late or len(self.rows) >= FLUSH_EVENTS or self.bytes >= FLUSH_BYTES:
             self.flush()
 
     def _note_ids(self, batch: Batch, before: int) -> None:
@@ -218,6 +220,7 @@ class _Importer:
 
     def flush(self) -> None:
         """Store the collected batches."""
+        self.flushed = monotonic()
         if not self.rows:
             return
         self.store.write_rows(self.rows, self.blobs, self.sources)

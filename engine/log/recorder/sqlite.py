@@ -1,5 +1,6 @@
 """The tables on SQLite: one file, any number of readers, one writer at a time."""
 
+import logging
 import os
 import sqlite3
 import time
@@ -26,10 +27,13 @@ from backcast.engine.log.recorder.contract import LibraryContract
 from backcast.engine.log.recorder.database import Cursor, not_text
 from backcast.engine.log.recorder.tables import SCHEMA_VERSION
 
+log = logging.getLogger("backcast")
 APPLICATION_ID = 0x42434154
 "The mark of a store among SQLite files (PRAGMA application_id)."
 PATIENCE = 0.02
 "Seconds between two tries of an operation for which SQLite itself does not wait."
+QUIET = 2.0
+"Seconds for which a writer waits for another process without a word."
 
 TABLES = (
     """CREATE TABLE events (
@@ -260,10 +264,30 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
                 raise sqlite3.ProgrammingError("the store is closed")
             if self._writer is None:
                 self._writer = self.datastore.pool._create_connection()
+                self._wait(self._writer._sqlite_conn.cursor(), min(QUIET, self.lock_timeout))
                 self._forces = True
             yield self._writer
         finally:
             self._turn.release()
+
+    def _begin_writing(self, cursor: Cursor) -> None:
+        """Begin a transaction that writes, and warn where another process keeps it waiting."""
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            rest = self.lock_timeout - QUIET
+            if "locked" not in str(error) or rest <= 0:
+                raise
+            log.warning("waiting for %s, which another process is writing to", self.path)
+            self._wait(cursor, rest)
+            try:
+                cursor.execute("BEGIN IMMEDIATE")
+            finally:
+                self._wait(cursor, QUIET)
+
+    def _wait(self, cursor: Cursor, seconds: float) -> None:
+        """Let SQLite wait so long for other processes."""
+        cursor.execute(f"PRAGMA busy_timeout={int(1000 * seconds)}")
 
     def _marks(self, cursor: Cursor) -> tuple[int, int]:
         cursor.execute("PRAGMA application_id")
@@ -290,7 +314,10 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
                 synchronous = self.synchronous if forced else "NORMAL"
                 cursor.execute(f"PRAGMA synchronous={synchronous}")
                 self._forces = forced
-            cursor.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            if own:
+                self._begin_writing(cursor)
+            else:
+                cursor.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
                 yield cursor
                 raw.commit() if write else raw.rollback()
