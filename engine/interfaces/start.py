@@ -2,7 +2,7 @@
 
 import os
 import sys
-from contextlib import suppress
+from io import TextIOWrapper
 
 
 def main() -> None:
@@ -33,5 +33,5 @@ def _hold_streams() -> None:
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, ValueError):
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 
 from backcast.domain.errors import InputError
@@ -58,7 +59,7 @@ def run(
     if format == "git":
         stored = git.stored_line(store, task_id or git.task_of(path))
         what += f", {stored.commits:,} commits stand already" if stored.commits else ""
-        total = git.count(path, begin, stored.last) + 1  # their names come last
+        total = git.count(path, begin, stored.last)
     with progress(what, total) as advance:
         batches = batches_of(store, format, path, task_id, report, begin)
         batches = _noted(_as_before(store, format, batches, report), met)
@@ -66,7 +67,7 @@ def run(
             batches = outlined(store, task_id or git.task_of(path), batches, processes)
         with uncollected():
             import_batches(
-                store, format, batches, report, advance, importer_of(format),
+                store, format, batches, report, _up_to(total, advance), importer_of(format),
                 finishing(store, format) if outlines else None,
             )  # fmt: skip
             _link(store, format, sorted(met), report)
@@ -82,6 +83,12 @@ def run(
     for task in sorted(met) if format != OWN else ():
         report.notes += map(str, faulty(store, task, [format]))
     return report
+
+
+def _up_to(total: int | None, advance: Callable[[int], None]) -> Callable[[int], None]:
+    """Count no further than a total: behind a history's commits come their names, a batch too."""
+    steps = count(1)
+    return lambda step: advance(step) if total is None or next(steps) <= total else None
 
 
 def _link(store: EventStore, format: str, tasks: Iterable[str], report: Report) -> None:

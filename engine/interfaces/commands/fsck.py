@@ -32,7 +32,7 @@ def command(url: str, as_json: bool) -> None:
         with suppress(BackcastError):
             note_faults(store, store.tasks(), as_json)
     if as_json:
-        click.echo(json_text({"summary": {"damaged": count}}))
+        click.echo(json_text({"damaged": count, "exit_code": 1 if count else 0}))
     else:
         click.echo(f"{count} damaged" if count else "clean", err=True)
     sys.exit(1 if count else 0)
