@@ -460,6 +460,14 @@ def test_whatever_stands_in_a_log_it_is_imported_or_refused(
         assert lost == [] or first.skipped
 
 
+def test_a_text_that_is_no_text_is_kept_as_it_stands(tmp_path: Path) -> None:
+    first, *_ = records(FOREIGN / "qwen.jsonl")
+    odd = first | {"message": {"role": "user", "parts": [{"text": [20261130]}]}}
+    with store() as opened:
+        assert imported(opened, qwen, written(tmp_path / "s.jsonl", [odd])).skipped == []
+        assert "20261130" in told(opened)
+
+
 def test_ids_that_look_like_ours_do_no_harm(tmp_path: Path) -> None:
     lines = records(FOREIGN / "claude-code.jsonl")
     odd = [lines[1] | {"uuid": id} for id in ("u2#1", "start:u1", "a\nb", "x" * 5000, "u2")]

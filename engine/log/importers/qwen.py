@@ -172,7 +172,10 @@ def _text(parts: list[Any]) -> str | None:
 
 def _rest(entry: dict[str, Any], parts: list[Any], names: tuple[str, ...]) -> dict[str, Any]:
     """Return a record without the parts that its facts name."""
-    kept = [without(mapping(part), *names) if mapping(part) else part for part in parts]
+    kept = [
+        part if not mapping(part) or not isinstance(part.get("text", ""), str)
+        else without(part, *names) for part in parts
+    ]  # fmt: skip
     if sum("text" in mapping(part) for part in parts) > 1 and "text" in names:
         kept = parts
     message = without(mapping(entry.get("message")), "parts") | ({"parts": kept} if kept else {})
