@@ -131,12 +131,13 @@ class ContextBuilder:
             if gives_back and over < -limit // SPARE and not filling.is_whole:
                 room, gives_back = room - over, False
                 continue
-            known = sorted(some, key=self._order(retained, modules))
-            known = modules.headed(known) if modules else known
-            whole = [*mapped, *known, *task]
-            over = over if over > 0 else self._counted_over(whole, known, limit)
             if over <= 0 or room <= 0:
-                return whole, filling.omissions()
+                known = sorted(some, key=self._order(retained, modules))
+                known = modules.headed(known) if modules else known
+                whole = [*mapped, *known, *task]
+                over = over if over > 0 else self._counted_over(whole, known, limit)
+                if over <= 0 or room <= 0:
+                    return whole, filling.omissions()
             room, gives_back = room - over, False
 
     def _counted_over(self, whole: Sequence[Item], known: Sequence[Item], limit: int) -> int:
