@@ -194,12 +194,27 @@ def test_a_history_that_grew_adds_only_what_is_new_and_ends_as_if_imported_at_on
 
 
 def test_a_rewritten_history_is_refused(repository: Repository, store: EventStore) -> None:
+    for text_of_a in ("1\n", "2\n"):
+        repository.write("a.py", text_of_a)
+        repository.commit()
+    run(store, "git", repository.path)
+    repository.git("commit", "--quiet", "--amend", "-m", "another")
+    with pytest.raises(InputError, match=r"the last of task 'repo', .*was it rewritten\?"):
+        run(store, "git", repository.path)
+
+
+def test_another_repository_of_the_same_folder_name_is_said_to_be_one(
+    repository: Repository, store: EventStore, tmp_path: Path
+) -> None:
     repository.write("a.py", "1\n")
     repository.commit()
     run(store, "git", repository.path)
-    repository.git("commit", "--quiet", "--amend", "-m", "another")
-    with pytest.raises(InputError, match=r"was it rewritten\?"):
-        run(store, "git", repository.path)
+    (tmp_path / "elsewhere").mkdir()
+    other = Repository(tmp_path / "elsewhere" / repository.path.name)
+    other.write("b.py", "1\n")
+    other.commit("not the same")
+    with pytest.raises(InputError, match=r"task 'repo' holds another history: .*--as NAME"):
+        run(store, "git", other.path)
 
 
 def test_a_rename_says_so_and_goes_on_counting(repository: Repository, store: EventStore) -> None:
