@@ -329,7 +329,7 @@ def test_rules_decide_the_exit_code(
         (("regress", MENDER, "--policy", "mask-0"), "needed a TOML file or one of reader,"),
         (("regress", MENDER, "--policy", "offload-99"), "needed more than the 300 tokens of a"),
         (("context", MENDER, "--policy", "reader"), "needed a policy with [messages]"),
-        (("context", f"{MENDER}@11", "--policy", "mask-3"), "the nearest are mender@7 and"),
+        (("context", f"{MENDER}@2", "--policy", "mask-3"), "the nearest are mender@3 and"),
         (("diff", MENDER, "--policy", "mask-3", "--policy", "mask-1"), "under one policy"),
     ],
 )
