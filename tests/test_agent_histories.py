@@ -342,6 +342,27 @@ def test_what_cannot_be_tried_is_told_in_one_line(
     assert line
 
 
+def test_an_audit_counts_the_prompts_of_an_agent_that_hold_the_path(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, err = ran(capsys, "audit", MENDER, "money.py")
+    with opened(MENDER) as log:
+        prompts = list(agent_prompts(log.store, "mender", len))
+    held = [
+        prompt.version
+        for prompt in prompts
+        if any("money.py" in part.text for part in prompt.parts)
+    ]
+    assert (code, len(prompts) > len(held) > 1) == (0, True)
+    last = out.splitlines()[-1]
+    assert last.endswith(
+        f"prompts: {len(prompts)} of an agent, the text 'money.py' stands in {len(held)}, first in"
+        f" mender@{held[0]}"
+    )
+    assert f"'backcast blame mender@{held[0]} money.py' tells where the text came from" in err
+    assert ran(capsys, "blame", f"{MENDER}@{held[0]}", "money.py")[0] == 0
+
+
 def test_a_prompt_under_a_policy_is_printed_and_compared(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
