@@ -432,7 +432,7 @@ def test_files_that_the_run_changed_are_stale_where_they_were_read(
         " mender@34: changed\n"
     )
     _, out, _ = ran(capsys, "log", MENDER, "--type", "MODULE_ITERATION")
-    assert [line.split()[5].rstrip(",") for line in out.splitlines()] == ["money.py", "till.py"]
+    assert [line.split()[4].rstrip(",") for line in out.splitlines()] == ["money.py", "till.py"]
 
 
 def test_figures_do_not_depend_on_the_hash_seed() -> None:
