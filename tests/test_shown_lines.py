@@ -8,6 +8,7 @@ import pytest
 from backcast.engine.interfaces.cli import main
 
 PATH = "src/a.py"
+GOAL = "Here is the issue:\nFour is not right."
 
 
 def ran(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -51,7 +52,7 @@ def task(
         {"action": action, "observation": seen, "response": f"I do {action[:4]}.", "state": state}
         for action, seen in STEPS
     ]
-    history = [{"role": "user", "content": "Mend it."}]
+    history = [{"role": "user", "content": GOAL}]
     path = tmp_path / "run.traj"
     path.write_text(json.dumps({"trajectory": steps, "history": history}), encoding="utf-8")
     assert ran(capsys, "import", "swe-agent", str(path))[0] == 0
@@ -105,3 +106,14 @@ def test_where_nothing_was_shown_there_is_no_text(
     assert (code, out) == (2, "")
     command = err.split("'")[1].split()
     assert ran(capsys, *command[1:])[0] == 1
+
+
+def test_the_ledger_tells_of_a_failed_call_until_the_next_of_its_tool_and_of_the_goal(
+    task: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened, failed, edited, *_ = results(capsys)
+    told = f"- why edit of /repo/{PATH} failed, event {failed}: "
+    for event, tells in ((opened, 0), (failed, 1), (edited - 1, 1), (edited, 0)):
+        out, _ = ran(capsys, "show", "ledger", f"{task}@{event}")[1:]
+        assert out.count(told) == out.count("To look up:") == tells
+        assert "- Here is the issue: Four is not right.\n" in out

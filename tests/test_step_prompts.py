@@ -74,9 +74,9 @@ def test_every_command_about_one_prompt_takes_the_same(capsys: pytest.CaptureFix
         ]
         assert of_answer[:2] == of_prompt[:2] == (0, of_prompt[1])
         assert "taken for the prompt of its step, till@79" in of_answer[2]
-    for words in (("context", f"{mender}@33", "--anatomy"), ("stale", f"{mender}@33")):
-        _, out, err = ran(capsys, *words)
-        assert out == ran(capsys, *(word.replace("@33", "@30") for word in words))[1]
+    for asked in (["context", f"{mender}@33", "--anatomy"], ["stale", f"{mender}@33"]):
+        _, out, err = ran(capsys, *asked)
+        assert out == ran(capsys, *(word.replace("@33", "@30") for word in asked))[1]
         assert "taken for the prompt of its step, mender@30" in err
 
 

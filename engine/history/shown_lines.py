@@ -83,6 +83,12 @@ def _shown(store: EventStore, reference: Reference, moment: Moment) -> Iterator[
                         yield event.version, run
 
 
+def shown_paths(output: str) -> list[str]:
+    """Return the paths of the files whose windows an output shows, each once."""
+    windows = (_WINDOW.match(line) for line in output.splitlines())
+    return list(dict.fromkeys(window[1] for window in windows if window))
+
+
 def runs_in(output: str, path: str, *, named: bool) -> list[Run]:
     """Return the runs of numbered lines of a file in an output, of two lines or more.
 
