@@ -329,7 +329,7 @@ def test_rules_decide_the_exit_code(
         (("regress", MENDER, "--policy", "mask-0"), "needed a TOML file or one of reader,"),
         (("regress", MENDER, "--policy", "offload-99"), "needed more than the 300 tokens of a"),
         (("context", MENDER, "--policy", "reader"), "needed a policy with [messages]"),
-        (("context", f"{MENDER}@11", "--policy", "mask-3"), "the nearest are mender@7 and"),
+        (("context", f"{MENDER}@2", "--policy", "mask-3"), "the nearest are mender@3 and"),
         (("diff", MENDER, "--policy", "mask-3", "--policy", "mask-1"), "under one policy"),
     ],
 )
@@ -340,6 +340,27 @@ def test_what_cannot_be_tried_is_told_in_one_line(
     assert (code, out) == (2, "")
     [line] = [line for line in err.splitlines() if needed in line]
     assert line
+
+
+def test_an_audit_counts_the_prompts_of_an_agent_that_hold_the_path(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, err = ran(capsys, "audit", MENDER, "money.py")
+    with opened(MENDER) as log:
+        prompts = list(agent_prompts(log.store, "mender", len))
+    held = [
+        prompt.version
+        for prompt in prompts
+        if any("money.py" in part.text for part in prompt.parts)
+    ]
+    assert (code, len(prompts) > len(held) > 1) == (0, True)
+    last = out.splitlines()[-1]
+    assert last.endswith(
+        f"prompts: {len(prompts)} of an agent, the text 'money.py' stands in {len(held)}, first in"
+        f" mender@{held[0]}"
+    )
+    assert f"'backcast blame mender@{held[0]} money.py' tells where the text came from" in err
+    assert ran(capsys, "blame", f"{MENDER}@{held[0]}", "money.py")[0] == 0
 
 
 def test_a_prompt_under_a_policy_is_printed_and_compared(
@@ -411,7 +432,7 @@ def test_files_that_the_run_changed_are_stale_where_they_were_read(
         " mender@34: changed\n"
     )
     _, out, _ = ran(capsys, "log", MENDER, "--type", "MODULE_ITERATION")
-    assert [line.split()[5].rstrip(",") for line in out.splitlines()] == ["money.py", "till.py"]
+    assert [line.split()[4].rstrip(",") for line in out.splitlines()] == ["money.py", "till.py"]
 
 
 def test_figures_do_not_depend_on_the_hash_seed() -> None:

@@ -195,11 +195,11 @@ def test_regress_of_a_log_that_cannot_be_read_prints_no_table(backcast: Backcast
 def test_an_event_that_is_no_prompt_names_the_nearest_and_one_that_is_not_there_is_refused(
     backcast: Backcast,
 ) -> None:
-    out, err, code = backcast("blame", f"{TILL}@80", "module:money.py")
+    out, err, code = backcast("blame", f"{TILL}@47", "module:money.py")
     assert (out, code) == ("", 2)
     assert err == (
-        "backcast: till@80: needed the event of a prompt, found MODEL_REPLIED: the nearest prompts"
-        " are till@79 and till@85\n"
+        "backcast: till@47: needed the event of a prompt, found MODULE_STARTED: the nearest prompts"
+        " are till@43 and till@49\n"
     )
     out, err, code = backcast("blame", f"{TILL}@79", "module:money.py")
     assert (out.splitlines()[0], err, code) == ("till@79 code orders.py #2", "", 0)

@@ -55,6 +55,17 @@ def test_names_are_whole_where_no_terminal_shows_them(ran: Ran) -> None:
     assert "\u2026" not in ran("--explain")
 
 
+def test_the_sections_add_up_and_what_is_beyond_a_budget_is_drawn(ran: Ran) -> None:
+    sections = json.loads(ran("--json"))["sections"]
+    lines = ran("--explain").splitlines()
+    table = lines[1 : lines.index("")]
+    budgets, tokens = (sum(section[key] for section in sections) for key in ("budget", "tokens"))
+    assert table[-1].split() == ["all", str(budgets), str(tokens)]
+    beyond = {one["section"] for one in sections if one["tokens"] > one["budget"] + budgets / 40}
+    assert beyond == {line[:19].strip() for line in table if "+" in line}
+    assert beyond
+
+
 def test_what_is_out_for_its_worth_is_worth_less_than_all_that_is_in(ran: Ran) -> None:
     found = json.loads(ran("--json"))
     worths = [item["worth"] for item in found["items"] if item["worth"] is not None]

@@ -194,12 +194,27 @@ def test_a_history_that_grew_adds_only_what_is_new_and_ends_as_if_imported_at_on
 
 
 def test_a_rewritten_history_is_refused(repository: Repository, store: EventStore) -> None:
+    for text_of_a in ("1\n", "2\n"):
+        repository.write("a.py", text_of_a)
+        repository.commit()
+    run(store, "git", repository.path)
+    repository.git("commit", "--quiet", "--amend", "-m", "another")
+    with pytest.raises(InputError, match=r"the last of task 'repo', .*was it rewritten\?"):
+        run(store, "git", repository.path)
+
+
+def test_another_repository_of_the_same_folder_name_is_said_to_be_one(
+    repository: Repository, store: EventStore, tmp_path: Path
+) -> None:
     repository.write("a.py", "1\n")
     repository.commit()
     run(store, "git", repository.path)
-    repository.git("commit", "--quiet", "--amend", "-m", "another")
-    with pytest.raises(InputError, match=r"was it rewritten\?"):
-        run(store, "git", repository.path)
+    (tmp_path / "elsewhere").mkdir()
+    other = Repository(tmp_path / "elsewhere" / repository.path.name)
+    other.write("b.py", "1\n")
+    other.commit("not the same")
+    with pytest.raises(InputError, match=r"task 'repo' holds another history: .*--as NAME"):
+        run(store, "git", other.path)
 
 
 def test_a_rename_says_so_and_goes_on_counting(repository: Repository, store: EventStore) -> None:
@@ -340,9 +355,11 @@ def test_a_commit_goes_by_the_names_that_it_had_at_the_last_import(
         sha_of(aside[:8])
     with pytest.raises(MomentError, match=r"HEAD; .* SHA, which 'git rev-parse HEAD~5' prints"):
         sha_of("HEAD~5")
-    for named in ("HEAD", "v1.0", second[:8]):
-        with pytest.raises(MomentError, match=f"behind repo@, .*; did you mean commit:{named}?"):
-            require(store, parse(f"repo@{named}"))
+    meant = {"HEAD": "HEAD", "v1.0": "v1.0", second[:8]: second[:8], "1.0": "v1.0", "mian": "main"}
+    for typed, name in meant.items():
+        hint = re.escape(f"; did you mean commit:{name}?")
+        with pytest.raises(MomentError, match=f"behind repo@, .*{hint}"):
+            require(store, parse(f"repo@{typed}"))
     with pytest.raises(MomentError, match=r"behind repo@, found 'soon'$"):
         require(store, parse("repo@soon"))
 

@@ -69,6 +69,8 @@ NO_LOGS = [
     (b"[" * 50_000, "recursion limit exceeded"),
     (b'{"a":' * 50_000, "recursion limit exceeded"),
     (b"#!/bin/sh\nexit\n", "a script"),
+    (b"GGUF\3\0\0\0" + bytes(40) + b"tokens\n" * 30, "the weights of a model (GGUF)"),
+    (bytes(range(1, 32)) * 30 + b"\n{}\n", "a binary file"),
 ]  # fmt: skip
 
 

@@ -14,12 +14,16 @@ from backcast.domain.score_events import Scored
 from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.reading import RunReader
+from backcast.engine.interfaces.view.step_panel import step_panel
 from backcast.engine.interfaces.view.tint import tinted
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.open_logs import opened
 from backcast.engine.log.store import EventStore
+from backcast.engine.memory.import_log import run
+from backcast.engine.replay.find import step_at
 from backcast.engine.replay.outcomes import outcome_of
 from tests.models import smollm2
+from tests.test_git import Repository
 
 TILL = "fixtures/logs/till.jsonl"
 
@@ -73,6 +77,26 @@ def test_each_line_is_tinted_by_its_bits_with_and_without_an_item(text: str) -> 
     assert "Read by tiny.gguf under the prompt of recorded" in whole
     assert less.count('class="b4"') == count
     assert "without <code>module:money.py</code>: 5.00 bits per token more surprised" in less
+
+
+def test_what_a_commit_changed_is_tinted_below_it(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "repo")
+    for body in ("1", "2"):
+        repository.write("a.py", f"def f():\n    return {body}\n")
+        repository.commit()
+    with EventStore.open("sqlite://") as store:
+        run(store, "git", repository.path)
+        second = [event.version for event in store.read("repo", types=["COMMITTED"])][-1]
+        outcome = outcome_of(step_at(store, "repo", str(second)), store.get)
+        assert outcome is not None
+        lines = outcome.text.count("\n") + 1
+        fact = scored(outcome.text, (4 * 0.6931 * 3,) * lines).model_copy(update={"step": second})
+        store.append("repo", [Claim(fact, None, "score", ())], after=store.version("repo"))
+        reader = RunReader(store, "repo")
+        first, last = [step for step in reader.sequence.read_on() if step.commit]
+        maker = PanelMaker(reader)
+        assert "Read by tiny.gguf under the prompt of recorded: 3.00" in step_panel(maker, last)
+        assert "Read by" not in step_panel(maker, first)
 
 
 def test_scores_of_another_text_or_with_too_few_lines_tint_nothing(text: str) -> None:

@@ -144,7 +144,7 @@ def test_a_store_that_does_not_exist_is_not_made_by_asking_for_it(tmp_path: Path
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path, lines: Path) -> None:
-    said = f"{tmp_path}/no/store.db: cannot be opened: is there such a folder, and may it be read?"
+    said = f"{tmp_path}/no/store.db: cannot be opened: there is no folder {tmp_path}/no"
     url = f"sqlite:///{tmp_path}/no/store.db"
     assert complaint("import", "events", lines, "--store", url) == said
 
@@ -265,8 +265,20 @@ def test_a_file_that_may_not_be_read_says_so(public: Path) -> None:
     path.chmod(0o000)
     public.chmod(0o555)
     said = complaint("tasks", "--store", f"sqlite:///{path}", program=AS_NOBODY)
-    assert said == f"{path}: cannot be opened: is there such a folder, and may it be read?"
+    assert said == f"{path}: cannot be opened: it may not be read"
     path.chmod(0o644)
+
+
+def test_a_folder_that_may_not_be_written_says_so_where_a_store_is_to_be_made(
+    public: Path, lines: Path
+) -> None:
+    shutil.copy(lines, public / "till.jsonl")
+    public.chmod(0o555)
+    words = "import", "events", public / "till.jsonl", "--store", f"sqlite:///{public}/store.db"
+    said = complaint(*words, program=AS_NOBODY)
+    assert said == (
+        f"{public}/store.db: cannot be made: {public} is a folder that may not be written"
+    )
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`backcast view` in a real browser: what one sees, moves and finds, and that no log does harm."""
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from backcast.engine.interfaces.cli import main
+from backcast.engine.interfaces.view.file import RunNames, whole_page
+from backcast.engine.log import EventStore
+from backcast.engine.memory.import_log import run
 from tests.browsers import ROOT, Browser, browser, viewed
 
 TILL = "fixtures/logs/till.jsonl"
@@ -133,6 +138,30 @@ def test_two_prompts_show_where_they_part(chromium: Browser, address: str) -> No
     assert chromium.js("location.hash") == "#d=73..79"
     chromium.press("\ue00c")  # Esc leads back to the step
     chromium.until("document.querySelector('#step')")
+
+
+def test_a_file_holds_every_two_prompts_of_a_run_and_names_a_command_for_what_it_lacks(
+    chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    chromium.open(f"{written(tmp_path, TILL)}#d=16..164")
+    chromium.until("document.querySelector('#difference')")
+    assert "Two prompts: #16 and #164" in chromium.text("#difference h2")
+    monkeypatch.setattr("backcast.engine.interfaces.view.file.PAIRED", 0)
+    url = f"sqlite:///{tmp_path}/it's here.db"
+    with EventStore.open(url) as store:
+        run(store, "events", ROOT / TILL)
+        text, _ = whole_page(store, "till", 79, [], redact=False, names=RunNames("", url))
+    (tmp_path / "few.html").write_text(text, encoding="utf-8")
+    chromium.open(f"{(tmp_path / 'few.html').as_uri()}#d=16..164")
+    chromium.until("document.querySelector('#middle').textContent.includes('does not hold')")
+    lacked = "This file does not hold that difference: "
+    command = chromium.text("#middle").removeprefix(lacked)
+    assert command.startswith("backcast diff till@16 till@164 --store ")
+    with pytest.raises(SystemExit) as end:
+        main(shlex.split(command)[1:])
+    assert end.value.code in (0, None), capfd.readouterr().err
+    assert capfd.readouterr().out.startswith("till, from plan to code money.py")
 
 
 def test_another_policy_is_asked_for_and_pinned(chromium: Browser, till: str) -> None:

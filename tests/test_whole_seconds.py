@@ -39,7 +39,7 @@ def test_the_time_that_log_prints_finds_its_event(
     path.write_text("".join(f"{line}\n" for line in export_lines(store, "quick")))
     with pytest.raises(SystemExit):
         main(["log", str(path)])
-    line = next(line for line in capsys.readouterr().out.splitlines() if "quick@2" in line)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.split()[0] == "@2")
     day, second = line.split()[1:3]
     with pytest.raises(SystemExit):
         main(["show", "progress", f"{path}@{day}T{second}"])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import ConflictError, DamagedError, InputError, MomentError
-from backcast.domain.events import Branched, Claim, StepStarted
+from backcast.domain.events import Branched, Claim, ModelReplied, StepStarted
 from backcast.domain.moment import Moment
 from backcast.engine.log.codec import from_microseconds
 from backcast.engine.log.packing import plain
@@ -114,7 +114,8 @@ def cut_at(store: EventStore, task_id: str, version: int | None) -> int:
     """Return the last version that a branch forked at an event holds; None is the last event.
 
     For an event that begins a step it is the version that the step stood on, so that its prompt is
-    built anew. `MomentError` where the task has no such event, or no event before it.
+    built anew; so does an answer where the log has no prompts, since that one's names its prompt.
+    `MomentError` where the task has no such event, or no event before it.
     """
     last = store.require(task_id)
     at = last if version is None else version
@@ -131,6 +132,8 @@ def cut_at(store: EventStore, task_id: str, version: int | None) -> int:
             case StepStarted(wave=int(wave)):
                 held = min(wave, at - 1)
             case ContextBuilt() | StepStarted():
+                held = at - 1
+            case ModelReplied() if not any(store.read(task_id, types=["CONTEXT_BUILT"])):
                 held = at - 1
     if held < 1:
         raise MomentError(f"task {task_id!r}: needed an event before {at}, found none")

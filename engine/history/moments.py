@@ -212,9 +212,15 @@ def _refs(store: EventStore, task_id: str) -> dict[str, str]:
 
 
 def commit_meant(store: EventStore, task_id: str, text: str) -> str:
-    """Return what to add where a commit is named without `commit:`; empty where it is none."""
-    known = text in _refs(store, task_id) or _commits(store, task_id, text)
-    return f"; did you mean {COMMIT}{text}?" if known else ""
+    """Return what to add where a commit is named without `commit:`, or a name like that of one;
+    empty where it is none."""
+    refs = _refs(store, task_id)
+    if text in refs or _commits(store, task_id, text):
+        return f"; did you mean {COMMIT}{text}?"
+    bare = text.removeprefix("v")  # of a version the beginning is enough
+    alike = [ref for ref in sorted(refs) if bare and ref.removeprefix("v").startswith(bare)]
+    near = alike or get_close_matches(text, sorted(refs), 1, 0.6)
+    return f"; did you mean {COMMIT}{near[0]}?" if near else ""
 
 
 def _span(store: EventStore, task_id: str, version: int) -> tuple[int, int]:

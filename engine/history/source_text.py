@@ -12,6 +12,7 @@ from backcast.domain.events import (
 )
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.node import Reference
+from backcast.engine.history.shown_lines import ShownStretch, shown_lines
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.history.text_origin import origin_of
 from backcast.engine.log.store import EventStore
@@ -55,6 +56,23 @@ def last_text(store: EventStore, reference: Reference) -> LastText:
         except InputError:
             continue
     raise problem
+
+
+def lines_shown(store: EventStore, reference: Reference, moment: Moment) -> list[ShownStretch]:
+    """Return the lines that tools had shown of a module whose text is unknown at a moment.
+
+    None where its text is known, where it is gone by then, and of a part that is known by name.
+    """
+    task = reference.task_id
+    module = state_at(store, dependency_graph, task, moment).modules.get(reference.path)
+    if reference.name or (module is not None and (module.deleted or module.source)):
+        return []
+    last = store.version_at(task, moment)
+    changes = [
+        event for event in reversed(_changes(store, reference))
+        if event.version <= last or (event.because and max(event.because) <= last)
+    ]  # fmt: skip
+    return shown_lines(store, reference, moment, changes)
 
 
 def _changes(store: EventStore, reference: Reference) -> list[WorkflowEvent]:

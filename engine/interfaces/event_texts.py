@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from backcast.domain.context_events import ContextBuilt
 from backcast.domain.errors import InputError
-from backcast.domain.events import BLOB_PREFIX, ChecksRan, WorkflowEvent
+from backcast.domain.events import BLOB_PREFIX, ChecksRan, ModuleIteration, WorkflowEvent
+from backcast.domain.node import Reference
 from backcast.engine.interfaces.addresses import Place
 
 FIRST = ("text", "answer", "output", "source", "prompt", "patch", "part", "spec")
@@ -38,6 +39,13 @@ def event_text(place: Place) -> EventText:
     if first is None:
         if isinstance(event.fact, ChecksRan) and event.fact.preview:
             return EventText("", refs, event.fact.preview)
+        if isinstance(event.fact, ModuleIteration) and event.fact.unknown:
+            module = Reference(place.task, event.fact.module_name)
+            raise InputError(
+                f"{at}: the text of {event.fact.module_name} is unknown, as"
+                f" {event.fact.unknown}: 'backcast cat {module} {place.log}@{version}' prints the"
+                " lines that tools showed"
+            )
         raise InputError(
             f"{at}, {event.type}, brought no text: answers, results, checks and modules do;"
             f" 'backcast log {place.log or place.task} --json' prints all of each event"

@@ -15,6 +15,8 @@ from backcast.engine.interfaces.views import one_line, table
 from backcast.engine.replay.kept_scores import ScoreBook
 from backcast.engine.replay.known_influences import KnownInfluences, known_influences
 
+BAR = 40
+"Characters that the largest budget, or what is larger, takes as a bar."
 WIDEST = 10_000
 "Characters of a line that no terminal shows."
 
@@ -30,12 +32,7 @@ def influences_at(
 def show(context: Context, known: KnownInfluences | None) -> None:
     """Print what is in a context and why, and what is out and why."""
     out, width = _console()
-    bars = [
-        (section, budget, tokens, "#" * min(40, round(40 * tokens / budget)) if budget else "")
-        for section, budget, tokens in context.sections
-        if budget or tokens
-    ]
-    table(out, ("section", "budget", "tokens", "used"), bars)
+    table(out, ("section", "budget", "tokens", "used; + is beyond its budget"), _bars(context))
     out.print()
     per_section = Counter(item.section for item in context.items)
     items = [
@@ -78,6 +75,19 @@ def show(context: Context, known: KnownInfluences | None) -> None:
         f"\n{context.tokens} tokens of {room}, {context.reserve} kept for the answer;"
         f" digest {context.digest[:16]}"
     )
+
+
+def _bars(context: Context) -> list[tuple[object, ...]]:
+    """Return the rows of the sections that have a budget or tokens, drawn to one scale, and the
+    sum of them."""
+    rows = [row for row in context.sections if row[1] or row[2]]
+    most = max((max(budget, tokens) for _, budget, tokens in rows), default=0) or 1
+    bars = list[tuple[object, ...]]()
+    for section, budget, tokens in rows:
+        within, beyond = min(tokens, budget), max(0, tokens - budget)
+        bar = "#" * round(BAR * within / most) + "+" * round(BAR * beyond / most)
+        bars.append((section, budget, tokens, bar))
+    return [*bars, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows), "")]
 
 
 def explain(fact: ContextBuilt, address: str, known: KnownInfluences | None) -> None:

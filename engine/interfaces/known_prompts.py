@@ -33,8 +33,10 @@ def print_known(
     from backcast.engine.interfaces.foreign_prompts import is_foreign, print_request
     from backcast.engine.interfaces.formed_prompts import is_formed, print_formed
     from backcast.engine.interfaces.histories import is_agents_run, print_prompt
+    from backcast.engine.interfaces.step_prompts import at_prompt
     from backcast.engine.replay.steps import asked as holds_prompts
 
+    place = at_prompt(place)
     policy_name, name, tokenizer = (building[key] for key in ("policy_name", "name", "tokenizer"))
     if not anatomy and policy_name and is_agents_run(place):
         print_prompt(place, policy_name, name, tokenizer, as_json=as_json)
@@ -92,8 +94,8 @@ def _print_under(
     profile = profile_by(name, None, None) if name else None
     if step.built is None:
         message(
-            f"note: {place.task} holds no prompts: built for {escaped(step.name)}, a request for"
-            f" {escaped(step.request.target)}"
+            f"note: {place.task} holds no prompts: built for {escaped(step.name)}"
+            f" ({escaped(place.task)}@{step.version}), a request for {escaped(step.request.target)}"
         )
     builder = PolicyReplay(BuilderPool(place.store), profile, policy_by(policy_name)).builder(step)
     show_built(context_of(builder, step), step.request.target, builder.profile, place,

@@ -11,8 +11,10 @@ from backcast.domain.json_text import json_text
 from backcast.domain.ledger import STALLS, Ledger, StallPolicy
 from backcast.engine.history.ledgers import LedgerStates, ledger_of, ledger_states
 from backcast.engine.interfaces.addresses import Place
+from backcast.engine.interfaces.agent_ledgers import with_calls
 from backcast.engine.interfaces.dispatches import row_of, show_dispatches
 from backcast.engine.interfaces.empty import note_empty
+from backcast.engine.interfaces.histories import is_agents_run
 from backcast.engine.interfaces.profiles import counter_by
 from backcast.engine.interfaces.terminal import escaped, message
 from backcast.engine.interfaces.tool_shares import tool_share
@@ -24,6 +26,8 @@ def show_ledgers(place: Place, policy: StallPolicy = STALLS, *, as_json: bool) -
     """Print both ledgers of a task at a moment."""
     states = ledger_states(place.store, place.task, place.moment)
     ledger, made = ledger_of(place.task, states, policy), states.dispatches.dispatches
+    if not made and is_agents_run(place):
+        ledger = with_calls(place, ledger)
     if states.progress.status == "history" and not made:
         ledger = Ledger("history")
         message(

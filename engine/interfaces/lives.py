@@ -1,12 +1,20 @@
 """Render a node's life as a table and a closing line."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from backcast.domain.node import name_of, path_of, plain_name
+from backcast.engine.interfaces.terminal import escaped, message
 from backcast.engine.interfaces.views import one_line, table
 from backcast.engine.replay.audit.occurrences import IN, OUT, WITHIN, Life, Occurrence, Standing
+
+if TYPE_CHECKING:
+    from backcast.domain.moment import Moment
+    from backcast.engine.interfaces.addresses import Place
 
 WIDTH = 120
 "Characters of a cell."
@@ -26,8 +34,31 @@ def show(life: Life, console: Console) -> None:
     table(console, ("event", "when", "what", "details"), rows, WIDTH)
 
 
-def summed_up(s: Standing) -> str:
-    """Return the standing of a node in one line."""
+def agents_prompts(place: "Place", node: str, moment: "Moment") -> str:
+    """Return how many prompts of an agent hold the path or the name of a node, in words; a note
+    tells how to find where that came from."""
+    from backcast.engine.replay.agent_prompts import prompts_with
+
+    store, task = place.store, place.task
+    word = plain_name(name_of(node)).rpartition(".")[2] or path_of(node)
+    held, total = prompts_with(store, task, word, store.version_at(task, moment))
+    if held:
+        first = shlex.quote(f"{task}@{held[0]}")
+        message(
+            "note: the prompts of this task are another program's and name no nodes: 'backcast"
+            f" blame {first} {shlex.quote(word)}' tells where the text came from"
+        )
+    first = f", first in {one_line(task, WIDTH)}@{held[0]}" if held else ""
+    return f"prompts: {total} of an agent, the text {word!r} stands in {len(held)}{first}"
+
+
+def summed_up(s: Standing, agents: str = "") -> str:
+    """Return the standing of a node in one line; `agents` tells of prompts that name no nodes."""
+    if agents:
+        return (
+            f"{one_line(s.node, WIDTH)}: {s.state}; versions: {s.versions};"
+            f" summaries: {s.summaries}, {s.holding} of them still holding; {escaped(agents)}"
+        )
     prompts = s.shown + s.within + s.omitted + s.not_offered
     return (
         f"{one_line(s.node, WIDTH)}: {s.state}; versions: {s.versions};"

@@ -46,6 +46,10 @@ _TITLES = ("module_name", "path", "sha", "tool", "role", "goal", "reason", "targ
            "model", "step", "origin")  # fmt: skip
 FAILED = 120
 "Characters that a line says of a result."
+NO_TIME, UNTIMED = "no time", 1970
+"Where a log has no times, its importer counts seconds from the beginning of this year on."
+DERIVED = ("BRANCHED", "IMPORTED", "MODULE_OUTLINED")
+"Events that take the time of what they were made of."
 SHA = 12
 "Characters of a commit's name, which find it in any repository."
 NAME, SHORT = 80, 240
@@ -73,18 +77,26 @@ def event_json(event: WorkflowEvent) -> str:
 
 def event_line(event: WorkflowEvent, text: BodyText = _unread) -> str:
     """Return an event as one line of text; `text` reads the body of a blob."""
-    when = event.timestamp.strftime("%Y-%m-%d %H:%M:%S")
+    place = f"{event.position:>7}  {time_of(event)}  {one_line(event.task_id, 200)}@{event.version}"
+    return f"{place}  {event_words(event, shortened(event, text))}"
+
+
+def time_of(event: WorkflowEvent) -> str:
+    """Return when an event happened, to the second, or that its log does not tell."""
+    untold = event.type in DERIVED or event.fact.data.get("synthetic_time") is True
+    if untold and event.timestamp.year == UNTIMED:
+        return NO_TIME
+    return event.timestamp.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def event_words(event: WorkflowEvent, title: str) -> str:
+    """Return an event's type, a title, a time that it states beside its own, and its writer."""
     stated = _stated_time(event)
     dated = f" dated {one_line(stated, 40)}" if stated else ""
-    line = (
-        f"{event.position:>7}  {when}  {one_line(event.task_id, 200)}@{event.version}"
-        f"  {one_line(event.type):<16} {_shortened(event, text)}{dated}"
-        f"  {one_line(event.writer, 30)}"
-    )
-    return line.rstrip()
+    return f"{one_line(event.type):<16} {title}{dated}  {one_line(event.writer, 30)}".rstrip()
 
 
-def _shortened(event: WorkflowEvent, text: BodyText) -> str:
+def shortened(event: WorkflowEvent, text: BodyText) -> str:
     """Return an event's title in the room that a line has for it: of a call both ends."""
     title = event_title(event, text)
     if isinstance(event.fact, ToolReturned):

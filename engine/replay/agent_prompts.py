@@ -28,6 +28,14 @@ def agent_prompts(
         yield from PromptFormer(store, task_id, count).prompts()
 
 
+def prompts_with(store: EventStore, task_id: str, text: str, last: int) -> tuple[list[int], int]:
+    """Return the events of the prompts up to an event that hold a text, and the number of all."""
+    prompts = agent_prompts(store, task_id, lambda text: 0)
+    by_then = [prompt for prompt in prompts if prompt.version <= last]
+    held = [each.version for each in by_then if any(text in part.text for part in each.parts)]
+    return held, len(by_then)
+
+
 def has_requests(store: EventStore, task_id: str) -> bool:
     """Return whether a task holds requests of another program."""
     return any(True for _ in RequestReader(store, task_id).all())

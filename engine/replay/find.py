@@ -8,7 +8,14 @@ from typing import TypeVar
 from backcast.domain.errors import InputError, MomentError
 from backcast.domain.moment import Moment
 from backcast.engine.history.commits import CodeChange, changed
-from backcast.engine.history.moments import FIRST, LAST, moment_at, near_numbers, position_of
+from backcast.engine.history.moments import (
+    COMMIT,
+    FIRST,
+    LAST,
+    moment_at,
+    near_numbers,
+    position_of,
+)
 from backcast.engine.history.task_states import states_at
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.changes import requests
@@ -55,7 +62,8 @@ def prompt_at(store: EventStore, task_id: str, when: str = LAST) -> RecordedProm
 def step_at(store: EventStore, task_id: str, when: str = LAST) -> ReplayStep:
     """Return the prompt at a moment with the knowledge that it stood on.
 
-    Where a task has no prompts, the change at the moment is taken as a request.
+    Where a task has no prompts, the change at the moment is taken as a request; where no event or
+    commit is named, the last change up to there that asks for one.
     """
     if not asked(store, task_id):
         return _change_at(store, task_id, when)
@@ -87,7 +95,11 @@ def _change_at(store: EventStore, task_id: str, when: str) -> ReplayStep:
     change = change_at(store, task_id, when)
     for step in requests(store, task_id, [change]):
         return step
-    near = [f"{task_id}@{step.version}" for step in _near_changes(store, task_id, change)]
+    around = list(_near_changes(store, task_id, change))
+    earlier = [step for step in around if step.version < change.first]
+    if earlier and not (when == FIRST or when.isdecimal() or COMMIT in when):
+        return earlier[-1]
+    near = [f"{task_id}@{step.version}" for step in around]
     others = f"the nearest that does is {' or '.join(near)}; " if near else ""
     raise InputError(
         f"{task_id}@{change.first}: needed a recorded prompt, or a change of a function, which asks"

@@ -6,7 +6,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, task_at
 from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import message
 
 
 @click.command(name="audit")
@@ -27,12 +27,13 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
 
     Each row names its event: 'backcast log TASK' shows what stands around it, and 'backcast context
     TASK@N' the prompt of a row that tells of one. A prompt that showed the full text of what the
-    node stands in has it "within". The last line, or JSON object, counts.
+    node stands in has it "within". The last line, or JSON object, counts. The prompts of another
+    program name no nodes: the last line then tells how many hold the node's path or name.
     """
     from backcast.engine.history.commits import lacks_before
     from backcast.engine.history.state_json import plain
-    from backcast.engine.interfaces.foreign_prompts import is_foreign
-    from backcast.engine.interfaces.lives import show, summed_up
+    from backcast.engine.interfaces.histories import is_agents_run
+    from backcast.engine.interfaces.lives import agents_prompts, show, summed_up
     from backcast.engine.interfaces.named_nodes import need_outline, node_named, unknown_node
     from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.interfaces.views import console
@@ -48,14 +49,10 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
             raise unknown_node(store, task, node, at)
         if begins := lacks_before(store, task):
             message(f"note: the history {begins}: what was before is not in it")
-        if is_foreign(place):
-            message(
-                "note: the prompts of this task are another program's and name no nodes: 'backcast"
-                f" blame {escaped(task)} TEXT' tells where a text in them came from"
-            )
+        agents = agents_prompts(place, resolved, at) if is_agents_run(place) else ""
     if not as_json:
         show(life, console())
-        click.echo(f"\n{summed_up(life.standing)}")
+        click.echo(f"\n{summed_up(life.standing, agents)}")
         return
     for occurrence in life.occurrences:
         usual = occurrence._field_defaults

@@ -30,8 +30,10 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
     from backcast.engine.interfaces.blamed import blame_lines, blamed
     from backcast.engine.interfaces.foreign_prompts import is_foreign, print_origins
     from backcast.engine.interfaces.formed_prompts import is_formed, print_formed_origins
+    from backcast.engine.interfaces.step_prompts import at_prompt
 
     with task_at(address, url) as place:
+        place = at_prompt(place)
         if is_foreign(place):
             print_origins(place, node, as_json=as_json)
             return

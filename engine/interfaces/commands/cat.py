@@ -1,7 +1,8 @@
 """`backcast cat`: write a body, an event's text or a source text to stdout."""
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -12,6 +13,8 @@ from backcast.engine.interfaces.options import opened, store_option
 from backcast.engine.interfaces.terminal import hand_on_bytes, message
 
 if TYPE_CHECKING:
+    from backcast.domain.node import Reference
+    from backcast.engine.history.shown_lines import ShownStretch
     from backcast.engine.log.store import EventStore
 
 _SHORT = re.compile(r"blob:[0-9a-f]{8,63}")
@@ -27,8 +30,9 @@ def command(url: str, ref: str, moment: Address | None) -> None:
 
     Of an event it is the answer, the result, the output, also of checks, or the module's text.
     Where a module is gone by now and no moment is named, its last text is printed, which a note
-    tells. Of a blob's name 8 digits or more are enough. In a path, %23 stands for # and %25 for %;
-    in a task's name, %2F for /.
+    tells. Where no event holds a text as a whole, the lines that tools showed of it are printed,
+    with their numbers and events, and the exit code is 1. Of a blob's name 8 digits or more are
+    enough. In a path, %23 stands for # and %25 for %; in a task's name, %2F for /.
 
     \b
     backcast cat till@80                               # what a model answered, for instance
@@ -66,24 +70,52 @@ def _print_event(address: Address, url: str) -> None:
 
 
 def _print(store: "EventStore", ref: str, when: str) -> None:
+    from backcast.domain.moment import NOW
     from backcast.domain.node import parse_reference
     from backcast.engine.history.moments import moment_at
-    from backcast.engine.history.source_text import last_text, text_of
+    from backcast.engine.history.source_text import last_text, lines_shown, text_of
 
     if not ref.startswith("storage:"):
         hand_on_bytes(_blob(store, ref))
         return
     reference = parse_reference(ref)
-    if when:
-        hand_on_bytes(text_of(store, reference, moment_at(store, reference.task_id, when)))
-        return
-    found = last_text(store, reference)
+    moment = moment_at(store, reference.task_id, when) if when else NOW
+    try:
+        if when:
+            hand_on_bytes(text_of(store, reference, moment))
+            return
+        found = last_text(store, reference)
+    except InputError as error:
+        if stretches := lines_shown(store, reference, moment):
+            _print_stretches(reference, stretches, str(error))
+        raise
     if found.before:
         message(
             f"note: {ref} names nothing since event {found.before.version} of its task; this is"
             f" the last text that it named ({reference.task_id}@{found.before.version - 1})"
         )
     hand_on_bytes(found.body)
+
+
+def _print_stretches(
+    reference: "Reference", stretches: "Sequence[ShownStretch]", error: str
+) -> NoReturn:
+    """Print the lines that are known of a text, with their numbers, and end with 1: it is not the
+    file."""
+    shown = list[str]()
+    for event, lines, changed in stretches:
+        old = f", before the change of event {changed}" if changed else ""
+        shown.append(f"--- lines {lines[0][0]}-{lines[-1][0]}, as event {event} showed them{old}")
+        shown += [f"{number:>7}\t{text}" for number, text in lines]
+    hand_on_bytes("".join(f"{line}\n" for line in shown).encode(errors="surrogatepass"))
+    count = sum(len(stretch.lines) for stretch in stretches)
+    events = [str(event) for event in sorted({each.event for each in stretches})]
+    by = f"event {events[0]}" if len(events) == 1 else f"events {', '.join(events)}"
+    message(
+        f"{error}; tools showed {count:,} lines of it, by {by}"
+        f" ('backcast cat {reference.task_id}@{events[-1]}' prints all that the last one showed)"
+    )
+    raise SystemExit(1)
 
 
 def _blob(store: "EventStore", ref: str) -> bytes:

@@ -56,9 +56,11 @@ def command(
     )
     from backcast.engine.interfaces.histories import is_agents_run
     from backcast.engine.interfaces.histories import print_difference as print_history
+    from backcast.engine.interfaces.step_prompts import at_prompt
 
     if second is None:
         with task_at(first, url) as place:
+            place = at_prompt(place)
             if not (policies or profiles or target or query) and is_foreign(place):
                 print_prefixes(place, as_json=as_json)
                 return
@@ -85,6 +87,8 @@ def command(
     if (first.log, first.task) == (second.log, second.task) and first != second:
         with task_at(first, url) as place:
             later = place._replace(when=second.when)
+            if not (target or query):
+                place, later = at_prompt(place), at_prompt(later)
             if not is_dispatched(place):  # two agents of a run have no order
                 place, later = in_order(place, later)
             if is_foreign(place) and not (target or query or profiles):
@@ -101,7 +105,9 @@ def command(
     if target or query or profiles:
         raise click.UsageError("--for, --query and --profile go with two moments of one task")
     with ExitStack() as stack:
-        places = [stack.enter_context(task_at(address, url)) for address in (first, second)]
+        places = [
+            at_prompt(stack.enter_context(task_at(address, url))) for address in (first, second)
+        ]
         if not (first.when or second.when) and all(map(is_agents_run, places)):
             _compare_agents(places[0], places[1], as_json)
         else:

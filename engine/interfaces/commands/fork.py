@@ -1,5 +1,6 @@
 """`backcast fork`: what if a task had gone on under another policy, or with another model?"""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -32,7 +33,8 @@ def command(address: Address, name: str | None, url: str, as_json: bool) -> None
     backcast resume validators~1 --policy other.toml
 
     Forked at a CONTEXT_BUILT or a STEP_STARTED, the branch holds what stood before that step, so
-    that its prompt is built anew; at any other event it holds that one too. FILE is a log that
+    that its prompt is built anew; so it does at an answer of an agent's imported run, which holds
+    no prompts. At any other event it holds that one too. FILE is a log that
     'backcast export' wrote: it is imported first, unless the store holds it already.
 
     A branch knows of other tasks what its origin knew there, and leaves nothing to them.
@@ -81,6 +83,7 @@ def _imported(store: "EventStore", address: Address) -> str:
 def _report(store: "EventStore", branch: "Branch", at: int | None, as_json: bool) -> None:
     """Print what was made, and what can be done with it."""
     from backcast.engine.interfaces.views import one_line
+    from backcast.engine.replay.agent_prompts import has_messages, has_requests
 
     if as_json:
         made = {"task_id": branch.task_id, "origin": branch.origin, "version": branch.version}
@@ -92,6 +95,13 @@ def _report(store: "EventStore", branch: "Branch", at: int | None, as_json: bool
     events = "1 event" if branch.version == 1 else f"{branch.version} events"
     click.echo(f"forked {origin} {where} as {new}: {events}")
     does = f"backcast context {new} --for NODE --policy FILE' shows what a model would see"
+    if has_messages(store, branch.origin):  # the branch lacks the prompt that comes next
+        named = ["CONTEXT_BUILT" if has_requests(store, branch.origin) else "MODEL_REPLIED"]
+        following = store.read(branch.origin, after=branch.version, types=named)
+        at_next = next((f"@{event.version}" for event in following), "")
+        address = shlex.quote(f"{one_line(branch.origin, 200)}{at_next}")
+        does = f"backcast context {address} --policy mask-3' shows the prompt that came"
+        does += " next" if at_next else " last"
     for event in store.read(branch.task_id, last=1):
         if event.fact.data.get("spec"):  # it is a run of ours
             does = f"backcast resume {new} --policy FILE' goes on from there"

@@ -15,7 +15,7 @@ from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, log_at, require
 from backcast.engine.interfaces.empty import note_empty
 from backcast.engine.interfaces.options import json_option, opened, store_option
-from backcast.engine.interfaces.terminal import message
+from backcast.engine.interfaces.terminal import escaped, message
 
 PATIENCE = 0.2
 "Seconds between two looks for a store that is not there yet."
@@ -57,10 +57,16 @@ def command(
     backcast log backcast --type COMMITTED -n 20       # the newest commits
     backcast log till --follow
     backcast log till --tree
+
+    Of one task each line begins with the number that addresses it, as TASK@N; of a whole store with
+    the place in it. An answer, a message and a result show how they begin: 'backcast cat TASK@N'
+    prints them. Records that an importer kept as they came, several in a row, are a line. Where an
+    agent's log has no times, 'no time' stands: the order is its own.
     """
     from backcast.domain.moment import NOW
     from backcast.engine.history.moments import moment_at
-    from backcast.engine.interfaces.views import event_json, event_line
+    from backcast.engine.interfaces.log_lines import log_lines
+    from backcast.engine.interfaces.views import event_json
     from backcast.engine.replay.agent_prompt import read_text
 
     address = address or Address()
@@ -94,10 +100,19 @@ def command(
             events = iter(())
         else:
             found = False
-        text = partial(read_text, store)
-        for event in deque(events, last) if last else events:
+        is_one = address.task is not None or bool(address.log and len(log.tasks) == 1)
+        if is_one and address.task is None and not (as_json or as_tree):
+            message(f"note: events of task {escaped(log.tasks[0])}")
+        chosen = deque(events, last) if last else events
+        for line in (
+            map(event_json, chosen)
+            if as_json
+            else log_lines(
+                chosen, partial(read_text, store), is_one_task=is_one, folds=not (follow or kinds)
+            )
+        ):
             found = True
-            click.echo(event_json(event) if as_json else event_line(event, text))
+            click.echo(line)
             if follow:
                 sys.stdout.flush()
         if not found:

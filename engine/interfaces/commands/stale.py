@@ -39,11 +39,12 @@ def command(
     from backcast.engine.history.state_json import plain
     from backcast.engine.interfaces.foreign_prompts import is_foreign, print_old
     from backcast.engine.interfaces.outlining import need_outlines
+    from backcast.engine.interfaces.step_prompts import at_prompt
     from backcast.projections import summaries
 
     with task_at(address, url) as place:
         if since is None and is_foreign(place):
-            print_old(place, as_json=as_json)
+            print_old(at_prompt(place), as_json=as_json)
             return
         at = place.outlined()
         begin = moment_at(place.store, place.task, since) if since else None

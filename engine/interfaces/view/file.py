@@ -27,6 +27,7 @@ from backcast.engine.interfaces.view.moment_panel import (
 from backcast.engine.interfaces.view.page import asset, page
 from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.reading import ON_PAGE, RunReader
+from backcast.engine.interfaces.view.run_step import RunStep
 from backcast.engine.interfaces.view.searching import texts
 from backcast.engine.interfaces.view.step_panel import compared_with, step_panel
 from backcast.engine.interfaces.view.whatif_file import FileTrial, file_panels, file_trial
@@ -45,6 +46,9 @@ LEVEL = 6
 STEPS = 1_000
 """Steps that a file holds where nothing says how many, the last ones: each has panels, and each of
 its events a list of all modules."""
+
+PAIRED = 40
+"Prompts of a run up to which a file holds the difference of every two: 780 of them."
 
 
 class PageParts:
@@ -185,7 +189,8 @@ def _page(
     said = "This file holds what was computed when it was written"
     if copy:
         said += f"; masked in it: {copy.masked}"
-    plain_maker = PanelMaker(reader, shown, mask=mask, live=False, policies=names)
+    plain_maker = PanelMaker(reader, shown, mask=mask, live=False, log=asked.names.log,
+                             store_url=asked.names.store_url, policies=names)  # fmt: skip
     at = asked.version or _worst(maker, asked.first)
     return page(plain_maker, at, None, head, foot, notes, f"{said}.", asked.first)
 
@@ -210,7 +215,7 @@ def _panels(
     all_steps = maker.shown.sequence.steps
     for step in all_steps[len(all_steps) - sum(step.first >= first for step in all_steps) :]:
         found["step"][str(step.first)] = parts.number(step_panel(maker, step))
-        for other, _ in compared_with(all_steps, step):
+        for other in _compared(all_steps, step):
             panel = difference_panel(maker, other.asked, step.asked)
             found["difference"][f"{other.asked}..{step.asked}"] = parts.number(panel)
         advance(1)
@@ -225,6 +230,14 @@ def _panels(
         found["moment"][str(event.version)] = parts.number(panel)
         advance(1)
     return found
+
+
+def _compared(steps: list[RunStep], step: RunStep) -> list[RunStep]:
+    """Return the steps whose prompts a file holds the differences from: of few all before."""
+    if sum(bool(one.asked) for one in steps) > PAIRED:
+        return [other for other, _ in compared_with(steps, step)]
+    before = steps[: steps.index(step)]
+    return [one for one in before if one.asked and one.foreign == step.foreign] * bool(step.asked)
 
 
 def _moments(reader: RunReader, first: int) -> Iterator[tuple[WorkflowEvent, MomentStates]]:

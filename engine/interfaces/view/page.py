@@ -142,6 +142,8 @@ def page(
         *foot,
         data_task=task, data_first=first, data_last=last, data_e=version,
         data_live="1" if maker.live else "",
+        data_log=maker.mask(maker.log) or task,
+        data_store=maker.mask(maker.store_url) if not maker.log else "",
     )  # fmt: skip
     top = tag(
         "head", tag("meta", charset="utf-8"), *head,

@@ -8,6 +8,7 @@ from backcast.domain.errors import BackcastError
 from backcast.domain.score_events import Scored
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, tag
 from backcast.engine.interfaces.view.panels import PanelMaker
+from backcast.engine.replay.find import step_at
 from backcast.engine.replay.kept_scores import ScoreBook
 from backcast.engine.replay.outcomes import KnownOutcome, outcome_of
 
@@ -22,13 +23,17 @@ SHOWN = 12
 
 
 def tinted(maker: PanelMaker, version: int) -> Markup | None:
-    """Return the code that came of a prompt, tinted; None where no model read it."""
+    """Return the code that came of a prompt, or of a commit, tinted; None where no model read it.
+
+    A commit's is that of the function which its change stands for.
+    """
     known = [fact for fact in scores(maker) if fact.step == version]
     if not known:
         return None
-    step = maker.reader.step(version)
+    reader = maker.reader
     try:
-        outcome = outcome_of(step, maker.reader.store.get) if step else None
+        step = reader.step(version) or step_at(reader.store, reader.task, str(version))
+        outcome = outcome_of(step, reader.store.get)
     except BackcastError:
         return None
     if outcome is None:

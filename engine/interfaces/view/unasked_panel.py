@@ -5,6 +5,7 @@ from collections.abc import Callable
 from backcast.engine.interfaces.view.markup import Markup, joined, tag
 from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.run_step import RunStep
+from backcast.engine.interfaces.view.tint import tinted
 
 MENDED = 4
 "Steps that mended a failure of which each gets a link."
@@ -34,7 +35,8 @@ def unasked_panel(
     the last prompt is; `panel` makes the panel of a step's prompt."""
     sequence = maker.shown.sequence
     if step.commit:
-        return tag("p", "A commit: no model was asked.", class_="note")
+        note = tag("p", "A commit: no model was asked.", class_="note")
+        return joined([note, *filter(None, [tinted(maker, step.first)])])
     if shown := sequence.behind(step):
         said = tag("p", "No model was asked in this step. Below is the prompt of ",
                    _step(maker, shown), f", {shown.title}.", class_="note borrowed")  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from backcast.domain.errors import InputError
 from backcast.engine.log.importers import Report
 from backcast.engine.log.importers.compressed import CutError, opened
-from backcast.engine.log.importers.first_bytes import LENGTH, kind_of
+from backcast.engine.log.importers.first_bytes import LENGTH, kind_of, refuse_binary
 from backcast.engine.log.importers.json_values import as_utf8, is_utf8, named, parse
 from backcast.engine.log.importers.lines import MAX_FILE, anything, note_bytes, unreadable
 from backcast.engine.log.importers.recognised import hint
@@ -57,6 +57,7 @@ def read_json(
     record, and so must be `whole`. `InputError` with `needed` if the document is of another format,
     or none.
     """
+    refuse_binary(path, needed)
     text = _bytes_of(path, needed)
     value, problems, reason = _value(text, report)
     if not is_ours(value) or (whole and reason and isinstance(value, dict)):

@@ -24,6 +24,7 @@ from backcast.domain.memory_events import SummaryWritten
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.codec import Codec
 from backcast.engine.log.importers import Batch, ForeignFact, Report, digest
+from backcast.engine.log.importers.first_bytes import refuse_binary
 from backcast.engine.log.importers.lines import first_object, read_values
 from backcast.engine.log.importers.recognised import format_of
 from backcast.engine.log.store import EventStore, refs_in
@@ -85,7 +86,8 @@ def line_for(part: Part) -> str:
 
 
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
-    """Yield a batch a line. Unusable lines are reported and skipped."""
+    """Yield a batch a line; unusable lines are reported and skipped, `InputError` for no text."""
+    refuse_binary(path, NEEDED)
     reader = _Reader(task_id)
     for number, raw, line in read_values(path, report, LONGEST, _is_whole):
         try:

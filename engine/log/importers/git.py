@@ -29,6 +29,7 @@ from backcast.engine.log.importers.git_beginning import (
     Beginning,
     beginning_notes,
     cut_off,
+    elsewhere,
     line_of,
     parent_of,
 )
@@ -96,10 +97,7 @@ def read(
     repository = opened(path)
     line = line_of(repository, WHOLE if last else begin)
     if last is not None and last not in line.taken:
-        raise InputError(
-            f"{path}: commit {last[:12]}, imported before, is not in this history along"
-            f" first parents (was it rewritten?): import it with --as NAME"
-        )
+        raise InputError(f"{path}: {elsewhere(task_id, tree.first_commit or last, last, line)}")
     with cut_off(repository, line) as seen, reading(seen) as objects:
         refs = repository.refs()
         report.notes.extend(repository.notes(refs))
@@ -119,6 +117,7 @@ class _Tree:
         self.modules: dict[str, tuple[int, str | None]] = {}
         "Iteration and source of every path ever seen."
         self.refs: dict[str, str] = {}
+        self.first_commit: str | None = None
         self.last_commit: str | None = None
         self.names: dict[str, str] = {}
         "The names of commits as last recorded."
@@ -136,6 +135,7 @@ class _Tree:
             self.known += isinstance(event.fact, OF_HISTORY)
             match event.fact:
                 case Committed() as fact:
+                    self.first_commit = self.first_commit or fact.sha
                     self.last_commit = fact.sha
                     self.begins_after = self.begins_after or fact.begins_after
                     self.timeline.restore(*_dates(fact), event.timestamp)

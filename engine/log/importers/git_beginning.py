@@ -83,6 +83,23 @@ def parent_of(commit: bytes) -> str | None:
     return None
 
 
+def elsewhere(task_id: str, first: str, last: str, line: CommitLine) -> str:
+    """Return why a history cannot go on where a task ends: its last commit is not in it.
+
+    `first` and `last` are the task's own commits.
+    """
+    if first in line.taken:
+        return (
+            f"commit {last[:12]}, the last of task {task_id!r}, is not in this history along first"
+            " parents (was it rewritten?): import it as another task, with --as NAME"
+        )
+    return (
+        f"task {task_id!r} holds another history: neither its first commit, {first[:12]}, nor its"
+        f" last, {last[:12]}, is in this one along first parents (another repository in a folder of"
+        " the same name, or wholly rewritten?): import it as another task, with --as NAME"
+    )
+
+
 def beginning_notes(
     task_id: str, line: CommitLine, begin: Beginning, last: str | None, begins_after: str | None
 ) -> Iterator[str]:

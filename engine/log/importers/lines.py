@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from backcast.domain.errors import InputError
 from backcast.engine.log.importers import Report
 from backcast.engine.log.importers.compressed import CutError, opened
-from backcast.engine.log.importers.first_bytes import LENGTH, kind_of
+from backcast.engine.log.importers.first_bytes import LENGTH, kind_of, refuse_binary
 from backcast.engine.log.importers.json_values import as_utf8, is_utf8, named, parse
 from backcast.engine.log.importers.recognised import hint
 from backcast.engine.log.importers.torn import pieces
@@ -194,6 +194,7 @@ def read_objects(
 
 def first_object(path: Path, test: Test, needed: str, word: str) -> dict[str, Any]:
     """Return the first object of the format; `InputError` if there is none."""
+    refuse_binary(path, needed)
     report = Report()
     first: object = ...
     found = ""

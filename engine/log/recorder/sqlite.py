@@ -382,11 +382,25 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
             "I/O error": "the disk cannot be written or read: nothing of this was written; is it"
             " full, or failing?",
             "not a database": "not a database: needed a Backcast store",
-            "unable to open": "cannot be opened: is there such a folder, and may it be read?",
+            "unable to open": _unopened(Path(self.path)),
         }.items():
             if sign in text:
                 return hint
         return text or type(error).__name__
+
+
+def _unopened(path: Path) -> str:
+    """Return why a file cannot be opened, or made."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return f"cannot be opened: there is no folder {folder}"
+    if not path.exists() and not os.access(folder, os.W_OK):
+        return f"cannot be made: {folder} is a folder that may not be written"
+    if path.exists() and not os.access(path, os.R_OK):
+        return "cannot be opened: it may not be read"
+    if not os.access(folder, os.W_OK):
+        return f"cannot be opened: {folder}, where SQLite needs to write beside it, is read-only"
+    return "cannot be opened: is it a file that may be read and written?"
 
 
 def _uri(path: str, create: bool) -> str:

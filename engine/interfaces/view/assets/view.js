@@ -42,8 +42,11 @@
   }
   function missing(kind, query) {
     const [before, after] = String(query.d || "").split("..");
+    const word = (text) => (/^[\w@%+=:,./~-]+$/.test(text) ? text : `'${text.replace(/'/g, "'\"'\"'")}'`);
+    const ends = [before, after].map((version) => word(`${body.dataset.log}@${version}`)).join(" ");
+    const store = body.dataset.store ? ` --store ${word(body.dataset.store)}` : "";
     const words = kind === "difference"
-      ? `This file does not hold that difference: backcast diff ${task}@${before} ${task}@${after}`
+      ? `This file does not hold that difference: backcast diff ${ends}${store}`
       : "This file does not hold that.";
     const note = document.createElement("p");
     note.textContent = words;
