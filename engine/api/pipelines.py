@@ -64,7 +64,8 @@ FAILURES = 100
 "Failures of a run of checks that its fact holds."
 
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def _in_turn(
@@ -119,6 +120,7 @@ class Pipeline(Task):
         self.model, self._turn = model, RLock()
         self._task = _PipelineTask(self.store, id)
         self._task.read_on()
+        self._refuse_ended()
         self._prompts = PromptBuilder(self._task, reserved(profile), policy)
         self._runner = uuid4().hex
         used, before = settings_used(profile, policy, model), self._task.used
@@ -381,9 +383,12 @@ class Pipeline(Task):
 
     def _read_on(self) -> None:
         """Outline the texts that have come; a task that has ended is not worked on."""
+        self._refuse_ended()
+        self._task.outline()
+
+    def _refuse_ended(self) -> None:
         if self._task.stands.status in progress.ENDED:
             raise InputError(f"task {self.id!r} has ended: needed another name for what comes next")
-        self._task.outline()
 
     def _record(self, fact: Fact, *, writer: str = WRITER, blobs: Sequence[Blob] = ()) -> None:
         self._read_on()
