@@ -199,7 +199,7 @@ def test_a_prompt_that_is_none_of_the_task_or_has_its_answer_is_refused(
             till.answered("y", prompt=foreign)
     for wrong in ("a.py", 7, backcast.open("sqlite://").start("b", "B").ask("a.py", "Write.")):
         with pytest.raises(InputError, match=r"prompt: needed what ask\(\) returned, found"):
-            till.answered("y", prompt=wrong)
+            till.answered("y", prompt=wrong)  # type: ignore[arg-type]
 
 
 def test_several_answers_for_one_module_are_kept_apart(till: backcast.Pipeline) -> None:

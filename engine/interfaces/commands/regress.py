@@ -95,7 +95,7 @@ def command(
     backcast regress httpx --policy mine.toml --last 200    # the last changes of a history
     backcast regress fixtures/logs/till.jsonl --strategies  # what each costs, and what it keeps
     backcast regress fixtures/recorded/agent.jsonl --histories  # an agent's messages, otherwise
-    backcast regress fixtures/recorded/routed.jsonl --routing cheap-first.toml  # who, at what cost
+    backcast regress fixtures/recorded/routed.jsonl --routing fixtures/recorded/cheap-first.toml
     backcast regress runs/*.jsonl --report main.json        # later, by other code:
     backcast regress runs/*.jsonl --policy recorded --baseline main.json
     backcast regress runs/*.jsonl --policy mine.toml --on dask://HOST:8786 --report grows.jsonl

@@ -62,7 +62,7 @@ def command(
     embeds each text once, some thousands in minutes; --words does without.
 
     \b
-    backcast search task-abc123@2026-11-20T12:30 "is this an e-mail address?"
+    backcast search fixtures/logs/addresses.jsonl@2026-11-20T12:30 "is this an e-mail address?"
     backcast search "is this an e-mail address?" --all --at 2026-11-20T12:30
 
     With --all, tasks are found by their goals, too, and a text that several have is shown once:
