@@ -14,6 +14,7 @@ BackcastError
     └── DamagedError      a row or blob that differs from what was written
 """
 
+import re
 from collections.abc import Sequence
 
 
@@ -45,17 +46,41 @@ class BudgetExceededError(InputError):
         )
 
 
-CLONED = {"mistral": "core", "record": "core", "mcp": "core"}
-"The extras that a clone has after `scripts/install core`; the others come with `all`."
+CLONED = {
+    "mistral": "core", "record": "core", "mcp": "core",
+    "postgres": "light", "remote": "light", "dask": "light",
+}  # fmt: skip
+"The least of `scripts/install` that brings an extra into a clone; the others come with `all`."
+BRINGS = {"semantic": " (PyTorch comes with it)", "llama": " (a C++ compiler builds it)"}
+_EXTRA = re.compile(r"needs the extra '(\w+)': ")
+
+
+def install_advice(extra: str) -> str:
+    """Return how an extra is installed, in words that a shell takes as they are.
+
+    >>> install_advice("mistral")
+    "pip install 'backcast[mistral]', or in a clone scripts/install core"
+    """
+    clone = f"scripts/install {CLONED.get(extra, 'all')}"
+    return f"pip install 'backcast[{extra}]'{BRINGS.get(extra, '')}, or in a clone {clone}"
+
+
+def extra_lacking(reason: str) -> str:
+    """Return the extra for want of which something was not done, as a reason tells; else empty.
+
+    >>> extra_lacking(str(MissingExtraError("counting as Mistral does", "mistral")))
+    'mistral'
+    """
+    found = _EXTRA.search(reason)
+    return found[1] if found else ""
 
 
 class MissingExtraError(InputError):
     """A package that only some uses need, and that is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        clone = f"scripts/install {CLONED.get(extra, 'all')}"
-        installed = f"pip install 'backcast[{extra}]', or in a clone {clone}"
-        super().__init__(f"{what} needs the extra {extra!r}: {installed}")
+        self.extra = extra
+        super().__init__(f"{what} needs the extra {extra!r}: {install_advice(extra)}")
 
 
 class MomentError(InputError):

@@ -38,7 +38,7 @@ from backcast.domain.question_events import ANSWER, AnswerGiven, QuestionAsked, 
 from backcast.domain.score_events import Scored
 
 NAME = "progress"
-VERSION = 8
+VERSION = 9
 SCOPE: Literal["task", "store"] = "task"
 
 ENDED = ("complete", "failed")
@@ -84,6 +84,8 @@ class PendingStep(NamedTuple):
     "The version of the MODEL_REPLIED; 0 if there is none yet."
     question: str = ""
     "The name of the question whose answer it waits for; empty for none."
+    call: int = 0
+    "The version of its STEP_STARTED."
 
 
 class Whole(NamedTuple):
@@ -176,7 +178,10 @@ def evolve(state: State, event: WorkflowEvent) -> State:
         state = _questioned(state, event, name)
     else:
         lane, state = _lane_of(state, event), _worked(state, event)
-        state = _in_lane(state, event, lane) if lane else _requested(state, event)
+        if not lane and _is_late(state, event):
+            state = state._replace(replies=state.replies + isinstance(event.fact, ModelReplied))
+        else:
+            state = _in_lane(state, event, lane) if lane else _requested(state, event)
     time = event.timestamp
     begun, last = min(state.started_at or time, time), max(state.last_at or time, time)
     return state._replace(events=state.events + 1, started_at=begun, last_at=last)
@@ -302,12 +307,25 @@ def _in_lane(state: State, event: WorkflowEvent, key: str) -> State:
     return state._replace(lanes=lanes, replies=seen.replies, tries=seen.tries, calls=seen.calls)
 
 
+def _is_late(state: State, event: WorkflowEvent) -> bool:
+    """Return whether an answer is to a call whose lane is gone, and not to the step's own."""
+    match event.fact:
+        case (
+            ModelReplied(call=int(call))
+            | ModelFailed(call=int(call))
+            | AnswerRefused(call=int(call))
+        ):
+            return state.step is not None and state.step.call not in (0, call)
+    return False
+
+
 def _requested(state: State, event: WorkflowEvent) -> State:
     """Apply an event to the requests to models and tools."""
     match event.fact:
         case StepStarted() as fact:
             # An alternative may have a prompt of its own: the step stays as its first call has it.
-            step = state.step if fact.alternative and state.step else _step(state.step, fact)
+            other = fact.alternative and state.step
+            step = state.step if other else _step(state.step, fact, event.version)
             return state._replace(asked=event.version, step=step)
         case ContextBuilt() | MessageReceived():
             step = state.step
@@ -347,13 +365,18 @@ def _requested(state: State, event: WorkflowEvent) -> State:
     return state
 
 
-def _step(before: PendingStep | None, fact: StepStarted) -> PendingStep | None:
+def _step(before: PendingStep | None, fact: StepStarted, call: int) -> PendingStep | None:
     """Return the request that a step starts; foreign logs do not tell it."""
     if fact.kind is None:
         return None
     context = before.context if before and fact.again == before.context else 0
     return PendingStep(
-        fact.kind, fact.module_name or "", fact.iteration or 0, fact.attempt or 1, context
+        fact.kind,
+        fact.module_name or "",
+        fact.iteration or 0,
+        fact.attempt or 1,
+        context,
+        call=call,
     )
 
 

@@ -4,11 +4,14 @@ import doctest
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 import backcast
 from backcast.domain.context_events import ContextItem, ContextOmission
+from backcast.domain.moment import Moment
+from backcast.engine.history.task_states import TaskStates
 from backcast.engine.interfaces.view.notebook import BudgetParts, prompt_html
 from backcast.engine.memory.import_log import run
 from tests.hostile_log import ALL
@@ -35,6 +38,30 @@ def test_each_name_says_what_it_is_with_an_example(name: str) -> None:
     for test in examples:
         test.globs.update(vars(sys.modules[found.__module__]))
         assert runner.run(test).failed == 0
+
+
+def test_stores_and_moments_say_which_they_are() -> None:
+    with backcast.open_log(TILL) as store:
+        till = store.task("till")
+        assert repr(store) == f"<store {TILL}>"
+        shown = [repr(till.at(when)) for when in (100, "2026-11-20", "last", Moment(position=7))]
+        assert shown == [
+            "<known till@100>", "<known till@2026-11-20>", "<known till@last>",
+            "<known till@position 7>",
+        ]  # fmt: skip
+        assert repr(till.at()) == "<known till@last>"
+    secret = backcast.Store(store.events, "postgresql://ann:hunter2@host/runs")
+    assert repr(secret) == "<store postgresql://...@host/runs>"
+
+
+def test_what_is_known_at_a_moment_has_types_for_whoever_calls() -> None:
+    with backcast.open_log(TILL) as store:
+        then = store.task("till").at(100)
+        for name in (*(field for field in TaskStates._fields[:10]), "versions"):
+            found = get_type_hints(getattr(backcast.Known, name).fget)["return"]
+            assert isinstance(getattr(then, name), found), name
+    with pytest.raises(AttributeError, match="no 'progres' is known; there are"):
+        then.progres  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_nothing_slow_is_imported_before_it_is_asked_for() -> None:
@@ -67,7 +94,7 @@ def test_what_was_known_can_be_asked_and_built_from(tmp_path: Path) -> None:
         backcast.assert_contains(context, "money.py")
         assert all(verdict.holds for verdict in till.verify())
         with pytest.raises(AttributeError, match="no 'weather' is known"):
-            then.weather  # noqa: B018
+            then.weather  # type: ignore[attr-defined]  # noqa: B018
         with pytest.raises(backcast.BackcastError, match="near it: till"):
             store.task("tell")
 

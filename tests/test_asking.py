@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import backcast as api
+from backcast.domain.errors import CLONED
 from backcast.engine.context.policies import policy_at
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.cli import main
@@ -284,8 +287,37 @@ def test_a_derivation_that_cannot_be_told_here_is_counted_apart(
     out, err, code = backcast("verify", FIXTURES / "logs/validators.jsonl")
     assert out.count("cannot be told") == 5
     assert (err.splitlines()[-1], code) == (
-        "5 prompts, 5 failed, of them 5 that cannot be told here", 1,
+        "5 prompts, 0 failed, 5 not told, which needs the extra 'mistral'", 2,
     )  # fmt: skip
+    assert out.count("pip install 'backcast[mistral]', or in a clone scripts/install core") == 1
+    out, _, code = backcast("verify", FIXTURES / "logs/validators.jsonl", "--json")
+    sums = json.loads(out.splitlines()[-1])
+    assert (sums["failed"], sums["lacking"], sums["exit_code"], code) == (0, {"mistral": 5}, 2, 2)
+    assert backcast("verify", FIXTURES / "logs/validators.jsonl", "--only", "rebuilt")[2] == 0
+    # A difference beside it is a difference all the same.
+    out, err, code = backcast("verify", *sorted((FIXTURES / "logs").glob("*.jsonl")))
+    assert ("not told, which needs the extra 'mistral'" in err, code) == (True, 1)
+
+
+def test_a_run_that_needs_an_extra_is_told_apart_from_a_regression(
+    core: None, backcast: Backcast
+) -> None:
+    _, err, code = backcast("regress", TILL, "--policy", "no-cache")
+    assert (err.count("pip install 'backcast[mistral]'"), code) == (1, 2)
+
+
+def test_advice_on_extras_is_the_same_everywhere() -> None:
+    extras = tomllib.loads((FIXTURES.parent / "pyproject.toml").read_text())
+    known = extras["project"]["optional-dependencies"]
+    light, script = known["light"][0], (FIXTURES.parent / "scripts/install").read_text()
+    [core_extras] = re.findall(r'core\) extras="\[(.*)\]"', script)
+    assert {name for name, least in CLONED.items() if least == "core"} == set(
+        core_extras.split(",")
+    )
+    assert set(CLONED) == set(light.partition("[")[2].rstrip("]").split(","))
+    assert f"pip install '.[{core_extras}]'" in (FIXTURES.parent / "README.md").read_text()
+    for file in (FIXTURES.parent / "engine").rglob("*.py"):
+        assert "pip install backcast[" not in file.read_text(), file
 
 
 # An output that cannot be written

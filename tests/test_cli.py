@@ -234,7 +234,7 @@ def test_a_sound_store_is_clean(imported: Callable[..., Ran]) -> None:
         (["log", "@commit:4fd36e1"], "needed TASK@commit:SHA", 2),
         (["log", "@1,recorded:2026-01-01"], "needed at most one time, and one event", 2),
         (["log", "--follow", "@1"], "it takes no moment", 2),
-        (["log", "--store", "mysql://x"], "needed sqlite:///FILE or postgresql://", 2),
+        (["log", "--store", "mysql://x"], "needed FILE.db, sqlite:///FILE or postgresql://", 2),
         (["log", "--store", "sqlite:///nowhere/x.db"], "no such store", 2),
         (["import", "events", "nowhere.jsonl"], "found nothing", 2),
         (["import", "git", "nowhere"], "found no such folder", 2),

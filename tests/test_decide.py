@@ -91,7 +91,7 @@ ALL = [*BEGUN, *done("a.py"), ModuleStarted(module_name="b.py"), *done("b.py")]
     [
         ([TaskStarted()], AskModel("plan")),
         ([TaskStarted(), *asked()[:1]], AskModel("plan")),
-        ([TaskStarted(), *asked()], TakeAnswer(PendingStep("plan", reply=3))),
+        ([TaskStarted(), *asked()], TakeAnswer(PendingStep("plan", reply=3, call=2))),
         ([TaskStarted(), *asked(), AnswerRefused()], AskModel("plan", attempt=2)),
         ([TaskStarted(), *asked()[:1], ModelFailed(kind="timeout")], AskModel("plan")),
         ([TaskStarted(), PLAN], AppendFacts((ModuleStarted(module_name="a.py"),))),
@@ -137,7 +137,8 @@ def test_a_module_is_tried_as_often_as_the_limits_say() -> None:
 
 def test_a_prompt_for_another_model_or_policy_is_not_asked_again() -> None:
     step = StepStarted(kind="plan")
-    assert stands(TaskStarted(), step, PolicyUsed(model="other")).step == PendingStep("plan")
+    begun = PendingStep("plan", call=2)
+    assert stands(TaskStarted(), step, PolicyUsed(model="other")).step == begun
 
 
 @pytest.mark.parametrize(
@@ -228,9 +229,10 @@ def test_where_nobody_knows_which_module_is_wrong_each_is_mended_in_turn() -> No
 def test_only_what_was_asked_for_closes_what_was_asked() -> None:
     open_step = [TaskStarted(), *asked()]
     other = SummaryWritten(node="module:a.py", text="by somebody else")
-    assert decide(stands(*open_step, other), SPEC) == TakeAnswer(PendingStep("plan", reply=3))
+    plan = PendingStep("plan", reply=3, call=2)
+    assert decide(stands(*open_step, other), SPEC) == TakeAnswer(plan)
     stray = ModuleIteration(module_name="b.py", iteration=9)
-    step = PendingStep("code", "a.py", 1, reply=5)
+    step = PendingStep("code", "a.py", 1, reply=5, call=4)
     assert decide(stands(*BEGUN, *asked("code", "a.py", 1), stray), SPEC) == TakeAnswer(step)
 
 

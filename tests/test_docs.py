@@ -120,6 +120,14 @@ def test_each_command_in_its_text_has_the_options_that_stand_behind_it(page: str
         assert {word for word in rest if word.startswith("-")} <= known, span
 
 
+def test_what_the_text_says_behind_a_pipeline_works_as_it_stands() -> None:
+    text = PAGES["pipelines"]
+    exec(compile(blocks("pipelines")[0][1], "Python of pipelines", "exec"), {})
+    [command] = re.findall(r"Then `(backcast verify [^`]+)` rebuilds the three prompts", text)
+    printed, code = ran(command)
+    assert (printed.splitlines()[-1], code) == ("3 prompts, 0 failed", 0)
+
+
 def said(source: str) -> Iterator[str]:
     """Yield the texts in a module's source, with an X for each value that stands in one."""
     for node in ast.walk(ast.parse(source)):

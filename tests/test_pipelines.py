@@ -126,6 +126,10 @@ def test_an_answer_of_no_use_is_told_to_the_model(store: backcast.Store) -> None
     assert shop.at().progress.reason == "no model is there"
     with pytest.raises(InputError, match="has ended: needed another name"):
         shop.ask("money.py", "Write money.py.")
+    before = shop.version
+    with pytest.raises(InputError, match="'shop' has ended: needed another name"):
+        store.resume("shop", model="another")
+    assert shop.version == before
 
 
 def test_after_a_crash_it_goes_on_under_the_same_settings(tmp_path: Path) -> None:

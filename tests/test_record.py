@@ -235,6 +235,8 @@ def test_bad_beginnings_are_one_line(tmp_path: Path) -> None:
     for arguments in (
         ("--to", "http://", "--port", "0"),
         ("--to", "ftp://x"),
+        ("--to", "nonsense"),
+        ("--to", "nonsense/v1"),
         ("--to", "http://127.0.0.1:9", "--", "no-such-command-here"),
     ):
         code, lines = refused(tmp_path, "record", *arguments)

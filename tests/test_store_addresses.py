@@ -21,7 +21,7 @@ NOWHERE = [
     "sqlite:///file::memory:?cache=shared", "sqlite:///name.db ", " sqlite:///name.db",
     "sqlite:///\tname.db", "sqlite:///na\nme.db", "sqlite:///na\0me.db", "sqlite:////dev/null",
     "sqlite:////dev/full", "sqlite:///missing/name.db", "sqlite:////proc/name.db", "", " ",
-    "name.db", ":memory:", "file:name.db", "file:///name.db", "SQLITE:///name.db",
+    ":memory:", "name.txt", "file:name.db", "file:///name.db", "SQLITE:///name.db",
     "sqlite3:///name.db", "sqlite+aiosqlite:///name.db", "mysql://host/name", "postgres",
     "postgres:/name", "postgresql:name", "postgres://", "postgresql://", "postgresql:///",
     "postgresql://host", "postgresql://host:5432/", "postgresql://ann@", "http://host/name.db",
@@ -115,8 +115,29 @@ def test_a_refused_url_does_not_print_its_password() -> None:
 
 
 def test_what_stands_before_a_file_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    line = refused(capsys, "tasks", "--store", "runs.db")
-    assert line.endswith("found 'runs.db': did you mean sqlite:///runs.db")
+    for command in (["tasks"], ["verify", "t"], ["regress", "t", "--policy", "no-cache"]):
+        line = refused(capsys, *command, "--store", "runs")
+        assert line.endswith("found 'runs': did you mean sqlite:///runs")
+        line = refused(capsys, *command, "--store", "log.jsonl")
+        assert line.endswith("found 'log.jsonl', a log: its path stands alone, without --store")
+
+
+FILES = ["a.db", "folder/a.sqlite", "./a b.sqlite3"]
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_file_with_the_ending_of_a_database_is_a_store(
+    path: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main_ends(["import", "events", "log.jsonl", "--store", path])
+    assert (here / path).exists()
+    main_ends(["verify", "t", "--store", path])
+    with backcast.open(path, create=False) as store:
+        assert [task.id for task in store.tasks()] == ["t"]
+    (here / path).rename(here / "runs")  # a database, whatever its name
+    monkeypatch.setenv("BACKCAST_STORE", "runs")
+    main_ends(["tasks"])
+    main_ends(["log", "t"])
 
 
 def test_the_library_keeps_a_store_in_memory() -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from itertools import count
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+import backcast
 from backcast.domain.errors import InputError, StoreError, UnavailableError
 from backcast.domain.events import TaskStarted
 from backcast.domain.moment import Moment
@@ -68,6 +70,24 @@ def complaint(*arguments: object, program: str = COMMAND) -> str:
     [line] = done.stderr.splitlines()
     assert line.startswith("backcast: ")
     return line.removeprefix("backcast: ")
+
+
+@pytest.mark.parametrize("stores", ["sqlite", "memory"])
+def test_a_closed_store_says_that_it_was_closed(stores: str, tmp_path: Path) -> None:
+    store = backcast.open(tmp_path / "a.db" if stores == "sqlite" else "sqlite://")
+    shop = store.start("shop", "A till")
+    store.close()
+    for use in (store.tasks, shop.prompts, lambda: store.put("x"), lambda: shop.ask("a.py", "x")):
+        with pytest.raises(UnavailableError, match=r"the store was closed: open it again$"):
+            use()
+
+
+def test_the_library_tells_of_a_store_that_cannot_be_opened_without_what_lies_beneath() -> None:
+    with pytest.raises(UnavailableError, match="cannot be opened") as found:
+        backcast.open("/nonexistent/a.db")
+    shown = "".join(traceback.format_exception(found.value))
+    assert shown.count("Traceback") == 1
+    assert "OperationalError" not in shown
 
 
 def fill(url: str, count: int = 3) -> None:

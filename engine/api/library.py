@@ -26,6 +26,7 @@ from backcast.engine.interfaces.view.notebook import NotebookContext, NotebookDi
 from backcast.engine.log.importers import Report
 from backcast.engine.log.importers.git_beginning import Beginning
 from backcast.engine.log.open_logs import Log, opened
+from backcast.engine.log.remote import shown
 from backcast.engine.log.store import EventStore, refs_in
 from backcast.engine.memory.import_log import counted, run
 from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
@@ -64,6 +65,9 @@ class Store:
     def __init__(self, events: EventStore, name: str) -> None:
         self.events, self.name = events, name
         "The event store underneath, and the file or URL that it was opened as."
+
+    def __repr__(self) -> str:
+        return f"<store {shown(self.name)}>"
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +126,10 @@ class Store:
         self, id: str, *, model: str | None = None, policy: Policy | str | Path | None = None,
         profile: ModelProfile | str | None = None,
     ) -> Pipeline:  # fmt: skip
-        """Go on with a task that your program began; by default under the settings it had."""
+        """Go on with a task that your program began; by default under the settings it had.
+
+        `InputError` where it has ended.
+        """
         self.events.require(handed_over.text("task", id))
         before = used_before(self.events, id)
         window = _window(profile or before.profile or DEFAULT_PROFILE)

@@ -4,14 +4,18 @@ What it appends are the facts of a run, in their order, and its prompts are buil
 build a run's. So every command and assertion reads it as it reads a run.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from threading import RLock
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
 
 from backcast.domain.budget import ModelProfile, reserved
+from backcast.domain.call_events import CallSettled
 from backcast.domain.errors import InputError
 from backcast.domain.events import (
     AnswerRefused,
+    CallCost,
     CheckFailure,
     Claim,
     Fact,
@@ -38,6 +42,7 @@ from backcast.domain.policy import Policy
 from backcast.engine.context.request import Request
 from backcast.engine.interfaces.named_nodes import has_kind, near_nodes, node_named
 from backcast.engine.log.blobs import Blob
+from backcast.engine.log.store import EventStore
 from backcast.engine.models import Completion
 from backcast.engine.replay.steps import RecordedPrompt
 from backcast.engine.workflow import handed_over
@@ -49,6 +54,7 @@ from backcast.engine.workflow.sandbox.run import Outcome
 from backcast.engine.workflow.task_facts import completed, settings_used
 from backcast.projections import dependency_graph, progress
 
+from .open_prompts import OpenPrompt, OpenPrompts
 from .tasks import OpenedStore, Prompt, Task
 
 WRITER = "pipeline"
@@ -56,6 +62,36 @@ FAILED = ("unavailable", "timeout", "overflow", "refused", "garbled", "cancelled
 "Kinds of a missing answer."
 FAILURES = 100
 "Failures of a run of checks that its fact holds."
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _in_turn(
+    method: "Callable[Concatenate[Pipeline, P], R]",
+) -> "Callable[Concatenate[Pipeline, P], R]":
+    """Make a method wait for what another thread records of the task."""
+
+    @wraps(method)
+    def waiting(self: "Pipeline", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._turn:
+            return method(self, *args, **kwargs)
+
+    return waiting
+
+
+class _PipelineTask(RunningTask):
+    """The task of a pipeline, of which is known which prompts are open."""
+
+    def __init__(self, store: EventStore, task_id: str) -> None:
+        super().__init__(store, task_id)
+        self.prompts = OpenPrompts(task_id)
+
+    def take(self, event: WorkflowEvent) -> None:
+        """Note what an event of the task tells, as it is read."""
+        super().take(event)
+        self.prompts.take(event)
 
 
 class Pipeline(Task):
@@ -72,6 +108,8 @@ class Pipeline(Task):
     ...     [item.node for item in prompt.items], all(found.holds for found in shop.verify())
     (['module:test_tea.py', 'task:shop'], True)
 
+    Several prompts may be open at a time, as where modules are made side by side: then `answered`,
+    `unanswered`, `refused` and `called` need the prompt that they are about, which `ask` returned.
     Of two programs that work on one task, one appends and the other gets a `ConflictError`.
     """
 
@@ -79,9 +117,10 @@ class Pipeline(Task):
         self, store: OpenedStore, id: str, profile: ModelProfile, policy: Policy, model: str = "",
     ) -> None:  # fmt: skip
         super().__init__(store, id)
-        self.model = model
-        self._task = RunningTask(self.store, id)
+        self.model, self._turn = model, RLock()
+        self._task = _PipelineTask(self.store, id)
         self._task.read_on()
+        self._refuse_ended()
         self._prompts = PromptBuilder(self._task, reserved(profile), policy)
         self._runner = uuid4().hex
         used, before = settings_used(profile, policy, model), self._task.used
@@ -89,21 +128,29 @@ class Pipeline(Task):
         if not before or any(getattr(before, n) != getattr(used.facts[0], n) for n in names):
             self._append(used._replace(writer=WRITER))
 
-    def plan(self, modules: Sequence[PlannedModule | Mapping[str, Any]]) -> None:
+    @_in_turn
+    def plan(
+        self, modules: Sequence[PlannedModule | Mapping[str, Any]], *, prompt: Prompt | None = None
+    ) -> None:  # fmt: skip
         """Record the modules that will be written, in their order.
 
         Each has a path, and may have a purpose, dependencies (paths of modules that it needs) and
         tests (paths of the files that check it). `ask` shows the tests, and what is needed; the
-        purpose is for whoever reads the log: say it in your query.
+        purpose is for whoever reads the log: say it in your query. `prompt` as in `wrote`.
         """
-        named = handed_over.planned("plan", modules)
-        self._record(PlanningComplete(planned=named), writer=self._replier())
+        named, version = handed_over.planned("plan", modules), self._version("plan", prompt)
+        self._read_on()
+        plans = [asked for asked in self._open.replied() if asked.kind == "plan"]
+        writer = self._writer("plan", version, plans or self._open.replied())
+        self._record(PlanningComplete(planned=named), writer=writer)
 
+    @_in_turn
     def read(self, path: str, text: str) -> None:
         """Record a file as it was found: code that is there already, or a test."""
         source = Blob(_bytes(text))
         self._record(SourceRead(path=safe_path(path), source=source.ref), blobs=[source])
 
+    @_in_turn
     def ask(
         self, target: str, query: str, *, wanted: Sequence[str] | None = None,
         needs: Sequence[str] | None = None, kind: str = "code",
@@ -144,11 +191,20 @@ class Pipeline(Task):
             self._record(ModuleStarted(module_name=path))
             stands = self._task.stands
         begun = stands.modules.get(path, progress.ModuleProgress())
+        lane = progress.try_key(kind, path)
+        if self._needs_lane(lane):
+            step = stands.step if lane not in stands.lanes else None
+            of_step = step is not None and progress.try_key(step.kind, step.module) == lane
+            seen = stands if of_step else progress.seen_from(stands, lane)
+            same = [p for p in self._open.open if (p.kind, p.module) == (kind, path) and p.waits]
+            beside = {"wave": self._task.stood_at} | ({"alternative": len(same)} if same else {})
+        else:
+            seen, beside = stands, {}
         request = Request(node, query, tuple(dict.fromkeys(shown)), tuple(dict.fromkeys(needs)))
         made = self._prompts.build(request)
         started = StepStarted(
             kind=kind, module_name=path, iteration=begun.iteration + 1 if path else 0,
-            attempt=progress.attempt(stands), runner=self._runner,
+            attempt=progress.attempt(seen), runner=self._runner, **beside,
         )  # fmt: skip
         claims = [Claim(fact, made.at, WRITER, ()) for fact in (started, made.fact)]
         stood = self._task.stood_at
@@ -157,14 +213,19 @@ class Pipeline(Task):
             self, RecordedPrompt(built.version, stood, started, made.fact, stood, (), made.at)
         )
 
+    @_in_turn
     def answered(
         self, text: str, *, model: str = "", finish: str = "stop", thinking: str = "",
         prompt_tokens: int | None = None, tokens: int | None = None,
         cached_tokens: int | None = None, seconds: float | None = None,
+        prompt: Prompt | None = None,
     ) -> None:  # fmt: skip
-        """Record what the model answered to the last prompt; tokens are counted by the model."""
-        step = self._waiting(answered=False)
-        built = self._task.event(step.context).fact
+        """Record what the model answered to a prompt; tokens are counted by the model.
+
+        `prompt` is what `ask` returned. It may be left out while no other one waits; `InputError`
+        names those that wait.
+        """
+        step = self._open.waiting("answered", self._version("answered", prompt))
         answer = Completion(
             handed_over.text("answered", text),
             prompt_tokens=handed_over.whole_or_none("prompt_tokens", prompt_tokens),
@@ -175,37 +236,64 @@ class Pipeline(Task):
             seconds=None if seconds is None else handed_over.seconds("seconds", seconds),
             model=handed_over.text("model", model),
         )
-        self._append(replied(answer, self.model or WRITER, getattr(built, "tokens", None)))
+        named = self._named(step)
+        done = replied(
+            answer, self.model or WRITER, step.tokens, named.get("call"),
+            named.get("module_name", ""),
+        )  # fmt: skip
+        if not named:
+            self._append(done)
+            return
+        read = step.tokens if answer.prompt_tokens is None else answer.prompt_tokens
+        cost = CallCost(
+            tokens=(read or 0) + (answer.tokens or 0), seconds=answer.seconds or 0.0
+        )  # fmt: skip
+        settled = CallSettled(call=step.call, outcome="answered", cost=cost)
+        self._append(done._replace(facts=[*done.facts, settled]))
 
-    def unanswered(self, reason: str, kind: str = "unavailable") -> None:
+    @_in_turn
+    def unanswered(
+        self, reason: str, kind: str = "unavailable", *, prompt: Prompt | None = None
+    ) -> None:
         """Record that the model gave no answer.
 
         `kind` is unavailable, timeout, overflow (the prompt is too long for it), refused (it does
         not take such a request), garbled (an answer that is none) or cancelled.
         """
-        self._waiting(answered=False)
+        step = self._open.waiting("unanswered", self._version("unanswered", prompt))
         if kind not in FAILED:
             raise InputError(f"unanswered: needed a kind of {', '.join(FAILED)}, found {kind!r}")
         reason = handed_over.text("unanswered", reason, empty=False)
-        self._record(ModelFailed(reason=reason, kind=kind))
+        self._read_on()
+        named = self._named(step)
+        facts: list[Fact] = [ModelFailed(reason=reason, kind=kind, **named)]
+        if named:
+            facts.append(CallSettled(call=step.call, outcome="failed", reason=reason))
+        self._append(ActionResult(facts, writer=WRITER))
 
-    def refused(self, reason: str) -> None:
+    @_in_turn
+    def refused(self, reason: str, *, prompt: Prompt | None = None) -> None:
         """Record that the answer was of no use; the next prompt about it tells the model why."""
-        self._waiting(answered=True)
+        step = self._open.answered("refused", self._version("refused", prompt))
         reason = handed_over.text("refused", reason, empty=False)
-        self._record(AnswerRefused(reason=f"Your last answer was not used: {reason}"))
+        shown = f"Your last answer was not used: {reason}"
+        self._record(AnswerRefused(reason=shown, **self._named(step)))
 
+    @_in_turn
     def called(
         self, tool: str, output: str = "", *, arguments: Any = None, failed: bool = False,
-        message: str = "",
+        message: str = "", prompt: Prompt | None = None,
     ) -> None:  # fmt: skip
-        """Record a call of a tool, as the last answer asked for it, and what came back.
+        """Record a call of a tool, as the answer to a prompt asked for it, and what came back.
 
         `arguments` are anything that JSON can hold. Where it `failed`, the next prompts show its
         message, or the output, among the failures; else the output is shown by what your query says
-        of it, and `read` or `wrote` tell of files. `backcast cat` prints the output.
+        of it, and `read` or `wrote` tell of files. `backcast cat` prints the output. `prompt` as
+        in `wrote`.
         """
         self._read_on()
+        version = self._version("called", prompt)
+        step = self._open.about("called", version, self._open.replied())
         body = Blob(_bytes(handed_over.text("output", output)))
         named, id = handed_over.text("called", tool, empty=False), uuid4().hex
         asked = ToolCalled(
@@ -213,16 +301,22 @@ class Pipeline(Task):
         )
         reason = handed_over.text("message", message) or output
         came: dict[str, Any] = {"failed": True, "message": reason} if failed else {}
+        came |= {"call": step.call} if step and self._named(step) else {}
         returned = ToolReturned(tool=named, call_id=id, output=body.ref, **came)
         claims = [
-            Claim(asked, None, self._replier(), ()),
+            Claim(asked, None, self._replier(step), ()),
             Claim(returned, None, f"tool:{named}", (self._task.version + 1,)),
         ]
         self._append(ActionResult(claims, [body]))
 
-    def wrote(self, path: str, text: str) -> None:
-        """Record the whole text of a module, as the answer to the last prompt has it, or as anyone
-        wrote it."""
+    @_in_turn
+    def wrote(self, path: str, text: str, *, prompt: Prompt | None = None) -> None:
+        """Record the whole text of a module, as an answer has it, or as anyone wrote it.
+
+        `prompt` is what `ask` returned, if the text is from its answer; by default the answer is
+        the one about this module, if there is one.
+        """
+        version = self._version("wrote", prompt)
         self._read_on()
         stands = self._task.stands
         facts: list[Fact] = []
@@ -235,10 +329,12 @@ class Pipeline(Task):
             module_name=path, iteration=begun.iteration + 1, source=source.ref
         )  # fmt: skip
         claims = [Claim(fact, None, WRITER, ()) for fact in facts]
-        claims.append(Claim(made, None, self._replier(path), ()))
+        about = [asked for asked in self._open.replied() if asked.module == path]
+        claims.append(Claim(made, None, self._writer("wrote", version, about), ()))
         self._append(ActionResult(claims, [source]))
         self._read_on()
 
+    @_in_turn
     def checked(
         self, path: str, *, passed: int, failures: Sequence[CheckFailure | tuple[str, str]] = (),
         output: str = "", skipped: int = 0, seconds: float = 0.0,
@@ -263,6 +359,7 @@ class Pipeline(Task):
         if path and passed and not failed:
             self.complete(path)
 
+    @_in_turn
     def complete(self, path: str) -> None:
         """Record that a module is accepted as it is, as `checked` does where all has passed."""
         module = self._task.stands.modules.get(handed_over.text("complete", path))
@@ -271,6 +368,7 @@ class Pipeline(Task):
         if module.status != "complete":
             self._record(ModuleComplete(module_name=path))
 
+    @_in_turn
     def done(self) -> None:
         """End the task: what it made is in reach of the prompts of later tasks."""
         self._read_on()
@@ -278,15 +376,19 @@ class Pipeline(Task):
         ended = completed(self._task, self._prompts.tokenizer)
         self._append(ended._replace(writer=WRITER))
 
+    @_in_turn
     def failed(self, reason: str) -> None:
         """End the task without its goal."""
         self._record(TaskFailed(reason=handed_over.text("failed", reason, empty=False)))
 
     def _read_on(self) -> None:
         """Outline the texts that have come; a task that has ended is not worked on."""
+        self._refuse_ended()
+        self._task.outline()
+
+    def _refuse_ended(self) -> None:
         if self._task.stands.status in progress.ENDED:
             raise InputError(f"task {self.id!r} has ended: needed another name for what comes next")
-        self._task.outline()
 
     def _record(self, fact: Fact, *, writer: str = WRITER, blobs: Sequence[Blob] = ()) -> None:
         self._read_on()
@@ -300,20 +402,47 @@ class Pipeline(Task):
         self._task.read_on(events[-1].version)
         return events
 
-    def _waiting(self, *, answered: bool) -> progress.PendingStep:
-        """Return the step whose answer is awaited, or is to be used."""
-        step = self._task.stands.step
-        if step is None or not step.context or bool(step.reply) != answered:
-            needed = "an answer to the last prompt" if answered else "a prompt without an answer"
-            raise InputError(f"task {self.id!r}: needed {needed}, found none")
-        return step
+    @property
+    def _open(self) -> OpenPrompts:
+        return self._task.prompts
 
-    def _replier(self, path: str = "") -> str:
-        """Return who wrote what follows from an answer: its model where one is in use."""
+    def _version(self, what: str, prompt: Prompt | None) -> int | None:
+        """Return the event of a prompt that was named; `InputError` where it is none of the task's
+        own."""
+        if prompt is None:
+            return None
+        if not isinstance(prompt, Prompt) or prompt.task.id != self.id:
+            raise InputError(f"{what}: prompt: needed what ask() returned, found {prompt!r:.60}")
+        return prompt.event
+
+    def _needs_lane(self, lane: str) -> bool:
+        """Return whether a request stands beside another one that is open, or goes on with one that
+        did: then the log tells by the call which answer is whose."""
+        if lane in self._task.stands.lanes:
+            return True
         step = self._task.stands.step
-        if step is None or not step.reply or path not in ("", step.module):
-            return WRITER
-        return self._task.event(step.reply).writer
+        if step is None or not (open := {asked.context: asked for asked in self._open.open}):
+            return False
+        first = open.get(step.context)
+        same = progress.try_key(step.kind, step.module) == lane
+        return first is not None and (first.waits or (self._open.is_beside and not same))
+
+    def _named(self, step: OpenPrompt) -> dict[str, Any]:
+        """Return the fields by which a fact names its prompt; empty where it is that of the last
+        step, as in a program that asks one thing after the other."""
+        if not (step.beside or self._open.is_beside or step.call != self._open.last):
+            return {}
+        return {"call": step.call} | ({"module_name": step.module} if step.module else {})
+
+    def _writer(self, what: str, version: int | None, found: Sequence[OpenPrompt]) -> str:
+        """Return who wrote what an answer led to, where `found` are those that may be meant."""
+        if version is None and len(writers := {self._replier(step) for step in found}) == 1:
+            return writers.pop()
+        return self._replier(self._open.about(what, version, found))
+
+    def _replier(self, step: OpenPrompt | None) -> str:
+        """Return the model that gave an answer; the pipeline where there is none."""
+        return self._task.event(step.reply).writer if step and step.reply else WRITER
 
     def _target(self, text: str) -> str:
         """Return the node that will be written, which need not exist yet."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.context_events import ContextItem, ContextOmission
@@ -31,7 +31,19 @@ from backcast.engine.replay.find import prompt_at, step_at
 from backcast.engine.replay.pairs import context_of
 from backcast.engine.replay.steps import RecordedPrompt, asked
 from backcast.engine.replay.verify import Verdict, verified
-from backcast.projections import Projection
+from backcast.projections import (
+    Projection,
+    changes,
+    checks,
+    dependency_graph,
+    offline_cache,
+    online_cache,
+    progress,
+    prompts,
+    questions,
+    summaries,
+    versions,
+)
 from backcast.projections.context_map import ContextMap
 
 
@@ -59,7 +71,7 @@ class Task(TaskHandle):
     def at(self, when: When = NOW) -> "Known":
         """Return what was known at a moment: an event number, a time, `commit:SHA`, ..."""
         map = map_at_commit(self.store, self.id, when) if isinstance(when, str) else None
-        return Known(self, self.moment(when), map)
+        return Known(self, self.moment(when), map, when)
 
     def prompt(self, when: str | int = LAST) -> "Prompt":
         """Return the prompt that was recorded as an event, `first`, `last`, or last by a time."""
@@ -88,9 +100,11 @@ class Known:
     ('generating', 'def to_cents(text: str) -> int:')
     """
 
-    def __init__(self, task: Task, moment: Moment, map: ContextMap | None = None) -> None:
-        """`map` stands for the map that was known then, as at a commit."""
-        self.task, self.moment, self._map = task, moment, map
+    def __init__(
+        self, task: Task, moment: Moment, map: ContextMap | None = None, when: When = NOW
+    ) -> None:  # fmt: skip
+        """`map` stands for the map that was known then, as at a commit; `when` names the moment."""
+        self.task, self.moment, self._map, self._when = task, moment, map, when
         self._states: TaskStates | None = None
 
     def state(self, projection: Projection) -> Any:
@@ -107,16 +121,74 @@ class Known:
             self._states = states if self._map is None else states._replace(map=self._map)
         return self._states
 
-    def __getattr__(self, name: str) -> Any:
-        """Return one state: progress, graph, summaries, online, prompts, changes, offline, map; or
-        versions."""
-        if name in TaskStates._fields:
-            return getattr(self.states, name)
-        if name == "versions":
-            from backcast.projections import versions
+    def __repr__(self) -> str:
+        when: object = self._when
+        if isinstance(when, Moment):
+            position = None if when.position is None else f"position {when.position}"
+            when = ", ".join(str(part) for part in (position, when.at) if part) or LAST
+        return f"<known {self.task.id}@{when}>"
 
-            return self.state(versions)
-        raise AttributeError(f"no {name!r} is known; there are {', '.join(TaskStates._fields)}")
+    @property
+    def progress(self) -> progress.State:
+        """How far the task has come, and what it is waiting for."""
+        return self.states.progress
+
+    @property
+    def versions(self) -> versions.State:
+        """Which version of each module is the latest, and who wrote it."""
+        state: versions.State = self.state(versions)
+        return state
+
+    @property
+    def graph(self) -> dependency_graph.State:
+        """Which modules, functions and tests there are, and what needs what."""
+        return self.states.graph
+
+    @property
+    def summaries(self) -> summaries.State:
+        """What was written about each node, and from which versions."""
+        return self.states.summaries
+
+    @property
+    def online(self) -> online_cache.State:
+        """What is in hand for the task."""
+        return self.states.online
+
+    @property
+    def offline(self) -> offline_cache.State:
+        """What finished tasks have left."""
+        return self.states.offline
+
+    @property
+    def prompts(self) -> prompts.State:
+        """What the last prompt showed."""
+        return self.states.prompts
+
+    @property
+    def changes(self) -> changes.State:
+        """Which modules change together, and which of late."""
+        return self.states.changes
+
+    @property
+    def checks(self) -> checks.State:
+        """What the last runs of checks said of each module."""
+        return self.states.checks
+
+    @property
+    def questions(self) -> questions.State:
+        """Which questions were asked of the code, and what came of them."""
+        return self.states.questions
+
+    @property
+    def map(self) -> ContextMap:
+        """The orientation knowledge on the task's map."""
+        return self.states.map
+
+    if not TYPE_CHECKING:  # to whom any name would be one
+
+        def __getattr__(self, name: str) -> Any:
+            known = ", ".join(n for n, found in vars(Known).items() if isinstance(found, property))
+            raise AttributeError(f"no {name!r} is known; there are {known}")
 
     def source(self, path: str) -> str:
         """Return a module's text as it was: `money.py`, `money.py#to_cents`, `money.py#L1-L9`."""

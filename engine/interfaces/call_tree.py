@@ -131,7 +131,7 @@ def tree(
     all: list[TracedCall] | None = None,
     below: Callable[[TracedCall, str], Iterator[str]] = _nothing,
 ) -> Iterator[str]:
-    """Yield the lines of a task's tree of calls: those of one wave stand below it.
+    """Yield the lines of a task's tree of calls: where a wave has several, they stand below it.
 
     `below` yields what stands below a call, `all` are the calls together with those of that.
     """
@@ -144,12 +144,11 @@ def tree(
             groups.append([call])
     for number, group in enumerate(groups):
         last = number == len(groups) - 1
-        if group[0].wave is None:
+        if len(group) == 1:
             yield _line("└── " if last else "├── ", group[0])
             yield from below(group[0], "    " if last else "│   ")
             continue
-        count = "1 call" if len(group) == 1 else f"{len(group)} calls side by side"
-        head = f"{count}, prompts as of event {group[0].wave}"
+        head = f"{len(group)} calls side by side, prompts as of event {group[0].wave}"
         yield f"{'└── ' if last else '├── '}{head}  {total(group)}"
         for place, call in enumerate(group):
             outer, ends = "    " if last else "│   ", place == len(group) - 1

@@ -26,7 +26,11 @@ def _named(context: click.Context, option: click.Parameter, url: str) -> str:
         raise InputError(
             f"{STORE_VARIABLE}: needed the URL of a store, found an empty text: set it, or unset it"
         )
-    return url
+    if url.startswith("sqlite:///"):
+        return url
+    from backcast.engine.log.recorder.addresses import store_url
+
+    return store_url(url)
 
 
 def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,7 +43,7 @@ def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
         default=DEFAULT_STORE,
         show_default=True,
         metavar="URL",
-        help="sqlite:///FILE, or postgresql://USER@HOST/NAME where several machines write."
+        help="FILE.db, sqlite:///FILE, or postgresql://USER@HOST/NAME where several machines write."
         " Also BACKCAST_STORE.",
     )(command)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from backcast.domain.errors import extra_lacking
+from backcast.engine.interfaces.addresses import UNREADABLE
 from backcast.engine.interfaces.many_logs import LogTimes
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.terminal import message, progress_bar
@@ -38,6 +40,8 @@ class Trial:
         self.engine = stack.enter_context(engine)
         self.failed = 0
         "Runs that could not be measured."
+        self.lacking = 0
+        "Those among them that need no more than an extra."
         self._reasons: set[tuple[str, str]] = set()
 
     def run(self, runs: "Sequence[ReplayRun]", times: LogTimes) -> "list[Tried]":
@@ -70,12 +74,13 @@ class Trial:
         if self.failed:
             message(f"{self.failed} of {len(runs)} runs were not measured")
         if not found:
-            raise SystemExit(1)
+            raise SystemExit(UNREADABLE if self.lacking == self.failed else 1)
         return found
 
     def _fail(self, failed: "FailedRuns") -> None:
         """Count runs that failed; a reason is told once of each log."""
         self.failed += len(failed.runs)
+        self.lacking += len(failed.runs) if extra_lacking(failed.reason) else 0
         reason = failed.runs[0].log, failed.reason
         if reason not in self._reasons:
             self._reasons.add(reason)

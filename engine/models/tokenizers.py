@@ -24,7 +24,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
-from backcast.domain.errors import InputError, MissingExtraError
+from backcast.domain.errors import InputError, MissingExtraError, install_advice
 from backcast.engine.models.address import shown
 from backcast.engine.models.places import model_file
 
@@ -255,6 +255,9 @@ def counted_by(name: str) -> str:
     told once."""
     try:
         tokenizer_of(name)
+    except MissingExtraError as error:
+        tell_bound(name, install_advice(error.extra))
+        return "upper-bound"
     except InputError:
         tell_bound(name)
         return "upper-bound"
@@ -262,11 +265,12 @@ def counted_by(name: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def tell_bound(name: str) -> None:
+def tell_bound(name: str, advice: str = "") -> None:
     """Warn that a bound counts, and not what counts as it is named."""
     log.warning(
-        "tokens are counted by an upper bound, since what counts as %s does is not installed", name
-    )
+        "tokens are counted by an upper bound, since what counts as %s does is not installed%s",
+        name, f": {advice}" if advice else "",
+    )  # fmt: skip
 
 
 def _qwen3() -> Tokenizer:

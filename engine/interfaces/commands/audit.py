@@ -18,8 +18,8 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
     """Tell the life of a node: its versions, summaries and prompts.
 
     \b
-    backcast audit task-abc123 function:validators.py::validate_email
-    backcast audit task-abc123@2026-11-20T10:31 validators.py::validate_email
+    backcast audit fixtures/logs/addresses.jsonl function:validators.py::validate_email
+    backcast audit fixtures/logs/addresses.jsonl@2026-11-20T10:31 validators.py::validate_email
     backcast audit fixtures/logs/till.jsonl money.py::to_cents --json
 
     NODE is module:PATH, function:PATH::NAME (or class, method, test, attribute), failure:V.N,

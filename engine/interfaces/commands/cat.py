@@ -36,10 +36,10 @@ def command(url: str, ref: str, moment: Address | None) -> None:
 
     \b
     backcast cat till@80                               # what a model answered, for instance
-    backcast cat blob:6ca13d52ca70c883e0f0bb101e425a89e8624de51db2d2392593af6a84118090
-    backcast cat storage://task-abc123/validators.py#L4-L9 @2026-11-20T10:03
-    backcast cat storage://task-abc123/validators.py#validate_email
-    backcast cat storage://till/money.py runs/till.jsonl
+    backcast cat blob:ee188b111aa89592
+    backcast cat storage://task-abc123/validators.py#L4-L9 fixtures/logs/addresses.jsonl
+    backcast cat storage://till/money.py#share @2026-11-20T12:01
+    backcast cat storage://till/money.py fixtures/logs/till.jsonl
     """
     if not moment and not ref.startswith(("blob:", "storage:")) and (at := parse(ref)).when:
         _print_event(at, url)

@@ -28,8 +28,8 @@ def command(address: Address, other: str, url: str, as_json: bool) -> None:
     that of the repository.
 
     \b
-    backcast compare fix-1 ~/src/shop
-    backcast compare fix-1 shop@commit:a226c60
+    backcast compare till ~/src/shop
+    backcast compare till httpx@commit:a226c60
     """
     from backcast.engine.history import compared_modules as compared
     from backcast.engine.history.moments import moment_at

@@ -50,10 +50,10 @@ def command(
     backcast context validators@21                     # the prompt that was recorded as event 21
     backcast context validators@21 --explain           # what it was made of
     backcast context validators@21 --policy no-cache   # the same request under another policy
-    backcast context recorded@12 --anatomy             # what filled an agent's window
-    backcast context recorded@12 --policy mask-3       # the same, with old results as lines
-    backcast context tasks@3 --explain                 # a dispatch's prompt, by its parts
-    backcast context task-abc123@2026-11-20T10:31 --for module:validators.py
+    backcast context fixtures/recorded/agent.jsonl@12 --anatomy   # what filled an agent's window
+    backcast context fixtures/recorded/agent.jsonl@12 --policy mask-3    # with results as lines
+    backcast context fixtures/recorded/dispatch.jsonl#shop@5 --explain   # a dispatch's prompt
+    backcast context fixtures/logs/addresses.jsonl@2026-11-20T10:31 --for module:validators.py
     backcast context httpx@before:commit:SHA --query "retry when a server is too busy"
 
     Without --for and --query it is a recorded prompt, rebuilt from the log: the one at WHEN, or the

@@ -42,8 +42,8 @@ def command(
     backcast diff till@79 till@164             # two prompts, and the events that made them differ
     backcast diff till till~1                  # two runs: the first prompts that differ
     backcast diff tasks@5 tasks@10             # what one agent was told and another was not
-    backcast diff agent                        # an agent's run: where each prompt leaves the last
-    backcast diff agent other                  # two agents' runs: their ends, and where they part
+    backcast diff fixtures/recorded/agent.jsonl       # where each prompt leaves the last
+    backcast diff fixtures/recorded/agent.jsonl fixtures/recorded/mender.jsonl    # two agents' runs
 
     A prompt that is compared under two policies is built twice now; with one, the recorded prompt
     is the other, of a change in a history that of the default.

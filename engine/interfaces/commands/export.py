@@ -65,10 +65,10 @@ def command(
     libraries, modules, in the form of llms.txt.
 
     \b
-    backcast export task-abc123 run.jsonl
-    backcast import events run.jsonl --store sqlite:///other.db
-    backcast export task-abc123 --redact --pattern 'ACME-[0-9]{6}' run.jsonl.zst
-    backcast export rich@2026-11-20T10:31 llms.txt
+    backcast export till run.jsonl
+    backcast import events run.jsonl --store other.db
+    backcast export till --redact --pattern 'ACME-[0-9]{6}' run.jsonl.zst
+    backcast export httpx@2026-11-20T10:31 llms.txt
 
     What ends in .zst is compressed. With --redact keys, passwords and tokens that show as such are
     masked, equal ones by equal masks (MASKED_aws_key_1), and /home/ann becomes /home/user; stderr

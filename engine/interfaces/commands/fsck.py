@@ -19,6 +19,10 @@ def command(url: str, as_json: bool) -> None:
 
     Tasks that came by an importer with a known fault are noted, on stderr or as lines with "note":
     they are as they were written, so the exit code tells only of damage.
+
+    \b
+    backcast fsck
+    backcast fsck --store runs.db
     """
     from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.log.fsck import check, size

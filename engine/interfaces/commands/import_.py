@@ -26,6 +26,24 @@ if TYPE_CHECKING:
 
 AS_THEY_ARE = ("events", "raw-bodies")
 "Formats of which nothing is derived when they are imported."
+EXAMPLES = {
+    "git": ("~/src/httpx", "~/src/httpx --last 100", "~/src/httpx --since 2024-01-31 --as httpx"),
+    "events": (
+        "fixtures/logs/till.jsonl",
+        "fixtures/logs/till.jsonl fixtures/logs/shop.jsonl --store runs.db",
+    ),
+    "swe-agent": ("fixtures/foreign/swe-agent.traj",),
+    "openhands": ("fixtures/foreign/openhands.jsonl",),
+    "claude-code": ("--recent", "fixtures/foreign/claude-code.jsonl"),
+    "cline": ("fixtures/foreign/cline.json",),
+    "inspect": ("fixtures/foreign/inspect.json",),
+    "codex": ("--recent", "fixtures/foreign/codex.jsonl"),
+    "pi": ("--recent", "fixtures/foreign/pi.jsonl"),
+    "qwen": ("--recent", "fixtures/foreign/qwen.jsonl"),
+    "atif": ("fixtures/foreign/atif.json",),
+    "otlp": ("fixtures/foreign/otlp.jsonl",),
+}
+"What the help of a format shows to be typed behind its name."
 SHOWN = 20
 "Lines that could not be taken, of which the reasons are shown."
 
@@ -41,7 +59,7 @@ def command() -> None:
 
     \b
     backcast import git ~/src/httpx --as httpx
-    backcast import swe-agent run.traj --store sqlite:///runs.db
+    backcast import swe-agent fixtures/foreign/swe-agent.traj --store runs.db
     backcast import swe-agent trajectories/ 'more/**/*.traj'
     backcast import events s3://bucket/runs/
     backcast import git ~/src/httpx --as httpx --anew    # again, as httpx~2
@@ -249,7 +267,8 @@ for _name, _help in {
     "atif": "A trajectory in the Agent Trajectory Interchange Format (JSON).",
     "otlp": "Spans and events of OpenTelemetry (JSON lines): GenAI or OpenInference.",
 }.items():
-    _importer(_name, _help)
+    _lines = "".join(f"\nbackcast import {_name} {line}" for line in EXAMPLES.get(_name, ()))
+    _importer(_name, f"{_help}\n\n\b{_lines}" if _lines else _help)
 
 
 def _anew(

@@ -52,9 +52,9 @@ def command(
     """Print events of a task, a file or the store, in log order.
 
     \b
-    backcast log backcast@commit:4fd36e1 --type COMMITTED
+    backcast log history@commit:4fd36e1 --type COMMITTED
     backcast log @2026-11-20
-    backcast log backcast --type COMMITTED -n 20       # the newest commits
+    backcast log history --type COMMITTED -n 20       # the newest commits
     backcast log till --follow
     backcast log till --tree
 

@@ -25,8 +25,8 @@ def command() -> None:
     """Keep context maps: orientation in a fixed number of tokens.
 
     \b
-    backcast map update rich                       # read the last 100 commits as runs
-    backcast map show rich@commit:3f2a5c1          # as it stood after that commit
+    backcast map update httpx                       # read the last 100 commits as runs
+    backcast map show httpx@commit:3f2a5c1          # as it stood after that commit
     """
 
 
@@ -58,9 +58,9 @@ def show(address: Address, url: str, explain: bool, as_json: bool, **options: An
     a task, a branch say, it is the map as the task knows it.
 
     \b
-    backcast map show rich@2026-11-20T10:31 --explain
-    backcast map show rich~1                           # a branch, and what it tried
-    backcast map show rich --policy withheld.toml      # [map] stale = "withheld"
+    backcast map show httpx@2026-11-20T10:31 --explain
+    backcast map show httpx~1                           # a branch, and what it tried
+    backcast map show httpx --policy withheld.toml      # [map] stale = "withheld"
 
     Items that may not hold any more, since the code that they were made of has moved on, are marked
     as stale.
@@ -92,8 +92,8 @@ def diff(before: Address, after: Address, url: str, as_json: bool, **options: An
     """Tell which items came on the map of CONTEXT, went, or were rewritten between two moments.
 
     \b
-    backcast map diff rich@commit:3f2a5c1 rich@commit:99d0b2e
-    backcast map diff rich@commit:3f2a5c1 rich
+    backcast map diff httpx@commit:3f2a5c1 httpx@commit:99d0b2e
+    backcast map diff httpx@commit:3f2a5c1 httpx
     """
     from backcast.engine.interfaces.map_text import compared
 
@@ -133,8 +133,8 @@ def update(
     """Read the runs of a task, and edit the map of what it works on.
 
     \b
-    backcast map update rich                       # the newest 100 commits
-    backcast map update rich --last 400            # a longer memory, in four times the time
+    backcast map update httpx                       # the newest 100 commits
+    backcast map update httpx --last 400            # a longer memory, in four times the time
 
     Each commit of an imported history is a run; of any other task the whole is one, or what has
     happened so far where it has not ended. What is edited stands in the log as MAP_EDITED, with the
@@ -189,7 +189,7 @@ def export(address: Address, url: str, **options: Any) -> None:
     """Hand the map of CONTEXT to a command-line agent: Markdown on stdout.
 
     \b
-    backcast map export rich >> AGENTS.md
+    backcast map export httpx >> AGENTS.md
     """
     with opened(url) as store:
         then = _then(store, address, options)

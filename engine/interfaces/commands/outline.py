@@ -17,7 +17,7 @@ def command(address: Address, url: str) -> None:
     That is functions, classes, imports and calls. Commands that need it do it by themselves.
 
     \b
-    backcast outline backcast
+    backcast outline history
     """
     from backcast.engine.interfaces.outlining import outline_all
 

@@ -95,7 +95,7 @@ def command(
     backcast regress httpx --policy mine.toml --last 200    # the last changes of a history
     backcast regress fixtures/logs/till.jsonl --strategies  # what each costs, and what it keeps
     backcast regress fixtures/recorded/agent.jsonl --histories  # an agent's messages, otherwise
-    backcast regress fixtures/recorded/routed.jsonl --routing cheap-first.toml  # who, at what cost
+    backcast regress fixtures/recorded/routed.jsonl --routing fixtures/recorded/cheap-first.toml
     backcast regress runs/*.jsonl --report main.json        # later, by other code:
     backcast regress runs/*.jsonl --policy recorded --baseline main.json
     backcast regress runs/*.jsonl --policy mine.toml --on dask://HOST:8786 --report grows.jsonl
@@ -176,7 +176,8 @@ def command(
         for name in untried(measured):
             message(f"note: {shown(name)} holds {why[name]}")
         if not any(result.steps for result in measured):
-            code = 1 if trial.failed and not findings.unreadable else UNREADABLE
+            failed = trial.failed > trial.lacking and not findings.unreadable
+            code = 1 if failed else UNREADABLE
             if as_json:
                 click.echo(json_text({"logs": findings.plain(), "exit_code": code}))
             if findings.unreadable or trial.failed:
@@ -193,12 +194,12 @@ def command(
 
         write_plot(plot, recall_plot(marks_of(columns)))
     broken = (
-        trial.failed
+        trial.failed > trial.lacking
         or findings.damage
         or lost
         or (not strategies and any(column.beside and column.beside.broken for column in columns))
     )
-    code = 1 if broken else UNREADABLE if findings.unreadable else 0
+    code = 1 if broken else UNREADABLE if findings.unreadable or trial.lacking else 0
     ended = {"logs": findings.plain() | {"unmeasured": trial.failed}, "exit_code": code}
     print_report(
         columns, found, [path for path in reports if path != growing], costs,

@@ -33,7 +33,7 @@ def command(
     are derived at each question, hence never missing or stale, and not recorded.
 
     \b
-    backcast resummarise backcast --model answers:answers.jsonl --node module:domain/clock.py
+    backcast resummarise history --model answers:answers.jsonl --node module:domain/clock.py
     backcast resummarise till --model llama:/models/Qwen3-8B-Q4_K_M.gguf
     backcast resummarise till --model http://127.0.0.1:8080/v1
 

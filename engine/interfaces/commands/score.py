@@ -55,7 +55,7 @@ def command(
     \b
     backcast score fixtures/logs/till.jsonl --model llama:model.gguf --policy hierarchical \\
         --policy default --context-tokens 1000
-    backcast score backcast --model llama:model.gguf --policy recorded --policy mine.toml \\
+    backcast score history --model llama:model.gguf --policy recorded --policy mine.toml \\
         --sample 20 --seconds 600
     backcast score 'runs/**/*.jsonl' --model llama:model.gguf --sample 200
     backcast score runs/ --model llama:/models/model.gguf --on dask://HOST:8786

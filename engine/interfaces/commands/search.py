@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backcast.domain.errors import install_advice
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import parse
 from backcast.engine.interfaces.addresses import ANY, AddressType, task_at
@@ -61,7 +62,7 @@ def command(
     embeds each text once, some thousands in minutes; --words does without.
 
     \b
-    backcast search task-abc123@2026-11-20T12:30 "is this an e-mail address?"
+    backcast search fixtures/logs/addresses.jsonl@2026-11-20T12:30 "is this an e-mail address?"
     backcast search "is this an e-mail address?" --all --at 2026-11-20T12:30
 
     With --all, tasks are found by their goals, too, and a text that several have is shown once:
@@ -187,10 +188,7 @@ def _hits(
 
     if not words and not embedder and not all(find_spec(name) for name in MEANING):
         words = True
-        message(
-            "note: found by words alone; by meaning too after 'pip install backcast[semantic]', in"
-            " a clone 'scripts/install all'"
-        )
+        message(f"note: found by words alone; by meaning too after {install_advice('semantic')}")
     if words:
         return found_by_words(current, query, count, counted)
     from backcast.engine.context.search.vectors import others_by

@@ -36,7 +36,7 @@ def command() -> None:
     """Show the state of a task at a moment, by projection.
 
     \b
-    backcast show progress task-abc123@2026-11-20T10:31
+    backcast show progress fixtures/logs/addresses.jsonl@2026-11-20T10:31
     backcast show versions httpx@commit:a226c60
     """
 
@@ -63,7 +63,7 @@ def _projection(name: str, projection: str, help: str) -> None:
 
 
 for _name, (_folded, _help) in SHOWN.items():
-    _projection(_name, _folded, _help)
+    _projection(_name, _folded, f"{_help}\n\n\b\nbackcast show {_name} till@79")
 
 
 @command.command()
@@ -77,7 +77,7 @@ def ledger(address: Address, url: str, stalls: Path | None, as_json: bool) -> No
 
     \b
     backcast show ledger till@79
-    backcast show ledger tasks --json
+    backcast show ledger fixtures/recorded/dispatch.jsonl --json
 
     Of a run over a list of tasks also what each agent claims, and what we found: 'backcast help
     ledger'.
@@ -210,7 +210,7 @@ def graph(address: Address, url: str, node: str | None, hops: int, as_json: bool
     """Which module, function, class, test, library and concept needs which.
 
     \b
-    backcast show graph backcast --node module:domain/clock.py
+    backcast show graph history --node module:domain/clock.py
     """
     from backcast.engine.history.snapshots import state_at
     from backcast.engine.interfaces.graphs import graph_json, show_graph, show_node
@@ -251,8 +251,8 @@ def summaries(
     """Each node in a few lines: the derived summary, and those that somebody wrote.
 
     \b
-    backcast show summaries backcast --node module:domain/clock.py
-    backcast cat storage://backcast/domain/clock.py            # as 'Full code' names it
+    backcast show summaries history --node module:domain/clock.py
+    backcast cat storage://history/domain/clock.py            # as 'Full code' names it
     """
     from backcast.domain.summary import LIMITS, LIMITS_BY_WINDOW
     from backcast.engine.interfaces.profiles import counter_by
@@ -281,7 +281,7 @@ def patterns(address: Address, url: str, as_json: bool) -> None:
     """How the project writes its code: what the outlines count, where the counts show it clearly.
 
     \b
-    backcast show patterns click@commit:a226c60
+    backcast show patterns httpx@commit:a226c60
 
     Types, imports, errors, data and checks, docstrings, logging, tests, names. A share is told from
     70 % on. A prompt has a row of them where its policy sets `habits`, with rounded shares.
@@ -356,7 +356,7 @@ def facts(
     """What holds at a moment: from when to when, by which event, and what ended it.
 
     \b
-    backcast show facts backcast --about domain/clock.py
+    backcast show facts history --about domain/clock.py
     backcast show facts till@2026-11-20T12:30 --known-at 2026-11-21 --ended
 
     What a model or a person states is marked as claimed: 'backcast help facts'.

@@ -30,8 +30,8 @@ def command(
     than they are by then, as far as the log follows them.
 
     \b
-    backcast stale backcast
-    backcast stale backcast@commit:9b1c2d3 --since commit:4fd36e1
+    backcast stale history
+    backcast stale history@commit:9b1c2d3 --since commit:4fd36e1
     """
     from backcast.engine.history.moments import moment_at
     from backcast.engine.history.snapshots import state_at

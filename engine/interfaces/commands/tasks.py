@@ -20,6 +20,10 @@ def command(url: str, as_json: bool) -> None:
 
     A session that was recorded by 'backcast record' and imported from the agent's own log, too, is
     two tasks, and each names the other.
+
+    \b
+    backcast tasks
+    backcast tasks --store runs.db --json
     """
     from backcast.engine.history.branches import branches
     from backcast.engine.interfaces.task_summaries import summary_of

@@ -1,5 +1,6 @@
 """`backcast verify`: rebuild every recorded prompt, and build it again."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from backcast.domain.errors import extra_lacking
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument, each_log
@@ -58,6 +60,7 @@ def command(
 
     With --json each prompt is a line, with its log and whether it "holds". The last line sums up:
     "prompts", "failed", "untold" (of those that failed, the ones that cannot be told here),
+    "lacking" (how many are not told, and have not failed, for want of an extra, by its name),
     "foreign" (built by another program, and only rebuilt), "exit_code", and of the "logs" how many
     were "read", why others are "unreadable", the "damage" in them, their events of "unknown_types",
     and why tasks of them are "unverified".
@@ -85,6 +88,7 @@ def command(
     if not (sums.prompts or unreadable or torn):
         message("note: no prompt is recorded that Backcast built: there is nothing to rebuild")
     code = UNREADABLE if unreadable else 1 if sums.failed or torn else 0
+    code = code or (UNREADABLE if sums.lacking else 0)
     if as_json:
         logs = findings.plain() | {"unverified": sums.unverified}
         click.echo(json_text(sums.plain() | {"exit_code": code, "logs": logs}))
@@ -100,6 +104,8 @@ class _Sums:
         self.prompts = self.failed = 0
         self.untold = 0
         "Of those that failed, the ones that cannot be told here."
+        self.lacking = Counter[str]()
+        "Prompts that are not told for want of an extra, by its name; none of them has failed."
         self.foreign = 0
         "Prompts that another program built, which are only rebuilt."
         self.unverified: dict[str, list[str]] = {}
@@ -110,20 +116,29 @@ class _Sums:
         from backcast.engine.replay.verify import FOREIGN
 
         fails = not _holds(verdict, only)
+        if fails and (extra := _lacks(verdict, only)):
+            self.lacking[extra], fails = self.lacking[extra] + 1, False
+            self.prompts += 1
+            return
         self.prompts, self.failed = self.prompts + 1, self.failed + fails
         self.untold += fails and not _differs(verdict, only)
         self.foreign += not fails and only != "rebuilt" and verdict.derived.why == FOREIGN
 
-    def plain(self) -> dict[str, int]:
+    def plain(self) -> dict[str, object]:
         """Return the counts as JSON."""
-        return {name: getattr(self, name) for name in ("prompts", "failed", "untold", "foreign")}
+        names = ("prompts", "failed", "untold", "foreign")
+        return {name: getattr(self, name) for name in names} | {"lacking": dict(self.lacking)}
 
     def __str__(self) -> str:
         untold = f", of them {self.untold} that cannot be told here" if self.untold else ""
         foreign = (
             f"; {self.foreign} are of another program, and only rebuilt" if self.foreign else ""
         )
-        return f"{self.prompts} prompts, {self.failed} failed{untold}{foreign}"
+        lacking = "".join(
+            f", {count} not told, which needs the extra {extra!r}"
+            for extra, count in sorted(self.lacking.items())
+        )
+        return f"{self.prompts} prompts, {self.failed} failed{untold}{lacking}{foreign}"
 
 
 class _Verified(NamedTuple):
@@ -250,6 +265,15 @@ def _holds(verdict: "Verdict", only: str | None) -> bool:
 
     answer: Answer = getattr(verdict, only)
     return answer.verdict == "same" or answer.why == FOREIGN
+
+
+def _lacks(verdict: "Verdict", only: str | None) -> str:
+    """Return the extra for want of which alone a prompt is not told; empty where it is another
+    reason, or a difference."""
+    names = [only] if only else ["rebuilt", "derived"]
+    answers: list[Answer] = [getattr(verdict, name) for name in names]
+    found = [extra_lacking(answer.why) for answer in answers if answer.verdict != "same"]
+    return found[0] if found and all(found) else ""
 
 
 def _differs(verdict: "Verdict", only: str | None) -> bool:

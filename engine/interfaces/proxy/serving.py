@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import threading
@@ -16,7 +17,7 @@ from backcast.engine.interfaces.proxy.left_behind import spool_folder
 from backcast.engine.interfaces.proxy.recording_process import RecordingProcess
 from backcast.engine.interfaces.proxy.status import StatusLine
 from backcast.engine.log.exchanges.spool import Spool
-from backcast.engine.models.address import address_of
+from backcast.engine.models.address import address_of, shown
 
 try:
     import uvicorn
@@ -39,6 +40,9 @@ def variables(url: str) -> dict[str, str]:
 
 def upstream(to: str) -> str:
     """Return the address of a server without /v1; `InputError` where it can be none."""
+    # Without a scheme a name alone is more likely a slip than a machine here.
+    if not re.match(r"localhost(/|$)|[^/]*[:.]", to.strip()):
+        raise InputError(f"--to: needed http://HOST:PORT, found {shown(to)!r}")
     try:
         return address_of(to if "://" in to else f"http://{to}").removesuffix("/v1")
     except InputError as error:

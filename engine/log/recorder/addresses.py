@@ -9,7 +9,11 @@ from backcast.domain.errors import InputError
 IN_MEMORY = "sqlite://"
 "A store that is gone when it is closed; for programs."
 SCHEMES = ("sqlite", "postgresql", "postgres")
-_FORMS = "sqlite:///FILE or postgresql://HOST/NAME"
+ENDINGS = (".db", ".sqlite", ".sqlite3")
+"Endings by which the path of a file names a store, without a scheme."
+LOG_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+MAGIC = b"SQLite format 3\0"
+_FORMS = "FILE.db, sqlite:///FILE or postgresql://HOST/NAME"
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BARE = re.compile(r"(?:sqlite:|file:)?(?!//|.*://)([^\s:](?:[^\n:]*[^\s:])?)")
@@ -24,6 +28,31 @@ def scheme_of(url: str) -> str:
         return scheme
     bare = _BARE.fullmatch(url)
     raise _error(url, f": did you mean sqlite:///{bare[1]}" if bare else "")
+
+
+def store_url(text: str) -> str:
+    """Return the URL of a store that somebody typed: a URL as it is, or one for the path of a file.
+
+    A path is taken where it can be nothing else: it has the ending of a database, or leads to one.
+    `InputError` for any other text.
+    """
+    if "://" in text:
+        return text
+    if text.endswith(LOG_ENDINGS):
+        raise _error(text, ", a log: its path stands alone, without --store")
+    bare = _BARE.fullmatch(text)
+    if bare and bare[1] == text and (text.endswith(ENDINGS) or _is_database(text)):
+        return f"{IN_MEMORY}/{text}"
+    scheme_of(text)
+    return text
+
+
+def _is_database(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except (OSError, ValueError):
+        return False
 
 
 def sqlite_file(url: str) -> str:

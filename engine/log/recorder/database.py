@@ -7,6 +7,9 @@ from typing import Any, Protocol
 
 from backcast.domain.errors import InputError
 
+CLOSED = "the store was closed: open it again"
+"Of a store that is used after its end."
+
 
 class Cursor(Protocol):
     """The part of a database cursor that is used, with `?` for parameters in both databases."""

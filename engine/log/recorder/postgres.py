@@ -16,7 +16,7 @@ from psycopg.sql import SQL
 from backcast.domain.errors import InputError, UnavailableError
 from backcast.engine.log.recorder.across import MAKE_ACROSS
 from backcast.engine.log.recorder.contract import LibraryContract
-from backcast.engine.log.recorder.database import Cursor, not_text
+from backcast.engine.log.recorder.database import CLOSED, Cursor, not_text
 from backcast.engine.log.recorder.tables import SCHEMA_VERSION
 
 TABLES = (
@@ -139,7 +139,7 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
                 host, port, name = found.host, found.port, found.dbname
                 user, password = found.user, found.password
         except psycopg.Error as error:
-            raise UnavailableError(f"{shown}: {_line(error)}") from error
+            raise UnavailableError(f"{shown}: {_line(error)}") from None
         datastore = PostgresDatastore(
             dbname=name,
             host=host,
@@ -157,7 +157,7 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
             recorder = cls(datastore, events_table_name="events")
         except (psycopg.Error, EventSourcingError) as error:
             datastore.close()
-            raise UnavailableError(f"{shown}: {_line(error)}") from error
+            raise UnavailableError(f"{shown}: {_line(error)}") from None
         recorder.shown = shown
         recorder.synchronous_commit = "on" if fsync == "full" else "off"
         try:
@@ -236,10 +236,12 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
         except (psycopg.Error, EventSourcingError) as error:
             if isinstance(error.__context__, psycopg.OperationalError):
                 self.datastore.pool.check()  # others may be lost too, and are made anew
-            raise UnavailableError(f"{self.shown}: {self._hint(error)}") from error
+            raise UnavailableError(f"{self.shown}: {self._hint(error)}") from None
 
     def _hint(self, error: Exception) -> str:
         """Return what an error of PostgreSQL means, and what to do next."""
+        if self._closed:
+            return CLOSED
         if "lock timeout" in str(error):
             return f"locked by another process for {self.lock_timeout:g} s: try again"
         line = _line(error)
@@ -256,6 +258,9 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
     def close(self) -> None:
         """Close the connections."""
         self.datastore.close()
+        self._closed = True
+
+    _closed = False
 
 
 # The table itself is asked: what to_regclass remembers can be older than a lock just taken.

@@ -24,7 +24,7 @@ from eventsourcing.sqlite import (
 from backcast.domain.errors import DamagedError, UnavailableError
 from backcast.engine.log.recorder.across import MAKE_ACROSS
 from backcast.engine.log.recorder.contract import LibraryContract
-from backcast.engine.log.recorder.database import Cursor, not_text
+from backcast.engine.log.recorder.database import CLOSED, Cursor, not_text
 from backcast.engine.log.recorder.tables import SCHEMA_VERSION
 
 log = logging.getLogger("backcast")
@@ -180,7 +180,7 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
     def __init__(self, datastore: SQLiteDatastore) -> None:
         super().__init__(datastore)
         self._turn, self._writer = Lock(), None
-        self._forces = True
+        self._forces, self._closed = True, False
 
     _writer: SQLiteConnection | None
     _forces: bool
@@ -337,15 +337,15 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
         except (sqlite3.Error, EventSourcingError, UnicodeDecodeError) as error:
             shown = self.path or "store in memory"
             if "malformed" in str(error) or isinstance(error, UnicodeDecodeError):
-                raise DamagedError(f"{shown}: the file itself is broken: {error}") from error
-            raise UnavailableError(f"{shown}: {self._hint(error)}") from error
+                raise DamagedError(f"{shown}: the file itself is broken: {error}") from None
+            raise UnavailableError(f"{shown}: {self._hint(error)}") from None
 
     def all(self, sql: str, *parameters: Any) -> list[Any]:
         """Return all rows of a query; texts may be damaged UTF-8, as a checksum will tell."""
         try:
             return super().all(sql, *parameters)
         except UnavailableError as error:
-            if "decode" not in str(error.__cause__):
+            if "decode" not in str(error.__context__):
                 raise
         with self._named_errors(), self.datastore.get_connection(commit=False) as connection:
             raw = connection._sqlite_conn
@@ -368,10 +368,13 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
                 self._writer._close()
                 self._writer = None
             self.datastore.close()
+            self._closed = True
 
     def _hint(self, error: Exception) -> str:
         """Return what an error of SQLite means, and what to do next."""
         text = str(error)
+        if self._closed:
+            return CLOSED
         if self.path and Path(self.path).is_dir():
             return "a folder: needed a store, which is a file"
         for sign, hint in {
