@@ -300,10 +300,13 @@ def test_a_derivation_that_cannot_be_told_here_is_counted_apart(
 
 
 def test_a_run_that_needs_an_extra_is_told_apart_from_a_regression(
-    core: None, backcast: Backcast
+    core: None, backcast: Backcast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, err, code = backcast("regress", TILL, "--policy", "no-cache")
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # other processes would have it
+    logs = TILL, FIXTURES / "logs/validators.jsonl"
+    _, err, code = backcast("regress", *logs, "--policy", "no-cache")
     assert (err.count("pip install 'backcast[mistral]'"), code) == (1, 2)
+    assert "needs the extra 'mistral', too" in err
 
 
 def test_advice_on_extras_is_the_same_everywhere() -> None:

@@ -43,6 +43,7 @@ class Trial:
         self.lacking = 0
         "Those among them that need no more than an extra."
         self._reasons: set[tuple[str, str]] = set()
+        self._extras: set[str] = set()
 
     def run(self, runs: "Sequence[ReplayRun]", times: LogTimes) -> "list[Tried]":
         """Measure the runs, and add what each log took; after Ctrl-C say how to go on."""
@@ -80,7 +81,11 @@ class Trial:
     def _fail(self, failed: "FailedRuns") -> None:
         """Count runs that failed; a reason is told once of each log."""
         self.failed += len(failed.runs)
-        self.lacking += len(failed.runs) if extra_lacking(failed.reason) else 0
+        if extra := extra_lacking(failed.reason):
+            self.lacking += len(failed.runs)
+            if extra in self._extras:  # how it is installed was told
+                failed = failed._replace(reason=f"needs the extra {extra!r}, too")
+            self._extras.add(extra)
         reason = failed.runs[0].log, failed.reason
         if reason not in self._reasons:
             self._reasons.add(reason)
