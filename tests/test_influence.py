@@ -133,12 +133,12 @@ def test_what_a_part_saves_is_summed_over_new_lines_and_harm_stands_first() -> N
         ("dependencies", 0.0), ("module:a.py", -1.5), ("module:b.py", 4.0),
     ]  # fmt: skip
     assert [one.interval for one in found] == [None, None, None], "two lines are too few for one"
-    whole, dearer, mixed = (
+    lines = tuple(
         tuple(LineNats(1, nats) for nats in nats_of)
         for nats_of in ([2] * 6, [3, 2.5] * 3, [1, 3] * 3)
     )
     many = job._replace(outcome=KnownOutcome("", "x\n" * 5 + "x", (True,) * 6))
-    found = influences(StepScore(many, (whole, dearer, mixed)), parts[:2])
+    found = influences(StepScore(many, lines), parts[:2])
     assert [(one.nats, one.certain) for one in found] == [(4.5, True), (0.0, False)]
 
 

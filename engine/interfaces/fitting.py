@@ -141,8 +141,13 @@ class FitForecast:
         token, cost = self._token(), self.cost
         at = f"at {1 / token:,.0f} tokens a second{little_time(spent, process_time() - self.busy)}"
         message(
-            f"about {duration(first * token)}, {duration(cost.trial_tokens * token)} for each"
-            f" setting that is tried, {at}, and {duration(2 * cost.judged_tokens * token)} to judge"
+            f"about {duration(first * token)} for all texts and prompts as they are,"
+            f" {duration(cost.trial_tokens * token)} for each setting that is tried, {at}, and"
+            f" {duration(2 * cost.judged_tokens * token)} to judge"
+            + (
+                "; of texts and steps as many are taken as --seconds allows"
+                * bool(self.fit.seconds)
+            )
         )
         least = cost.seconds(token)
         if self.fit.seconds and least > self.fit.seconds:

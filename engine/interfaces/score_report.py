@@ -112,7 +112,7 @@ def remarks(scoring: Scoring) -> Iterator[str]:
     if plan.not_sampled:
         yield f"note: the sample leaves out {plan.not_sampled} steps"
     if scoring.not_reached:
-        yield f"note: {scoring.not_reached} steps were not reached"
+        yield f"note: {scoring.not_reached} steps were not reached: the same command goes on there"
     unnamed = sum(None in step.names for step in scoring.steps)
     if unnamed:
         yield f"note: {unnamed} steps were scored before names were told apart"

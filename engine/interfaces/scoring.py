@@ -135,7 +135,7 @@ def _scored(
             scoring.run(advance)
         except KeyboardInterrupt:
             return scoring, True
-    if not scoring.steps and scoring.waiting:
+    if seconds is not None and scoring.waiting and not scoring.steps:
         message(forecast.unread(seconds))
     return scoring, False
 
@@ -170,7 +170,7 @@ class ReadingForecast:
             f"{duration(ends)} more, then --seconds ends it: about {within} of {steps} steps, {at}"
         )
 
-    def unread(self, seconds: float | None) -> str:
+    def unread(self, seconds: float) -> str:
         """Return why nothing was read in a time, and which time a step takes."""
         job = self.scoring.waiting[0]
         whole = max(job.tokens) + sum(job.tokens[1:]) // 2  # prompts begin alike
