@@ -24,7 +24,7 @@ from backcast.engine.replay.fit_cost import (
     tokens_for_enough,
 )
 from backcast.engine.replay.fit_items import MOST, NAMES, ItemPlan, planned_items
-from backcast.engine.replay.fit_search import PolicyMove, SearchResult, searched
+from backcast.engine.replay.fit_search import LEAST, PolicyMove, SearchResult, searched
 from backcast.engine.replay.fit_steps import StepList
 from backcast.engine.replay.kept_scores import ScoreBook
 from backcast.engine.replay.score import ScorePlan
@@ -136,11 +136,9 @@ class PolicyFit:
         if likeness:
             say(f"weights of likeness fitted to {likeness.items} texts of {likeness.steps} steps")
         search = self._searched(likeness, read, say)
-        if search.policy == self.base and search.untried and not _any_read(search):
-            late = "no setting was tried for want of time, so nothing can be said yet"
-            return FitResult(likeness, search, (), self.reached, 0, late, late=True)
         if search.policy == self.base:
-            return FitResult(likeness, search, (), self.reached, 0, _nothing_kept(search))
+            late, reason = bool(search.untried), _nothing_kept(search)
+            return FitResult(likeness, search, (), self.reached, 0, reason, late)
         scores, steps = self._compared(search.policy, read)
         refusal = _no_better(scores, steps)
         return FitResult(likeness, search, tuple(scores), self.reached, steps, refusal)
@@ -174,8 +172,9 @@ class PolicyFit:
         say(f"{self.base.name}: {mean_begun:.3f} nats per token on {len(steps)} steps")
 
         def until() -> float:
-            """Return when the search ends: not before one setting is tried, if the time allows."""
-            return self._reserved() if known else self._until(1.0)
+            """Return when the search ends: before there is anything to judge, it has all time."""
+            best = min(known, default=math.inf)
+            return self._reserved() if best < mean_begun * (1 - LEAST) else self._until(1.0)
 
         def mean_of(move: PolicyMove) -> float | None:
             setting = Setting(f"{self.base.name}, {move.name}", move.policy)
@@ -261,18 +260,17 @@ def _late(steps: int, which: str) -> TimeIsUpError:
     )
 
 
-def _any_read(search: SearchResult) -> bool:
-    return any(trial.mean is not None for trial in search.trials)
-
-
 def _nothing_kept(search: SearchResult) -> str:
+    late = f"{len(search.untried)} were not tried for want of time" if search.untried else ""
     read = [trial for trial in search.trials if trial.mean is not None]
+    if not read and late:
+        return f"no setting was tried to its end, {late}, so nothing can be said yet"
     nearest = min(read, key=lambda trial: (trial.mean or 0.0, trial.name), default=None)
     beside = "" if nearest is None else f", {nearest.name} {nearest.mean:.3f}"
-    late = f"; {len(search.untried)} were not tried for want of time" if search.untried else ""
     return (
-        f"of {len(read)} settings that were tried none made the training steps likelier: nats per"
-        f" token {search.begun:.3f} as they were{beside}{late}"
+        f"of {len(read)} setting{'s' * (len(read) != 1)} that could be read none made the training"
+        f" steps likelier: nats per token {search.begun:.3f} as they were{beside}"
+        f"{'; ' if late else ''}{late}"
     )
 
 
