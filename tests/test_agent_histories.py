@@ -317,6 +317,20 @@ def test_rules_decide_the_exit_code(
     assert ("REGRESSION under mask-1" in out) is bool(expected)
 
 
+def test_a_policy_that_leaves_messages_as_they_were_is_the_first_row(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    limits = ("--limit", "recall=90")
+    _, alone, _ = ran(capsys, "regress", MENDER, "--policy", "mask-1", *limits)
+    for other in ("reader", "recorded"):
+        names = ("--policy", other, "--policy", "mask-1")
+        code, out, err = ran(capsys, "regress", MENDER, *names, *limits)
+        assert (code, out) == (0, alone)
+        assert ("shows an agent's messages as they were, as the row 'none'" in err) is (
+            other == "reader"
+        )
+
+
 @pytest.mark.parametrize(
     ("words", "needed"),
     [
@@ -339,20 +353,6 @@ def test_what_cannot_be_tried_is_told_in_one_line(
     assert (code, out) == (2, "")
     [line] = [line for line in err.splitlines() if needed in line]
     assert line
-
-
-def test_a_policy_that_leaves_messages_as_they_were_is_the_first_row(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    limits = ("--limit", "recall=90")
-    _, alone, _ = ran(capsys, "regress", MENDER, "--policy", "mask-1", *limits)
-    for other in ("reader", "recorded"):
-        names = ("--policy", other, "--policy", "mask-1")
-        code, out, err = ran(capsys, "regress", MENDER, *names, *limits)
-        assert (code, out) == (0, alone)
-        assert ("shows an agent's messages as they were, as the row 'none'" in err) is (
-            other == "reader"
-        )
 
 
 def test_a_prompt_under_a_policy_is_printed_and_compared(
