@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ from backcast.domain.events import ToolCalled
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
-from backcast.engine.replay.actions import AgentReply, action_text, actions, replies
+from backcast.engine.replay.actions import AgentReply, action_text, actions, joined, replies
 from backcast.engine.replay.outcomes import ACTION, outcome_of
 from tests.models import tiny
 
@@ -142,12 +143,29 @@ def test_an_imported_run_is_scored_under_its_own_prompt_and_another(
         assert own["new"]["tokens"] == other["new"]["tokens"] > 0
 
 
-def test_what_an_agent_was_shown_has_an_influence_on_its_action(command: Run, store: str) -> None:
-    out, err, code = command(
-        "influence", "circles@8", "--store", store, "--model", f"llama:{tiny('mistral')}"
-    )
+def test_what_an_agent_was_told_has_an_influence_on_its_action(command: Run, store: str) -> None:
+    model = ["--store", store, "--model", f"llama:{tiny('mistral')}"]
+    command("score", "circles", *model)
+    out, err, code = command("influence", "circles@8", *model)
     assert (code, err.count("1 steps:")) == (0, 1)
     assert out.startswith("circles@8 action submit: ")
+    whole = re.search(r"(\d+) prompts of 1 steps: (\d+) differ and were never read", err)
+    assert whole, err
+    assert int(whole[2]) < int(whole[1]), "the whole prompt was read by score"
+    rows = [line for line in out.splitlines() if " @" in line]
+    assert [re.sub(r".*  ", "", row.rstrip()) for row in rows] != []
+    assert all(re.search(r"(system|message|answer|result)s? .*@\d", row) for row in rows)
+    assert f"backcast context {store}#circles@8 --anatomy" in out
+    other, _, code = command("influence", "circles@8", *model, "--policy", "default")
+    assert code == 0
+    assert " @" not in "".join(line for line in other.splitlines() if "+" in line[:1])
+
+
+def test_parts_of_a_conversation_are_joined_to_its_messages() -> None:
+    for reply in replies_of("swe-agent", FOREIGN / "swe-agent.traj"):
+        assert joined(reply.action.parts) == reply.action.messages
+        names = [part.name for part in reply.action.parts]
+        assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize(

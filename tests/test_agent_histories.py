@@ -317,11 +317,24 @@ def test_rules_decide_the_exit_code(
     assert ("REGRESSION under mask-1" in out) is bool(expected)
 
 
+def test_a_policy_that_leaves_messages_as_they_were_is_the_first_row(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    limits = ("--limit", "recall=90")
+    _, alone, _ = ran(capsys, "regress", MENDER, "--policy", "mask-1", *limits)
+    for other in ("reader", "recorded"):
+        names = ("--policy", other, "--policy", "mask-1")
+        code, out, err = ran(capsys, "regress", MENDER, *names, *limits)
+        assert (code, out) == (0, alone)
+        assert ("shows an agent's messages as they were, as the row 'none'" in err) is (
+            other == "reader"
+        )
+
+
 @pytest.mark.parametrize(
     ("words", "needed"),
     [
         (("regress", TILL, "--policy", "mask-3"), "needed an agent's run, as 'backcast record'"),
-        (("regress", MENDER, "--policy", "mask-1", "--policy", "reader"), "needed policies of one"),
         (("regress", MENDER, "--histories", "--strategies"), "--strategies: needed no policy of"),
         (("regress", MENDER, "--histories", "--report", "x.md"), "--report: needed no policy of"),
         (("regress", MENDER, "--explain"), "--explain: needed --histories"),

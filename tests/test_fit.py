@@ -534,25 +534,36 @@ def test_a_time_that_is_too_short_is_told(fit: Run, copies: list[str], tmp_path:
     log, out = written(tmp_path / "log.jsonl", families(24)), tmp_path / "mine.toml"
     printed, err, code = fit(*arguments(log, out, "--seconds", "0.000001"))
     assert (printed, code, copies) == ("", 2, [])
-    assert "needed 8 training steps or more within the time, reached 0: run it again" in err
+    assert "needed 8 training steps or more within the time, reached 0: what was read is" in err
 
 
-def test_a_time_that_will_not_do_is_refused_soon_and_names_one_that_may(
+def test_a_time_that_will_not_do_is_used_and_calls_that_go_on_from_it_come_to_an_end(
     fit: Run, copies: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied = LikelihoodReader.read
 
     def slow(*asked: Any) -> ReadText:
-        time.sleep(0.05)
+        time.sleep(0.005)
         return copied(*asked)
 
     monkeypatch.setattr(LikelihoodReader, "read", slow)
+    monkeypatch.setattr("backcast.engine.replay.fit_run.MOST", 2)
     log, out = written(tmp_path / "log.jsonl", families(24)), tmp_path / "mine.toml"
-    printed, err, code = fit(*arguments(log, out, "--seconds", "0.8"))
-    assert (printed, code) == ("", 2)
-    [found] = re.findall(r"needed --seconds (\d+) or so, .*, found 0.8: what was read is kept", err)
-    assert 1 < int(found) < 60
-    assert len(copies) < 6
+    asked = arguments(log, out, "--policy", signatures(tmp_path), "--seconds")
+    seconds = 0.1
+    _, err, code = fit(*asked, seconds)
+    assert code in (1, 2), "no setting was tried, or too few steps were read"
+    assert "nothing was learned" not in err
+    assert "note: --seconds 0.1 may be too few to try one setting and judge it: about" in err
+    assert re.search(r"goes on from there \(--seconds \d+ or so to try one setting and judge", err)
+    before, calls = len(copies), 1
+    assert before > 0
+    while "goes on from there" in err:
+        seconds *= 2
+        _, err, code = fit(*asked, seconds)
+        calls += 1
+    assert calls > 1
+    assert len(copies) == len(set(copies)) > before, "what was read is not read again"
 
 
 def test_a_sample_too_small_to_judge_by_is_refused_before_anything_is_read(

@@ -419,9 +419,28 @@ def test_an_outcome_longer_than_the_window_and_a_prompt_without_room_are_left_ou
     assert len(reasons) == 4
 
 
+def test_in_the_place_of_a_step_that_cannot_be_read_another_one_is_drawn(
+    reader: LikelihoodReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    till = LOGS / "till.jsonl"
+    sizes = sorted(max(job.tokens) for job in planned(reader, till).jobs)
+    monkeypatch.setattr(reader, "window", sizes[-4])  # too small for three steps
+    found = list[set[str]]()
+    for size in (1, 4, 6, 8):
+        plan = planned(reader, till, size)
+        assert len(plan.jobs) == size
+        assert len(plan.jobs) + len(plan.left_out) + plan.not_sampled == 11
+        versions = [job.version for job in plan.jobs]
+        assert versions == sorted(versions)
+        found.append({job.place for job in plan.jobs})
+    assert found[0] < found[1] < found[2] < found[3]
+    assert len(planned(reader, till, 9).jobs) == 8
+
+
 @pytest.mark.parametrize(
     ("options", "needed", "code"),
     [
+        (["--policy", "mask-3"], "mask-3 changes an agent's messages, under which no model", 2),
         (["--policy", "nobody"], "needed a TOML file or one of reader", 2),
         (["--model", "http://me@127.0.0.1:1"], "needed http://HOST:PORT/v1 without a user", 2),
         (["--model", "recording:x"], "needed llama:FILE or http://HOST:PORT/v1, found 'rec", 2),
@@ -499,7 +518,8 @@ def test_a_history_is_scored_by_its_changes_in_a_time(
     arguments = [path, "--model", f"llama:{tiny('mistral')}", "--context-tokens", SMALL]
     scores = tmp_path / "elsewhere.scores"
     late = score(*arguments, "--seconds", "0.000001", "--scores", scores)
-    assert late.code == 0
+    assert late.code == 2
+    assert "nothing was read in 1e-06 s: needed more --seconds" in late.err
     assert "note: 5 steps were not reached" in late.err
     assert late.out == ""
     sampled = score(*arguments, "--sample", "2", "--scores", scores)

@@ -229,6 +229,7 @@ def test_where_no_terminal_is_progress_is_a_line_now_and_then(
     with progress_bar("steps", 2_000) as advance:
         advance(1)
     assert capsys.readouterr().err == "", "the first line comes after a while"
+    monkeypatch.setattr(terminal, "FIRST", 0.02)
     monkeypatch.setattr(terminal, "EVERY", 0.02)
     silent = progress_bar("trying", 2_000)  # no step comes for long: that is told, too
     with silent as advance, progress_bar(f"reading {RED}", 2_000) as other:

@@ -36,11 +36,11 @@ def print_built(
     from backcast.engine.interfaces.named_nodes import node_asked
     from backcast.engine.models.tokenizers import tokenizer_of
 
+    policy = policy_by(policy_name)  # first, so that its error stands alone
     at = place.outlined()
     request = Request(node_asked(target, query, place.store, place.task, at), query)
     sizes = tokenizer, context_tokens, prompt_tokens
     profile = profile_at(place.store, place.task, name, *sizes)
-    policy = policy_by(policy_name)
     counter = tokenizer_of(profile.tokenizer)
     if record and place.log:
         raise InputError("--record needs a task of a store, found a log in a file")
@@ -81,8 +81,9 @@ def _unread(place: Place, at: "Moment") -> str:
 
 def show_built(
     found: "Context", target: str, profile: "ModelProfile", place: Place, *, explain: bool,
-    as_json: bool, text_only: bool,
+    as_json: bool, text_only: bool, step: int = 0,
 ) -> None:  # fmt: skip
+    """Print a context; `step` is the event of the step that it is built for, 0 for none."""
     from backcast.engine.history.commits import lacks_before
 
     for note in notes(found, target, text_only=text_only and not (explain or as_json)):
@@ -104,7 +105,7 @@ def show_built(
     elif explain:
         from backcast.engine.interfaces.explained import influences_at, show
 
-        show(found, influences_at(place, found.messages))
+        show(found, influences_at(place, found.messages, step))
     elif text_only:
         hand_on(found.text)
     else:

@@ -12,6 +12,7 @@ from backcast.domain.policy import MAP
 from backcast.engine.context.builder import TASK
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.views import one_line, table
+from backcast.engine.replay.influence import Influence
 from backcast.engine.replay.kept_scores import ScoreBook
 from backcast.engine.replay.known_influences import KnownInfluences, known_influences
 
@@ -142,16 +143,21 @@ def _worth(
     if known is None or not known.same:
         return ()
     found = known.of(node, section, alone=items[section] == 1)
-    return (f"{found.nats:+.2f}" if found else "",)
+    return (_saved(found) if found else "",)
+
+
+def _saved(worth: Influence) -> str:
+    return f"{worth.nats:+.2f}{'' if worth.certain else ' (not certain)'}"
 
 
 def _show_influences(known: KnownInfluences | None, out: Console) -> None:
     if known is None:
         return
-    sections = ", ".join(f"{name} {one.nats:+.2f}" for name, one in known.sections.items())
+    sections = ", ".join(f"{name} {_saved(worth)}" for name, worth in known.sections.items())
     which = "this prompt" if known.same else f"another prompt of this step ({known.policy})"
     out.print(
-        f"\nnats saved in what was written: as 'influence' found for {which}, under {known.model}"
+        f"\nnats saved in what was written: as 'influence' found for {which}, under {known.model};"
+        " 'not certain' where the 95 % interval holds 0, or too few lines are new for one"
         + (f"; whole sections: {sections}" if sections else ""),
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip

@@ -1,26 +1,28 @@
 """Fitting as a command runs it: what it will take, how far it has come, and the file."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import TYPE_CHECKING, Any
 
 from backcast.domain.errors import InputError
-from backcast.engine.interfaces.scoring import Reading, duration, threads_each
+from backcast.engine.interfaces.scoring import SOON, Reading, duration, little_time, threads_each
 from backcast.engine.interfaces.terminal import in_a_line, message, progress_bar
 
 if TYPE_CHECKING:
     from backcast.domain.policy import Policy
     from backcast.engine.interfaces.log_shelf import LogShelf
     from backcast.engine.log.engines import WorkEngine
-    from backcast.engine.replay.fit_run import FitCost, FitResult, PolicyFit
+    from backcast.engine.replay.fit_cost import FitCost
+    from backcast.engine.replay.fit_run import FitResult, PolicyFit
     from backcast.engine.replay.score_summary import ScoreDifference
 
 FORMAT = 1
 "Version of the JSON; grows when its readers would have to change."
 EARLY = 0.05
-"The share of the time after which it is known whether that will do."
+"The share of the time after which it is said whether that will do."
 LARGEST = 8
 "Weights that a file names in its comment."
 
@@ -53,7 +55,8 @@ def planned_fit(
 ) -> "tuple[PolicyFit, FitCost]":
     """Return a fit that can be run, after it is said what that takes; with `engine` its workers
     read."""
-    from backcast.engine.replay.fit_run import ENOUGH, LEAST_SAMPLE, PolicyFit
+    from backcast.engine.replay.fit_cost import ENOUGH, LEAST_SAMPLE
+    from backcast.engine.replay.fit_run import PolicyFit
     from backcast.engine.replay.fit_search import ROUNDS, moves
     from backcast.engine.replay.fit_steps import StepList
     from backcast.engine.replay.kept_scores import score_books
@@ -89,51 +92,79 @@ def planned_fit(
 
 
 def run_fit(fit: "PolicyFit", cost: "FitCost") -> "FitResult":
-    """Run a fit, show how far it has come, and after the first prompt say how long it takes.
+    """Run a fit, show how far it has come, and soon say how long it takes.
 
-    `InputError` early on where enough steps cannot be read within the time.
+    `InputError` where too few steps are read within the time.
     """
-    begun, first, read = monotonic(), True, 0
-    checked = fit.seconds is None
-    unkept = list[str]()
-    with progress_bar("tokens", None) as bar:
+    from backcast.engine.replay.fit_run import TimeIsUpError
+
+    forecast, unkept = FitForecast(fit, cost), list[str]()
+    ends = None if fit.seconds is None else monotonic() + fit.seconds
+    with progress_bar("tokens", None, ends=ends) as bar:
 
         def advance(size: int) -> None:
-            nonlocal first, read, checked
-            read += size
-            taken = max(monotonic() - begun, 1e-3) / max(1, read)
-            if not checked and fit.seconds and monotonic() - begun >= EARLY * fit.seconds:
-                checked = True
-                _refuse_too_little_time(fit.seconds, cost.seconds(taken), taken)
-            if first and size:
-                message(
-                    f"about {duration((cost.item_tokens + cost.whole_tokens) * taken)} and"
-                    f" {duration(cost.trial_tokens * taken)} for each setting that is tried, at"
-                    f" {1 / taken:,.0f} tokens a second"
-                )
-                first = False
             bar(size)
+            forecast.add(size)
             for reason in {book.unkept: 0 for book in fit.books.values() if book.unkept}:
                 if reason not in unkept:
                     unkept.append(reason)
                     message(f"note: the scores are used, and not kept: {reason}")
 
         try:
-            return fit.run(advance, message)
-        except _TooLittleTime as error:
-            raise InputError(str(error)) from None
-
-
-class _TooLittleTime(Exception):
-    """The time in which a fit cannot be; no error of a step, which would be left out alone."""
-
-
-def _refuse_too_little_time(given: float, least: float, token: float) -> None:
-    if least > given:
-        raise _TooLittleTime(
-            f"needed --seconds {ceil(least):,} or so, to read enough steps at {1 / token:,.0f}"
-            f" tokens a second, found {given:g}: what was read is kept"
+            found = fit.run(advance, message)
+        except TimeIsUpError as error:
+            raise InputError(f"{error}{forecast.next()}") from None
+    if found.late:
+        found = found._replace(
+            refusal=f"{found.refusal}; what was read is kept, and the same command goes on from"
+            f" there{forecast.next()}"
         )
+    return found
+
+
+class FitForecast:
+    """How long a fit takes, as far as what was read tells."""
+
+    def __init__(self, fit: "PolicyFit", cost: "FitCost") -> None:
+        self.fit, self.cost = fit, cost
+        self.read, self.begun, self.busy, self._said = 0, monotonic(), process_time(), False
+
+    def add(self, size: int) -> None:
+        """Count tokens that were read; once some time has passed, say how long the rest takes."""
+        self.read += size
+        first = self.cost.item_tokens + self.cost.whole_tokens
+        spent = monotonic() - self.begun
+        soon = spent < min(SOON, EARLY * (self.fit.seconds or math.inf))
+        if self._said or not self.read or (soon and self.read < first / 10):
+            return
+        self._said = True
+        token, cost = self._token(), self.cost
+        at = f"at {1 / token:,.0f} tokens a second{little_time(spent, process_time() - self.busy)}"
+        message(
+            f"about {duration(first * token)} for all texts and prompts as they are,"
+            f" {duration(cost.trial_tokens * token)} for each setting that is tried, {at}, and"
+            f" {duration(2 * cost.judged_tokens * token)} to judge"
+            + (
+                "; of texts and steps as many are taken as --seconds allows"
+                * bool(self.fit.seconds)
+            )
+        )
+        least = cost.seconds(token)
+        if self.fit.seconds and least > self.fit.seconds:
+            message(
+                f"note: --seconds {self.fit.seconds:g} may be too few to try one setting and judge"
+                f" it: about {ceil(least):,} are needed; what is read is kept for the next call"
+            )
+
+    def next(self) -> str:
+        """Return which time the next call may need, where the pace is known."""
+        if not self.read:
+            return ""
+        least = self.fit.cost().seconds(self._token())
+        return f" (--seconds {max(1, ceil(least)):,} or so to try one setting and judge it)"
+
+    def _token(self) -> float:
+        return max(monotonic() - self.begun, 1e-3) / max(1, self.read)
 
 
 def interval(beside: "ScoreDifference", step: bool = True) -> str:

@@ -121,7 +121,8 @@ def print_difference(place: Place, policies: Sequence[str], as_json: bool) -> No
 def message_policies(names: Sequence[str], *, every: bool) -> "list[HistoryPolicy]":
     """Return the named policies that show messages otherwise; with `every` also all ready ones.
 
-    Empty where none does; `InputError` where some do and some do not.
+    Empty where none does. Where some do, a note tells which of the others show messages as they
+    were, as the first row does.
     """
     from backcast.engine.context.message_policies import MESSAGE_POLICIES
     from backcast.engine.context.policies import policy_named
@@ -137,12 +138,12 @@ def message_policies(names: Sequence[str], *, every: bool) -> "list[HistoryPolic
     if every:
         ready = [HistoryPolicy(name, policy.messages) for name, policy in MESSAGE_POLICIES.items()]
         changing = [*ready, *(policy for policy in changing if policy.name not in MESSAGE_POLICIES)]
-    if changing and len(found) > sum(policy.settings.changes for policy in found):
-        odd = next(policy.name for policy in found if not policy.settings.changes)
-        raise InputError(
-            f"{odd} shows messages as they were, and {changing[0].name} does not: needed policies"
-            " of one kind, found both; try them apart"
-        )
+    for policy in found if changing else ():
+        if not policy.settings.changes:
+            message(
+                f"note: {policy.name} shows an agent's messages as they were, as the row"
+                f" {NONE!r} does; on prompts of Backcast's own try it without {changing[0].name}"
+            )
     return changing
 
 

@@ -8,13 +8,15 @@ from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.built_prompts import show_built
-from backcast.engine.interfaces.profiles import policy_by, profile_by
+from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, policy_by, profile_by
 from backcast.engine.interfaces.terminal import escaped, hand_on, message
 
 BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--tokenizer",
             "context_tokens": "--context-tokens", "prompt_tokens": "--prompt-tokens",
             "text_only": "--text", "record": "--record"}  # fmt: skip
 "Options that need a request: a recorded prompt is as it was."
+SIZES = ("tokenizer", "context_tokens", "prompt_tokens")
+"Options that size the prompt of a change, too, which is built anew."
 NOT_OURS = (
     "--explain tells of prompts that Backcast built; --anatomy tells of what an agent's is made"
 )
@@ -80,7 +82,7 @@ def _is_history(place: Place) -> bool:
 
 def _print_under(
     place: Place, *, policy_name: str | None, name: str | None, explain: bool, text_only: bool,
-    as_json: bool, **others: Any,
+    as_json: bool, **sizes: Any,
 ) -> None:  # fmt: skip
     """Build a prompt anew under a policy, from what was known then, and print it: a recorded one,
     or that of a change."""
@@ -88,18 +90,25 @@ def _print_under(
     from backcast.engine.replay.find import step_at
     from backcast.engine.replay.pairs import context_of
 
-    for option in (BUILDING[other] for other, value in others.items() if value):
-        raise InputError(f"{option} needs --for NODE or --query TEXT, which say what to build")
+    policy = policy_by(policy_name)  # first, so that its error stands alone
     step = step_at(place.store, place.task, place.when)
-    profile = profile_by(name, None, None) if name else None
+    for key, value in sizes.items():
+        if value and (step.built or key not in SIZES):
+            option = BUILDING[key]
+            raise InputError(f"{option} needs --for NODE or --query TEXT, which say what to build")
+    given = {key: sizes[key] for key in SIZES}
+    profile = None
+    if name or any(given.values()):
+        profile = profile_by(name or DEFAULT_PROFILE, **given)
     if step.built is None:
         message(
             f"note: {place.task} holds no prompts: built for {escaped(step.name)}"
             f" ({escaped(place.task)}@{step.version}), a request for {escaped(step.request.target)}"
         )
-    builder = PolicyReplay(BuilderPool(place.store), profile, policy_by(policy_name)).builder(step)
-    show_built(context_of(builder, step), step.request.target, builder.profile, place,
-                explain=explain, as_json=as_json, text_only=text_only)  # fmt: skip
+    builder = PolicyReplay(BuilderPool(place.store), profile, policy).builder(step)
+    found = context_of(builder, step)
+    show_built(found, step.request.target, builder.profile, place, explain=explain,
+                as_json=as_json, text_only=text_only, step=step.version)  # fmt: skip
 
 
 def _print_recorded(place: Place, *, as_json: bool, explain: bool) -> None:

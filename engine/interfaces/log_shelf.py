@@ -72,10 +72,10 @@ class LogShelf:
         self._open = kept
 
     @contextmanager
-    def progress(self, steps: int | None) -> Iterator[Callable[[int], None]]:
-        """Show how many logs are read, where there are some, else how many of so many steps."""
+    def progress(self, what: str) -> Iterator[Callable[[int], None]]:
+        """Show how many logs are read, where there are some, else how many steps."""
         if len(self._found) < SOME:
-            with progress_bar("steps", steps) as advance:
+            with progress_bar(what, None) as advance:
                 yield advance
             return
         with progress_bar("logs", len(self._found)) as self._done:

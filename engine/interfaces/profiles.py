@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backcast.domain.errors import InputError
 from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
@@ -135,6 +136,24 @@ def setting_of(name: str) -> "Setting":
         return Setting(name, policy)
     stated = tomllib.loads(Path(name).read_text()).get("name")
     return Setting(stated or Path(name).stem, policy)
+
+
+def read_setting(name: str) -> "Setting":
+    """Return the same for a model that reads; `InputError` where the policy changes messages."""
+    setting = setting_of(name)
+    if setting.policy is not None:
+        refuse_messages(setting.name, setting.policy)
+    return setting
+
+
+def refuse_messages(name: str, policy: "Policy") -> None:
+    """Raise `InputError` where a policy changes an agent's messages, which no model reads here."""
+    if policy.messages.changes:
+        raise InputError(
+            f"{name} changes an agent's messages, under which no model reads: needed a policy of"
+            f" Backcast's own prompts; 'backcast regress LOG --policy {name}' tries it without a"
+            " model"
+        )
 
 
 def policy_option(name: str = "policy_name") -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from backcast.engine.history.state_json import plain
+from backcast.engine.interfaces.score_verdict import count_of, verdicts
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.log.remote import shown
 from backcast.engine.models.reading import OutcomeReader
@@ -30,25 +31,30 @@ def note(reader: OutcomeReader) -> str:
 
 def rows(scores: Sequence[PolicyScore], steps: int) -> Iterator[tuple[str, ...]]:
     """Yield the rows of the table: a name, then a cell for each policy."""
+    first = scores[0].name
     yield "", *(score.name for score in scores)
     yield "steps", *(str(steps) for _ in scores)
     yield "tokens of the prompt, median", *(f"{score.prompt_tokens:,.0f}" for score in scores)
     yield "new lines, nats per token", *(_nats(s.new.per_token, s.new.tokens) for s in scores)
-    yield "  to the first", *(difference(s.beside, "per_token", "interval") for s in scores)
-    yield "  mean over steps", *(_nats(s.new.per_step, s.new.tokens) for s in scores)
-    yield "  to the first", *(difference(s.beside, "per_step", "step_interval") for s in scores)
-    yield "  steps that got worse", *(_worse(score.beside) for score in scores)
+    yield f"  to {first}", *(difference(s.beside, "per_token", "interval") for s in scores)
     yield "  tokens", *(f"{score.new.tokens:,}" for score in scores)
+    yield "new lines, mean over steps", *(_nats(s.new.per_step, s.new.tokens) for s in scores)
+    yield f"  to {first}", *(difference(s.beside, "per_step", "step_interval") for s in scores)
+    yield "  steps that got worse", *(_worse(score.beside) for score in scores)
     if any(score.names for score in scores):
         pairs = [(score.names or NONE, score.rest or NONE) for score in scores]
         yield (
             "names of the project, nats per token",
             *(_nats(n.per_token, n.tokens) for n, _ in pairs),
         )
-        yield "  to the first", *(difference(s.names_beside) for s in scores)
+        yield f"  to {first}", *(difference(s.names_beside) for s in scores)
+        yield "  steps with such a name", *(_steps(s.names_beside) for s in scores)
         yield "  tokens", *(f"{names.tokens:,}" for names, _ in pairs)
         yield "the rest, nats per token", *(_nats(r.per_token, r.tokens) for _, r in pairs)
-    yield "all lines, nats per token", *(_nats(s.whole.per_token, s.whole.tokens) for s in scores)
+    yield (
+        "all lines, copied ones too, nats per token",
+        *(_nats(s.whole.per_token, s.whole.tokens) for s in scores),
+    )
     yield "  tokens", *(f"{score.whole.tokens:,}" for score in scores)
 
 
@@ -63,8 +69,13 @@ def difference(
     if beside is None:
         return ""
     bounds: tuple[float, float] | None = getattr(beside, interval)
-    sure = " (one run)" if bounds is None else " (95 % {:+.3f} to {:+.3f})".format(*bounds)
+    few = f" (no interval: {count_of(beside)})"
+    sure = few if bounds is None else " (95 % {:+.3f} to {:+.3f})".format(*bounds)
     return f"{getattr(beside, name):+.3f}{sure}"
+
+
+def _steps(beside: ScoreDifference | None) -> str:
+    return "" if beside is None else str(beside.steps)
 
 
 def _worse(beside: ScoreDifference | None) -> str:
@@ -77,7 +88,7 @@ def by_lines(step: StepScore, policies: Sequence[str]) -> Iterator[str]:
     """Yield a step's outcome line by line, with the nats of each line under each policy."""
     about = f" -> {step.job.target}" if step.job.target else ""
     yield one_line(f"{step.job.place}{about}", LONGEST)
-    yield " ".join(f"{name[:9]:>9}" for name in policies)
+    yield f"{' '.join(f'{name[:9]:>9}' for name in policies)}   nats of each line, + is a new one"
     for number, line in enumerate(step.job.outcome.text.split("\n")):
         nats = " ".join(f"{lines[number].nats:9.2f}" for lines in step.lines)
         sign = "+" if step.job.outcome.new[number] else " "
@@ -101,7 +112,7 @@ def remarks(scoring: Scoring) -> Iterator[str]:
     if plan.not_sampled:
         yield f"note: the sample leaves out {plan.not_sampled} steps"
     if scoring.not_reached:
-        yield f"note: {scoring.not_reached} steps were not reached"
+        yield f"note: {scoring.not_reached} steps were not reached: the same command goes on there"
     unnamed = sum(None in step.names for step in scoring.steps)
     if unnamed:
         yield f"note: {unnamed} steps were scored before names were told apart"
@@ -120,6 +131,7 @@ def as_json(scoring: Scoring, scores: Sequence[PolicyScore]) -> dict[str, Any]:
             "window": reader.window,
         },
         "policies": [plain(score) for score in scores],
+        "verdicts": list(verdicts(scores)),
         "steps": [_step(scoring, step) for step in scoring.steps],
         "left_out": [plain(step) for step in left_out(scoring)],
         "outcome_unknown": scoring.plan.unknown,

@@ -1,8 +1,9 @@
 """Scoring as commands begin it: who reads, what it will take, and how far it has come."""
 
 import os
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from backcast.domain.errors import InputError
@@ -10,7 +11,7 @@ from backcast.engine.interfaces.addresses import UNREADABLE
 from backcast.engine.interfaces.terminal import message, progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from backcast.engine.interfaces.log_shelf import LogShelf
     from backcast.engine.log.engines import WorkEngine
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from backcast.engine.replay.score_elsewhere import ScoringElsewhere
     from backcast.engine.replay.score_run import Scoring
 
+SOON = 3.0
+"Seconds of reading after which its pace is known."
 MINUTE = 90
 "Seconds from which a time is said in minutes."
 
@@ -56,8 +59,17 @@ class Reading(NamedTuple):
 
     def take(self, plan: "ScorePlan", logs: "LogShelf") -> None:
         """Add the steps of some logs to a plan; end where none of the logs can be read."""
-        with logs.progress(self.sample) as advance:
-            plan.add(logs, self.sample, advance, logs.keep)
+        with ExitStack() as stack:
+
+            @contextmanager
+            def building(steps: int) -> "Iterator[Callable[[int], None]]":
+                stack.close()
+                with progress_bar("prompts built, steps", steps) as advance:
+                    yield advance
+
+            what = "steps looked at" if self.sample else "prompts built, steps"
+            advance = stack.enter_context(logs.progress(what))
+            plan.add(logs, self.sample, advance, logs.keep, building)
         if not logs.read:
             raise SystemExit(UNREADABLE)  # the reasons are on stderr
 
@@ -111,27 +123,76 @@ def _scored(
         f"{prompts} prompts of {len(plan.jobs)} steps: {len(waiting)} differ and were never read,"
         f" {tokens:,} tokens at most"
     )
-    begun = monotonic()
-    read, note_unkept = 0, _unkept_noted(scoring)
-    with progress_bar("tokens", tokens) as bar:
+    forecast, note_unkept = ReadingForecast(scoring, tokens, len(waiting)), _unkept_noted(scoring)
+    with progress_bar("tokens", tokens, ends=scoring.until) as bar:
 
         def advance(size: int) -> None:
-            nonlocal read
-            if not read and size < tokens:
-                taken = max(monotonic() - begun, 1e-3)
-                message(
-                    f"about {duration((tokens - size) * taken / size)} more, at"
-                    f" {size / taken:,.0f} tokens a second"
-                )
-            read += size
             bar(size)
+            forecast.add(size)
             note_unkept()
 
         try:
             scoring.run(advance)
         except KeyboardInterrupt:
             return scoring, True
+    if seconds is not None and scoring.waiting and not scoring.steps:
+        message(forecast.unread(seconds))
     return scoring, False
+
+
+class ReadingForecast:
+    """How long reading takes, as far as what was read tells."""
+
+    def __init__(self, scoring: "Scoring", tokens: int, prompts: int) -> None:
+        self.scoring, self.tokens, self.prompts = scoring, tokens, prompts
+        self.read, self.begun, self.busy, self._said = 0, monotonic(), process_time(), False
+
+    def add(self, size: int) -> None:
+        """Count tokens that were read; once some time has passed, say how long the rest takes."""
+        self.read += size
+        spent = monotonic() - self.begun
+        if self._said or not self.read or (spent < SOON and self.read < self.tokens / 10):
+            return
+        self._said = True
+        if self.read < self.tokens:
+            message(self._line(max(spent, 1e-3)))
+
+    def _line(self, spent: float) -> str:
+        pace = self.read / spent
+        rest, ends = (self.tokens - self.read) / pace, self.scoring.until - monotonic()
+        at = f"at {pace:,.0f} tokens a second{little_time(spent, process_time() - self.busy)}"
+        if rest <= ends:
+            return f"about {duration(rest)} more, {at}"
+        steps = len(self.scoring.plan.jobs)
+        each = self.tokens / max(1, self.prompts) * len(self.scoring.plan.settings)
+        within = min(steps, int(self.read / each + ends * pace / each))
+        return (
+            f"{duration(ends)} more, then --seconds ends it: about {within} of {steps} steps, {at}"
+        )
+
+    def unread(self, seconds: float) -> str:
+        """Return why nothing was read in a time, and which time a step takes."""
+        job = self.scoring.waiting[0]
+        whole = max(job.tokens) + sum(job.tokens[1:]) // 2  # prompts begin alike
+        spent = monotonic() - self.begun
+        took = f": a step takes about {duration(whole * spent / self.read)}" if self.read else ""
+        return (
+            f"nothing was read in {seconds:g} s{took}: needed more --seconds, or prompts of fewer"
+            " --context-tokens"
+        )
+
+
+def little_time(spent: float, busy: float) -> str:
+    """Return that this process got little of the processor; empty where it got enough.
+
+    >>> little_time(20.0, 3.0)
+    ' (this process got 3 s of the processor in 20 s: others use it)'
+    >>> little_time(20.0, 19.0)
+    ''
+    """
+    if spent < SOON or busy > spent / 2:
+        return ""
+    return f" (this process got {busy:.0f} s of the processor in {spent:.0f} s: others use it)"
 
 
 def _refuse_nothing(plan: "ScorePlan") -> NoReturn:

@@ -4,6 +4,7 @@ which a terminal must not obey.
 Every command imports this module, so it imports nothing slow at its top.
 """
 
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,9 @@ SPEAKS = re.compile("(?![\n\t]|\r\n)[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u206
 "Characters that a terminal obeys or cannot show: controls, direction overrides, surrogates."
 
 EVERY = 30.0
-"Seconds between two lines of progress where no terminal shows it."
+"Seconds between two lines of progress, at most, where no terminal shows it."
+FIRST = 5.0
+"Seconds until the first one; then the time between two doubles."
 SOON = 8.0
 "Seconds after which the reason for a wait is told."
 
@@ -105,8 +108,9 @@ def hand_on_bytes(body: bytes) -> None:
 class _StepsInLines:
     """A counter of steps, in words."""
 
-    def __init__(self, what: str, total: int | None) -> None:
+    def __init__(self, what: str, total: int | None, ends: float | None) -> None:
         self.what, self.total, self.done, self.begun = what, total, 0, monotonic()
+        self.ends = math.inf if ends is None else ends
 
     def advance(self, step: int) -> None:
         """Count a step."""
@@ -116,21 +120,25 @@ class _StepsInLines:
         """Return how far it is, and about how long the rest takes if it goes on like that."""
         spent, of = monotonic() - self.begun, "" if self.total is None else f" of {self.total:,}"
         line = f"{self.what}: {self.done:,}{of} after {spent:.0f} s"
+        rest = math.inf
         if self.total and 0 < self.done < self.total:
-            line += f", about {_rough(spent * (self.total - self.done) / self.done)} left"
-        return line
+            rest = spent * (self.total - self.done) / self.done
+        until = self.ends - monotonic()
+        if until < rest and self.done != self.total:
+            return f"{line}; it ends in {_rough(until)}"
+        return line if math.isinf(rest) else f"{line}, about {_rough(rest)} left"
 
 
 @contextmanager
-def _now_and_then(line: Callable[[], str], first: float | None = None) -> Iterator[None]:
-    """Print a line every `EVERY` seconds until the end, the first after another time if given."""
+def _now_and_then(line: Callable[[], str], first: float) -> Iterator[None]:
+    """Print a line after a time, and again after twice that, until `EVERY` seconds lie between."""
     ended = Event()
 
     def watch() -> None:
-        wait = EVERY if first is None else first
+        wait = first
         while not ended.wait(wait):
             message(line())
-            wait = EVERY
+            wait = min(EVERY, 2 * wait)
 
     Thread(target=watch, daemon=True).start()
     try:
@@ -161,15 +169,17 @@ def told_if_long(what: str, why: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def progress_bar(
+    what: str, total: int | None, *, ends: float | None = None
+) -> Iterator[Callable[[int], None]]:
     """Show progress and the time that is left on stderr; where that is no terminal, a line now
-    and then.
+    and then. `ends` is a moment of `time.monotonic` at which the work ends however far it is.
 
     Yields the function that takes a step's size.
     """
     if not sys.stderr.isatty():
-        steps = _StepsInLines(what, total)
-        with _now_and_then(steps.line):
+        steps = _StepsInLines(what, total, ends)
+        with _now_and_then(steps.line, FIRST):
             yield steps.advance
         return
     from rich.console import Console

@@ -8,7 +8,7 @@ llama-server returns no log-probabilities of a prompt, so that this needs the fi
 
 import ctypes
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import file_digest, sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -124,6 +124,8 @@ class LikelihoodReader:
         self.reader = f"{VERSION}, llama-cpp-python {version('llama-cpp-python')}"
         self._pieces: list[int] = []
         "The tokens of the whole pieces of the last prompt, which are in the cache."
+        self.heard: Callable[[int], None] = lambda tokens: None
+        "Is called with the tokens of each piece, as soon as it is read or found in the cache."
         self.tokens_read = 0
         "Tokens that were read so far, without those that stood in the cache."
 
@@ -213,6 +215,7 @@ class LikelihoodReader:
             logits = self._logits(given[start : start + rows])
             nats += _nats_of(logits, spelled.text[start : start + rows])
             self.tokens_read += len(logits)
+            self.heard(len(logits))
         if not all(map(math.isfinite, nats)):
             raise ModelError(
                 f"{loaded.path}: needed numbers, found NaN among its logits: is the file whole?",
@@ -237,11 +240,13 @@ class LikelihoodReader:
             self.loaded._c.llama_memory_clear(memory, True)
         self.loaded.llm.n_tokens = kept
         self._pieces = self._pieces[:kept]
+        self.heard(kept)
         for start in range(kept, len(tokens), PIECE):
             self._in_time(until)
             piece = list(tokens[start : start + PIECE])
             self.loaded.add(piece)
             self.tokens_read += len(piece)
+            self.heard(len(piece))
             if len(piece) == PIECE:
                 self._pieces += piece
 

@@ -1,6 +1,6 @@
 """Who can read a text and tell how likely it was: a model file in this process, or a server."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from backcast.engine.models.likelihood import ReadText, RenderedPrompt, SpelledText
@@ -28,6 +28,8 @@ class OutcomeReader(Protocol):
     "Tokens of the largest window that it can have."
     window: int
     "Tokens of prompt and text together."
+    heard: Callable[[int], None]
+    "Is called with the tokens of each piece that is read, where it is read in pieces."
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text between two control tokens, by number."""

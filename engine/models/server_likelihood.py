@@ -6,7 +6,7 @@ llama-server does neither. The server splits texts into tokens and says where ea
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from time import monotonic
@@ -52,6 +52,8 @@ class ServerReader:
 
     def __init__(self, url: str) -> None:
         """`InputError` in a line where it cannot, or where its chat template is not known."""
+        self.heard: Callable[[int], None] = lambda tokens: None
+        "Is never called: a server reads a prompt as a whole."
         self.root = address_of(url, "/v1").removesuffix("/v1")
         self.place = f"{self.root}/v1"
         self._line = Connection(self.place, key_for(self.place) or "no-key", BACKOFF)

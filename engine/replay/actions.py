@@ -7,7 +7,7 @@ tool, without the thoughts before it, which say it already.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from backcast.domain.events import (
@@ -21,9 +21,10 @@ from backcast.domain.events import (
 from backcast.engine.context.request import Request
 from backcast.engine.history.follow import TaskFollower
 from backcast.engine.log.store import EventStore
-from backcast.engine.replay.steps import KnownState, ReplayStep, SentAction
+from backcast.engine.replay.steps import KnownState, ReplayStep, SaidPart, SentAction
 
 KINDS = ("TASK_STARTED", "MESSAGE_RECEIVED", "MODEL_REPLIED", "TOOL_CALLED", "TOOL_RETURNED")
+ANSWER = "answer"
 PERSON = "user"
 "The role of what a person wrote."
 
@@ -59,12 +60,12 @@ def replies(store: EventStore, task_id: str) -> Iterator[AgentReply]:
         return
     events = list(store.read(task_id, types=KINDS))
     calls = _calls(events)
-    talk, seen, goal, words = list[tuple[str, str]](), set[str](), "", ""
+    parts, seen, goal, words = list[SaidPart](), set[str](), "", ""
 
-    def said(role: str, ref: str | None) -> str:
+    def said(role: str, kind: str, ref: str | None, version: int, tool: str | None = "") -> str:
         text = store.get(ref).decode(errors="replace") if ref else ""
         if text.strip():
-            _add(talk, role, text)
+            parts.append(SaidPart(role, kind, _named(kind, version, tool), text))
             seen.update(line.strip() for line in text.split("\n"))
         return text
 
@@ -73,24 +74,28 @@ def replies(store: EventStore, task_id: str) -> Iterator[AgentReply]:
             case TaskStarted(goal=str() as goal):
                 seen.update(line.strip() for line in goal.split("\n"))
             case MessageReceived(role=role, text=ref):
-                text = said(role if role in ("system", "assistant") else PERSON, ref)
+                spoken = role if role in ("system", "assistant") else PERSON
+                kind = {"system": "system", "assistant": ANSWER}.get(spoken, "message")
+                text = said(spoken, kind, ref, event.version)
                 if role == PERSON and text.strip():
                     words = "" if text.strip() == goal.strip() else text
-            case ToolReturned(output=ref):
-                said(PERSON, ref)
+            case ToolReturned(output=ref, tool=tool):
+                said(PERSON, "result", ref, event.version, tool)
             case ModelReplied(text=ref):
                 if facts := calls.get(event.version):
                     sent = "\n".join(map(action_text, facts)).rstrip()
                     lines = (line.strip() for line in sent.split("\n"))
                     new = tuple(bool(line) and line not in seen for line in lines)
                     name = f"action {facts[0].tool}"
-                    yield AgentReply(event.version, name, words, SentAction(sent, new, (*talk,)))
+                    action = SentAction(sent, new, joined(parts), (*parts,))
+                    yield AgentReply(event.version, name, words, action)
                     text = store.get(ref).decode(errors="replace") if ref else ""
                     if sent not in text:
                         text = f"{text}\n{sent}".strip()
-                    _add(talk, "assistant", text)
+                    named = _named(ANSWER, event.version, facts[0].tool)
+                    parts.append(SaidPart("assistant", ANSWER, named, text))
                 else:
-                    said("assistant", ref)
+                    said("assistant", ANSWER, ref, event.version)
 
 
 def _calls(events: list[WorkflowEvent]) -> dict[int, list[ToolCalled]]:
@@ -134,8 +139,20 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def _named(kind: str, version: int, tool: str | None) -> str:
+    return f"{kind}{f' {tool}' if tool else ''} @{version}"
+
+
+def joined(parts: Iterable[SaidPart]) -> tuple[tuple[str, str], ...]:
+    """Return parts as messages, role and text, whose roles alternate as templates need it."""
+    talk = list[tuple[str, str]]()
+    for part in parts:
+        _add(talk, part.role, part.text)
+    return tuple(talk)
+
+
 def _add(talk: list[tuple[str, str]], role: str, text: str) -> None:
-    """Add a message; templates need roles that alternate, so it joins one of the same role."""
+    """Add a message; it joins one before it of the same role."""
     if talk and talk[-1][0] == role:
         text = f"{talk.pop()[1]}\n\n{text}"
     talk.append((role, text))

@@ -15,55 +15,25 @@ from backcast.domain.errors import BackcastError, InputError
 from backcast.domain.policy import Policy
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.fit import ItemWorth, LikenessFit, fitted_likeness
+from backcast.engine.replay.fit_cost import (
+    BEGUN_SHARE,
+    ENOUGH,
+    ITEMS_SHARE,
+    JUDGED_SHARE,
+    FitCost,
+    tokens_for_enough,
+)
 from backcast.engine.replay.fit_items import MOST, NAMES, ItemPlan, planned_items
-from backcast.engine.replay.fit_search import PolicyMove, SearchResult, searched
-from backcast.engine.replay.fit_steps import StepList, held_of
-from backcast.engine.replay.kept_scores import ScoreBook, ScoreKey
+from backcast.engine.replay.fit_search import LEAST, PolicyMove, SearchResult, searched
+from backcast.engine.replay.fit_steps import StepList
+from backcast.engine.replay.kept_scores import ScoreBook
 from backcast.engine.replay.score import ScorePlan
 from backcast.engine.replay.score_jobs import LeftOut, StepScore, draw
 from backcast.engine.replay.score_run import Scoring
 from backcast.engine.replay.score_summary import PolicyScore, score_summary
 
-ENOUGH = 8
-"Steps that must be held out for a policy to be judged, and as many to fit it on."
-LEAST_SAMPLE = next(n for n in range(ENOUGH, 99) if min(n - held_of(n), held_of(n)) >= ENOUGH)
-"The smallest sample that can hold both."
-ITEMS_SHARE = 0.4
-"The share of the time in which single texts are read, at most."
-JUDGED_SHARE = 0.4
-"The share of the time that is kept for the steps held out, at most."
-
 Advance = Callable[[int], None]
 ReadAhead = Callable[[Sequence[ScorePlan], Advance], None]
-
-
-class FitCost(NamedTuple):
-    """What a fit will take."""
-
-    items: int
-    "Prompts that show a single text, or none, and were never read."
-    item_tokens: int
-    whole: int
-    "Whole prompts of the policy that it begins with, which were never read."
-    whole_tokens: int
-    trial_tokens: int
-    "Tokens of all training steps under one other policy, about."
-    judged_tokens: int
-    "Tokens of all steps held out under one policy, about."
-    enough_training: float = 0.0
-    "Tokens to be read for `ENOUGH` training steps under that policy, about."
-    enough_judged: float = 0.0
-    "Tokens to be read for `ENOUGH` steps held out under two policies, about."
-
-    def seconds(self, token: float) -> float:
-        """Return the least time for enough steps, about, where a token takes so many seconds."""
-        searched, training = 1 - JUDGED_SHARE, self.enough_training * token
-        # Single texts come first, and leave the training steps some of the time before the rest.
-        fitted = min(
-            (training + self.item_tokens * token) / searched,
-            training / (searched - ITEMS_SHARE),
-        )
-        return max(fitted, self.enough_judged * token / JUDGED_SHARE)
 
 
 class FitResult(NamedTuple):
@@ -77,6 +47,8 @@ class FitResult(NamedTuple):
     judged: int
     refusal: str
     "Why nothing was learned; empty where something was."
+    late: bool = False
+    "Whether that is for want of time alone."
 
 
 class PolicyFit:
@@ -108,7 +80,7 @@ class PolicyFit:
             raise InputError(
                 f"needed {ENOUGH} steps or more to fit on and {ENOUGH} to judge by, whose outcome"
                 f" has new lines, found {training} and {held_out} (a run is on"
-                f" one side as a whole){''.join(reasons)}"
+                f" one side as a whole){_more_runs(training, held_out)}{''.join(reasons)}"
             )
 
     def plan(self, advance: Advance = lambda steps: None) -> FitCost:
@@ -126,6 +98,13 @@ class PolicyFit:
             else:
                 self.items += [item] if item else []
             advance(1)
+        return self.cost()
+
+    def cost(self) -> FitCost:
+        """Return what reading will take that was not read yet, once it is planned."""
+        known = self.known
+        assert self.begun is not None, "it is planned first"
+        assert self.judged is not None, "it is planned first"
         single = [item.plan.to_read(self.books) for item in self.items]
         begun, judged = self.begun.to_read(self.books), self.judged.to_read(self.books)
         whole = begun | judged
@@ -134,7 +113,9 @@ class PolicyFit:
         return FitCost(
             sum(map(len, single)), sum(sum(sizes.values()) for sizes in single),
             len(whole), sum(whole.values()), _tokens(self.begun), _tokens(self.judged),
-            _enough(begun, len(known.training)), _enough(judged, len(known.held_out)) + fitted,
+            tokens_for_enough(begun, len(known.training)),
+            tokens_for_enough(judged, len(known.held_out)) + fitted,
+            ENOUGH * _tokens(self.begun) / len(known.training),
         )  # fmt: skip
 
     def run(
@@ -156,7 +137,8 @@ class PolicyFit:
             say(f"weights of likeness fitted to {likeness.items} texts of {likeness.steps} steps")
         search = self._searched(likeness, read, say)
         if search.policy == self.base:
-            return FitResult(likeness, search, (), self.reached, 0, _nothing_kept(search))
+            late, reason = bool(search.untried), _nothing_kept(search)
+            return FitResult(likeness, search, (), self.reached, 0, reason, late)
         scores, steps = self._compared(search.policy, read)
         refusal = _no_better(scores, steps)
         return FitResult(likeness, search, tuple(scores), self.reached, steps, refusal)
@@ -177,29 +159,46 @@ class PolicyFit:
         self, likeness: LikenessFit | None, advance: Advance, say: Callable[[str], None]
     ) -> SearchResult:
         assert self.begun is not None, "it is planned first"
-        begun = self._read(self.begun, self._until(1 - JUDGED_SHARE), advance)
-        keys = {(step.job.log, step.job.task, step.job.version) for step in begun.steps}
+        begun = self._read(self.begun, self._until(BEGUN_SHARE), advance)
+        if len(begun.steps) < ENOUGH:  # all else waits for these
+            begun = self._read(self.begun, self._until(1.0), advance)
+        if len(begun.steps) < ENOUGH:
+            raise _late(len(begun.steps), "training")
+        chosen = sorted(begun.steps, key=lambda step: draw(step.job))[: self._within(begun.steps)]
+        keys = {(step.job.log, step.job.task, step.job.version) for step in chosen}
         steps = [found for found in self.known.training if found.key in keys]
         self.reached = len(steps)
-        if len(steps) < ENOUGH:
-            raise _late(len(steps), "training")
-        say(f"{self.base.name}: {_mean(begun.steps):.3f} nats per token on {len(steps)} steps")
+        mean_begun, known = _mean(chosen), list[float]()
+        say(f"{self.base.name}: {mean_begun:.3f} nats per token on {len(steps)} steps")
+
+        def until() -> float:
+            """Return when the search ends: before there is anything to judge, it has all time."""
+            best = min(known, default=math.inf)
+            return self._reserved() if best < mean_begun * (1 - LEAST) else self._until(1.0)
 
         def mean_of(move: PolicyMove) -> float | None:
             setting = Setting(f"{self.base.name}, {move.name}", move.policy)
             plan = self.known.under([setting], steps)
-            found = self._read(plan, self._reserved(), advance)
+            found = self._read(plan, until(), advance)
             self.late = self.late or bool(found.waiting)
             if len(found.steps) < len(steps):
                 return None
-            mean = _mean(found.steps)
-            say(f"{move.name}: {mean:.3f} nats per token on {len(steps)} training steps")
-            return mean
+            known.append(_mean(found.steps))
+            say(f"{move.name}: {known[-1]:.3f} nats per token on {len(steps)} training steps")
+            return known[-1]
 
         return searched(
-            self.base, likeness.weights if likeness else None, _mean(begun.steps), mean_of,
-            lambda: not self.late and monotonic() < self._reserved(),
+            self.base, likeness.weights if likeness else None, mean_begun, mean_of,
+            lambda: not self.late and monotonic() < until(),
         )  # fmt: skip
+
+    def _within(self, steps: Sequence[StepScore]) -> int:
+        """Return on how many training steps one setting can be tried in the time for the search."""
+        if self.seconds is None or not self.read_tokens:
+            return len(steps)
+        pace = self.read_tokens / max(1e-6, monotonic() - self.begin)
+        mean = sum(step.job.tokens[0] for step in steps) / len(steps)
+        return max(ENOUGH, int((self._reserved() - monotonic()) * pace / mean))
 
     def _compared(self, policy: Policy, advance: Advance) -> tuple[list[PolicyScore], int]:
         names = [self.base.name, "fitted"]
@@ -219,7 +218,8 @@ class PolicyFit:
         """Return the moment at which the search ends, for the steps held out to be read."""
         if self.seconds is None or self.judged is None:
             return math.inf
-        wanted = 2 * _tokens(self.judged) * (monotonic() - self.begin) / max(1, self.read_tokens)
+        pace = (monotonic() - self.begin) / max(1, self.read_tokens)
+        wanted = 2 * _tokens(self.judged) * pace
         return self._until(1.0) - min(JUDGED_SHARE * self.seconds, wanted)
 
     def _read(self, plan: ScorePlan, until: float, advance: Advance) -> Scoring:
@@ -232,15 +232,15 @@ class PolicyFit:
         return scoring
 
 
+def _more_runs(training: int, held_out: int) -> str:
+    """Return what to do where one side has nothing."""
+    if training and held_out:
+        return ""
+    return ": give one more run or history at least, better some, so that both sides have steps"
+
+
 def _tokens(plan: ScorePlan) -> int:
     return sum(sum(job.tokens) for job in plan.jobs)
-
-
-def _enough(unread: Mapping[ScoreKey, int], steps: int) -> float:
-    """Return the tokens of the prompts that are still to be read until `ENOUGH` steps are."""
-    if not unread:
-        return 0.0
-    return max(0, ENOUGH - (steps - len(unread))) * sum(unread.values()) / len(unread)
 
 
 def _mean(steps: Sequence[StepScore]) -> float:
@@ -249,20 +249,28 @@ def _mean(steps: Sequence[StepScore]) -> float:
     return float(np.mean([line.nats / line.tokens for line in sums if line.tokens]))
 
 
-def _late(steps: int, which: str) -> InputError:
-    return InputError(
-        f"needed {ENOUGH} {which} steps or more within the time, reached {steps}: run it again"
-        " (what was read is kept), or with more --seconds"
+class TimeIsUpError(InputError):
+    """The end of a time in which too few steps were read."""
+
+
+def _late(steps: int, which: str) -> TimeIsUpError:
+    return TimeIsUpError(
+        f"needed {ENOUGH} {which} steps or more within the time, reached {steps}: what was read is"
+        " kept, and the same command goes on from there"
     )
 
 
 def _nothing_kept(search: SearchResult) -> str:
+    late = f"{len(search.untried)} were not tried for want of time" if search.untried else ""
     read = [trial for trial in search.trials if trial.mean is not None]
+    if not read and late:
+        return f"no setting was tried to its end, {late}, so nothing can be said yet"
     nearest = min(read, key=lambda trial: (trial.mean or 0.0, trial.name), default=None)
     beside = "" if nearest is None else f", {nearest.name} {nearest.mean:.3f}"
     return (
-        f"of {len(search.trials)} settings none made the training steps likelier: nats per token"
-        f" {search.begun:.3f} as they were{beside}"
+        f"of {len(read)} setting{'s' * (len(read) != 1)} that could be read none made the training"
+        f" steps likelier: nats per token {search.begun:.3f} as they were{beside}"
+        f"{'; ' if late else ''}{late}"
     )
 
 

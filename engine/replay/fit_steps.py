@@ -10,7 +10,7 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.outcomes import KnownOutcome
-from backcast.engine.replay.score import ScorePlan
+from backcast.engine.replay.score import Building, ScorePlan, silent
 from backcast.engine.replay.score_jobs import draw
 from backcast.engine.replay.steps import ReplayStep
 
@@ -71,6 +71,7 @@ class StepList(ScorePlan):
         sample: int | None = None,
         advance: Callable[[int], None] = lambda steps: None,
         keep: Callable[[Collection[str]], None] = lambda names: None,
+        building: Building = silent,
     ) -> None:
         """Add the steps of open logs; of a sample, one third is held out.
 

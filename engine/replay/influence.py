@@ -20,9 +20,10 @@ from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.find import change_at, last_by, prompt_at, step_at
 from backcast.engine.replay.outcomes import KnownOutcome, outcome_of
 from backcast.engine.replay.prompt_variants import PromptPart, parts_of, with_halves, without_parts
+from backcast.engine.replay.said_variants import said_items, said_variants, sections_and_largest
 from backcast.engine.replay.score import ScorePlan
 from backcast.engine.replay.score_jobs import LessPart, ScoreJob, StepScore, digest_of_messages
-from backcast.engine.replay.score_summary import DRAWS, SEED
+from backcast.engine.replay.score_summary import DRAWS, LEAST_UNITS, SEED
 from backcast.engine.replay.sparse_fit import in_half, sparse_fit
 from backcast.engine.replay.steps import ReplayStep, asked, steps
 
@@ -40,7 +41,12 @@ class Influence(NamedTuple):
     nats: float
     "The nats that it saves in the outcome's new lines: below 0 where it does harm."
     interval: tuple[float, float] | None
-    "95 % interval by bootstrap over the new lines, or the halves; None for a single line."
+    "95 % interval by bootstrap over the new lines, or the halves; None for few lines."
+
+    @property
+    def certain(self) -> bool:
+        """Whether its interval holds no 0."""
+        return self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
 
 
 class InfluencePlan(NamedTuple):
@@ -61,20 +67,29 @@ def version_at(store: EventStore, task_id: str, when: str) -> int:
     """Return the version of the step at a moment; `InputError` where there is none."""
     if asked(store, task_id):
         return prompt_at(store, task_id, when).version
-    sent = list(replies(store, task_id))
-    if not sent or changed(store, task_id):
-        return change_at(store, task_id, when).first
-    return last_by(store, task_id, when, sent, [reply.version for reply in sent]).version
+    if found := _reply_at(store, task_id, when):
+        return found
+    return change_at(store, task_id, when).first
+
+
+def _reply_at(store: EventStore, task_id: str, when: str) -> int:
+    """Return the version of an agent's reply at a moment; 0 where a change is meant, or no agent
+    sent any."""
+    versions = [reply.version for reply in replies(store, task_id)]
+    is_change = when.isdecimal() and any(
+        change.first == int(when) for change in changed(store, task_id)
+    )
+    if not versions or (is_change and int(when) not in versions):
+        return 0
+    return last_by(store, task_id, when, versions, versions)
 
 
 def step_with_outcome(store: EventStore, task_id: str, when: str) -> ReplayStep:
     """Return the step at a moment, with its outcome; `InputError` where there is none."""
     if not asked(store, task_id):
-        sent = list(replies(store, task_id))
-        if not sent or changed(store, task_id):
-            return step_at(store, task_id, when)
-        version = last_by(store, task_id, when, sent, [reply.version for reply in sent]).version
-        return next(step for step in actions(store, task_id) if step.version == version)
+        if version := _reply_at(store, task_id, when):
+            return next(step for step in actions(store, task_id) if step.version == version)
+        return step_at(store, task_id, when)
     version = prompt_at(store, task_id, when).version
     every = steps(store, task_id, outcomes=True)
     return next(step for step in every if step.version == version)
@@ -101,19 +116,28 @@ def plan_influence(
     place = f"{step.task_id}@{step.version} {step.name}"
     outcome = _new_outcome(store, step, place)
     [setting] = plan.settings
-    builder = plan.builder(store, step, setting)
-    context = builder.build(step.known.states, step.known.graph, step.request)
-    every = [item for item in context.items if item.section != TASK]
+    own = step.action if setting.policy is None else None
+    if own is not None:  # as the agent was told it, and not as a policy would tell it
+        every = said_items(own, plan.reader.count)
+    else:
+        builder = plan.builder(store, step, setting)
+        context = builder.build(step.known.states, step.known.graph, step.request)
+        items = [item for item in context.items if item.section != TASK]
+        every = [PromptPart("item", i.node, i.section, i.level, i.tokens) for i in items]
     if halves is None:
         halves = HALVES if len(every) > MANY else 0
     if halves and halves < LEAST:
         raise InputError(f"needed {LEAST} halves or more for a fit, found {halves}")
-    parts, not_read = parts_of(context, 0 if halves else most)
-    drawn = [[in_half(n, f"{item.section}:{item.node}") for item in every] for n in range(halves)]
-    variants = [
-        *without_parts(context, builder.policy, parts, texts=texts),
-        *with_halves(context, builder.policy, every, drawn),
-    ]
+    drawn = [[in_half(n, f"{item.section}:{item.name}") for item in every] for n in range(halves)]
+    if own is not None:
+        parts, not_read = sections_and_largest(every, 0 if halves else most)
+        variants = [*said_variants(own, parts, every, drawn)]
+    else:
+        parts, not_read = parts_of(context, 0 if halves else most)
+        variants = [
+            *without_parts(context, builder.policy, parts, texts=texts),
+            *with_halves(context, builder.policy, items, drawn),
+        ]
     try:
         prompts = [plan.reader.prompt(one.messages, outcome.header) for one in variants]
         tokens = [plan.size(prompt, outcome.text) for prompt in prompts]
@@ -136,8 +160,7 @@ def plan_influence(
     )  # fmt: skip
     if not halves:
         return InfluencePlan(plan, read, not_read)
-    known = tuple(PromptPart("item", i.node, i.section, i.level, i.tokens) for i in every)
-    return InfluencePlan(plan, read, 0, known, tuple(map(tuple, drawn)))
+    return InfluencePlan(plan, read, 0, tuple(every), tuple(map(tuple, drawn)))
 
 
 def _new_outcome(store: EventStore, step: ReplayStep, place: str) -> KnownOutcome:
@@ -183,7 +206,7 @@ def influences(
 def _influence(step: StepScore, number: int, part: PromptPart) -> Influence:
     saved = np.array(list(_saved(step, number)))
     interval = None
-    if len(saved) > 1:
+    if len(saved) >= LEAST_UNITS:
         drawn = np.random.default_rng(SEED).integers(0, len(saved), (DRAWS, len(saved)))
         low, high = np.percentile(saved[drawn].sum(axis=1), [2.5, 97.5])
         interval = float(low), float(high)

@@ -7,6 +7,7 @@ is read by what builds them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from hashlib import sha256
 from heapq import nsmallest
 from itertools import chain, count
@@ -35,9 +36,22 @@ from backcast.engine.replay.project_names import ProjectNames
 from backcast.engine.replay.score_jobs import LeftOut, ScoreJob, draw
 from backcast.engine.replay.steps import ReplayStep, asked, steps
 
+Advance = Callable[[int], None]
+Building = Callable[[int], AbstractContextManager[Advance]]
+SPARE = 16
+"Steps that are drawn beside a sample, for those of it that cannot be read."
+
+
+@contextmanager
+def silent(steps: int) -> Iterator[Advance]:
+    """Show no progress."""
+    yield lambda steps: None
+
 
 class ScorePlan:
     """The steps of some logs that are to be scored."""
+
+    spare = SPARE
 
     def __init__(
         self, reader: OutcomeReader, settings: Sequence[Setting], profile: ModelProfile
@@ -58,12 +72,15 @@ class ScorePlan:
         sample: int | None = None,
         advance: Callable[[int], None] = lambda steps: None,
         keep: Callable[[Collection[str]], None] = lambda names: None,
+        building: Building = silent,
     ) -> None:
         """Add the steps of open logs, or a sample of so many of them.
 
         A step is in every sample that is larger than one that it is in, whatever else there is.
-        `advance` is called for each step whose prompts are built, and `keep` behind each log with
-        the names of the logs that are needed still.
+        In the place of steps that cannot be read others are drawn, `SPARE` of them at most.
+        `advance` is called for each step that is found, and `keep` behind each log with the names
+        of the logs that are needed still; `building` gives what is called for each step of a sample
+        whose prompts are built.
         """
         chosen: list[_Found] = []
         order: dict[str, int] = {}
@@ -75,15 +92,32 @@ class ScorePlan:
                     advance(1)
                 continue
             met = count()
-            every = zip(chain(chosen, self._found(log)), met, strict=False)
+            every = zip(chain(chosen, _counted(self._found(log), advance)), met, strict=False)
             chosen = nsmallest(
-                sample, (found for found, _ in every), key=lambda found: draw(found.step)
-            )
+                sample + self.spare, (found for found, _ in every),
+                key=lambda found: draw(found.step),
+            )  # fmt: skip
             self.not_sampled += next(met) - len(chosen)
             keep({found.log.name for found in chosen})
-        for log, step, outcome, unit in sorted(chosen, key=lambda found: _order(order, found)):
-            self._plan(log, step, outcome, unit)
-            advance(1)
+        if sample is not None:
+            self._take(chosen, sample, order, building)
+
+    def _take(
+        self, drawn: Sequence["_Found"], sample: int, order: Mapping[str, int], building: Building
+    ) -> None:
+        """Add so many of some steps, by lot those that can be read."""
+        first, others, lacking = drawn[:sample], [*drawn[sample:]], 0
+        with building(len(first)) as advance:
+            for found in sorted(first, key=lambda found: _order(order, found)):
+                is_planned = self._plan(*found)
+                lacking += not is_planned
+                advance(is_planned)
+            while lacking and others:
+                is_planned = self._plan(*others.pop(0))
+                lacking -= is_planned
+                advance(is_planned)
+        self.not_sampled += len(others)
+        self.jobs.sort(key=lambda job: (order.get(job.log, 0), job.task, job.version))
 
     def add_stretch(self, log: Log, versions: Collection[int]) -> None:
         """Add the steps at some versions of a log with one task."""
@@ -121,7 +155,8 @@ class ScorePlan:
                 unit = f"{log.name}: {task}" if run else f"{log.name}: {place_of_step(step)}"
                 yield _Found(log, step, outcome, unit)
 
-    def _plan(self, log: Log, step: ReplayStep, outcome: KnownOutcome, unit: str) -> None:
+    def _plan(self, log: Log, step: ReplayStep, outcome: KnownOutcome, unit: str) -> bool:
+        """Add a step with its prompts; where one cannot be, note why, and return False."""
         prompts = list[RenderedPrompt]()
         tokens = list[int]()
         for setting in self.settings:
@@ -131,7 +166,7 @@ class ScorePlan:
                 size = self.size(prompt, outcome.text)
             except BackcastError as error:
                 self.left_out.append(LeftOut(place_of_step(step), f"under {setting.name}: {error}"))
-                return
+                return False
             prompts.append(prompt)
             tokens.append(size)
         self.jobs.append(
@@ -140,6 +175,7 @@ class ScorePlan:
                 outcome, tuple(prompts), tuple(tokens), (), self.names.spans(step, outcome),
             )
         )  # fmt: skip
+        return True
 
     def _messages(
         self, store: EventStore, step: ReplayStep, setting: Setting
@@ -196,6 +232,12 @@ class _Found(NamedTuple):
     step: ReplayStep
     outcome: KnownOutcome
     unit: str
+
+
+def _counted(found: Iterable[_Found], advance: Advance) -> Iterator[_Found]:
+    for step in found:
+        advance(1)
+        yield step
 
 
 def _order(names: Mapping[str, int], found: _Found) -> tuple[int, str, int]:

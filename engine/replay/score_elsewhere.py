@@ -37,7 +37,9 @@ class CutStep(NamedTuple):
 
 
 class CutPlan(ScorePlan):
-    """A plan of steps whose prompts are built where they are read."""
+    """A plan of steps whose prompts are built where they are read, and only there can fail."""
+
+    spare = 0
 
     def __init__(self, plan: ScorePlan) -> None:
         """`plan` says who reads, and under which policies."""
@@ -46,12 +48,13 @@ class CutPlan(ScorePlan):
         self.stamps: dict[str, dict[str, str]] = {}
         "Of the tasks of each log."
 
-    def _plan(self, log: Log, step: ReplayStep, outcome: KnownOutcome, unit: str) -> None:
+    def _plan(self, log: Log, step: ReplayStep, outcome: KnownOutcome, unit: str) -> bool:
         if log.name not in self.stamps:
             self.stamps[log.name] = stamps_of(log.store)
         digest, place = outcome_digest(outcome.text), len(self.left_out)
         self.cut.append(CutStep(log.name, step.task_id, step.version, digest, place))
         self.left_out.append(LeftOut(place_of_step(step), ""))
+        return True
 
     def stretches(self) -> list[tuple[CutStep, ...]]:
         """Return the steps in pieces of one task each."""

@@ -36,7 +36,8 @@ class Scoring:
         return len(self.waiting)
 
     def run(self, advance: Callable[[int], None] = lambda tokens: None) -> None:
-        """Read until all is read, or the time is up; `advance` is called with each prompt's tokens.
+        """Read until all is read, or the time is up; `advance` is called with tokens as they are
+        read, of each prompt with as many as it has.
 
         What was read is kept at once, so that this can be ended at any moment.
         """
@@ -67,8 +68,19 @@ class Scoring:
         if fact is None or len(fact.line_tokens) != len(job.outcome.new):
             if monotonic() > self.until:
                 raise ModelError("the time is up", "timeout")
-            text = job.outcome.text
-            found = reader.read(job.prompts[number], text, self.until)
+            text, size, done = job.outcome.text, job.tokens[number], 0
+
+            def heard(tokens: int) -> None:
+                nonlocal done
+                tokens = min(tokens, size - done)
+                done += tokens
+                advance(tokens)
+
+            reader.heard = heard
+            try:
+                found = reader.read(job.prompts[number], text, self.until)
+            finally:
+                reader.heard = _unheard
             lines = by_line(found.pieces, found.nats, text.count("\n") + 1, found.before)
             part = job.parts[number] if job.parts else None
             names = () if job.names is None else named(found, text, job.names)
@@ -81,8 +93,12 @@ class Scoring:
                 **(_names(names) | (part._asdict() if part else {})),
             )  # fmt: skip
             book.keep(job.task, fact)
-            advance(job.tokens[number])
+            advance(size - done)
         return fact
+
+
+def _unheard(tokens: int) -> None:
+    """Hear of nothing."""
 
 
 def _names(names: Sequence[LineNats]) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from backcast.engine.replay.score_jobs import StepScore
 
 DRAWS, SEED = 2_000, 0
 "Bootstrap samples, and the seed of the generator."
+LEAST_UNITS = 6
+"""Runs or changes from which on there is an interval: of fewer, even if all agree, that is not
+certain at 95 % (of five that agree by chance alone, 2 * 0.5 ** 5 = 6 % would)."""
 SAME = 1e-6
 "Nats per token by which two scores may differ, and count as the same."
 
@@ -36,13 +39,15 @@ class ScoreDifference(NamedTuple):
 
     per_token: float
     interval: tuple[float, float] | None
-    "95 % interval of `per_token`; None for a single run or change."
+    "95 % interval of `per_token`; None for fewer than `LEAST_UNITS` runs or changes."
     per_step: float
     step_interval: tuple[float, float] | None
     worse: int
     "Steps whose outcome got less likely."
     better: int
     steps: int
+    units: int = 0
+    "The runs, or changes of a history, over which intervals are drawn."
 
 
 class PolicyScore(NamedTuple):
@@ -134,12 +139,13 @@ def _difference(
         per_token=float(nats.sum() / tokens.sum()), interval=_interval(sums, 1, 0),
         per_step=float(apart.mean()), step_interval=_interval(sums, 3, 2),
         worse=int((apart > SAME).sum()), better=int((apart < -SAME).sum()), steps=len(apart),
+        units=len(sums),
     )  # fmt: skip
 
 
 def _interval(sums: NDArray[np.float64], above: int, below: int) -> tuple[float, float] | None:
     """Return the 95 % interval of the ratio of two columns, by bootstrap over the rows."""
-    if len(sums) < 2:
+    if len(sums) < LEAST_UNITS:
         return None
     drawn = np.random.default_rng(SEED).integers(0, len(sums), (DRAWS, len(sums)))
     totals = sums[drawn].sum(axis=1)

@@ -42,6 +42,17 @@ class KnownState(NamedTuple):
         return self._replace(states=self.states._replace(at=at))
 
 
+class SaidPart(NamedTuple):
+    """A message of a conversation, an answer or a result, before it joins others of its role."""
+
+    role: str
+    kind: str
+    "system, message, answer or result."
+    name: str
+    "Its kind, its tool, and its event."
+    text: str
+
+
 class SentAction(NamedTuple):
     """What an imported agent sent next, as a text to read."""
 
@@ -50,6 +61,8 @@ class SentAction(NamedTuple):
     "Of each line whether nothing that the agent had been told holds it."
     messages: tuple[tuple[str, str], ...]
     "What it had been told, and had said, until then: role and text."
+    parts: tuple[SaidPart, ...] = ()
+    "The parts that these are joined of."
 
 
 class ReplayStep(NamedTuple):

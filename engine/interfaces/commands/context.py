@@ -58,7 +58,8 @@ def command(
 
     Without --for and --query it is a recorded prompt, rebuilt from the log: the one at WHEN, or the
     last one; with --policy as another policy builds it, from what was known then. In a history
-    without prompts it is that of the change at WHEN. What is named by its kind, for instance
+    without prompts it is that of the change at WHEN; --context-tokens N --tokenizer gguf:FILE makes
+    it the one that score and influence had that model read. What is named by its kind, for instance
     function:money.py::share, need not exist yet. A policy file sets what differs from the default,
     or from the strategy that it names as its `base`; 'backcast policy' prints all settings,
     'backcast help policies' the strategies.

@@ -18,7 +18,7 @@ from backcast.engine.interfaces.options import (
     processes_option,
     store_option,
 )
-from backcast.engine.interfaces.profiles import policy_by, policy_option
+from backcast.engine.interfaces.profiles import policy_by, policy_option, refuse_messages
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading
 from backcast.engine.interfaces.terminal import escaped, message
@@ -77,7 +77,7 @@ def command(
     With --keep no model reads: what an agent's next actions used of its long results, and what a
     compression dropped of it, gives rules on what to keep; runs that are held out confirm them.
 
-    Exit codes: 0 a policy is written, 1 nothing was learned, 2 it cannot be fitted, 130 Ctrl-C.
+    Exit codes: 0 a policy is written, 1 nothing was learned yet, 2 it cannot be fitted, 130 Ctrl-C.
     'backcast help fit' explains it.
     """
     from backcast.engine.context.strategies import STRATEGIES
@@ -90,6 +90,7 @@ def command(
     if not model:
         raise click.UsageError("needed --model llama:FILE, who reads, or --keep, found neither")
     base = completed(policy_by(policy_name))
+    refuse_messages(base.name, base)
     check_place(out, force)
     over = _over(policy_name)
     own_settings(base, STRATEGIES[over])  # or it says why no file could hold what is made of it
@@ -107,6 +108,9 @@ def command(
         _end(fit, found, out, names, over, as_json)
         for remark in remarks(fit, found):
             message(remark)
+    if found.late:
+        message(f"no policy is written: {found.refusal}")
+        raise SystemExit(NOTHING_LEARNED)
     if found.refusal:
         message(f"nothing was learned, and no policy is written: {found.refusal}")
         raise SystemExit(NOTHING_LEARNED)

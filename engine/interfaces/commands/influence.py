@@ -11,6 +11,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, logs_named
 from backcast.engine.interfaces.options import (
+    DEFAULT_STORE,
     check_on,
     engine_on,
     json_option,
@@ -18,7 +19,7 @@ from backcast.engine.interfaces.options import (
     processes_option,
     store_option,
 )
-from backcast.engine.interfaces.profiles import RECORDED, setting_of
+from backcast.engine.interfaces.profiles import RECORDED, read_setting
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading
 from backcast.engine.interfaces.terminal import escaped, message
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from backcast.engine.interfaces.influencing import AskedStep
     from backcast.engine.models.reading import OutcomeReader
-    from backcast.engine.replay.influence import Influence
     from backcast.engine.replay.influence_run import StepInfluences
 
 LOST = 1
@@ -72,6 +72,9 @@ def command(
         --on dask://HOST:8786
 
     LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
+    A step is a recorded prompt of Backcast's own, a change of a function in a history, or a reply
+    of an agent with a call: that by its messages, answers and results, as 'context --anatomy' lists
+    them, or with --policy behind a prompt that Backcast builds in the place of its own.
     The model reads what was really written (see score) behind the prompt, then behind the prompt
     without each section, and without each item: the nats that a part saves in the new lines, harm
     first; with --texts each sentence of our own words, too. Items that say the same stand in for
@@ -91,7 +94,7 @@ def command(
     check_on(on, processes)
     if report and report.suffix != SUFFIX:
         raise click.UsageError(f"--report: needed a name that ends in {SUFFIX}, found {report}")
-    setting = setting_of(policy)
+    setting = read_setting(policy)
     reading = Reading(model, context_tokens, threads=threads, scores=scores)
     reader, question = reading.reader(), InfluenceQuestion(setting, most, halves, texts)
     with ExitStack() as stack:
@@ -107,7 +110,8 @@ def command(
             else:
                 stack.enter_context(copies_kept())
                 answers = run.elsewhere(stack.enter_context(engine_on(on, processes)), found)
-            count, failed, lost = _print_all(answers, reader, several, as_json)
+            sizes = _sizes(policy, context_tokens, reader)
+            count, failed, lost = _print_all(answers, reader, sizes, several, as_json)
         except KeyboardInterrupt:
             message("interrupted by Ctrl-C; the scores so far are kept: run it again to go on")
             raise SystemExit(INTERRUPTED) from None
@@ -118,7 +122,11 @@ def command(
 
 
 def _print_all(
-    answers: "Iterator[AskedStep]", reader: "OutcomeReader", several: bool, as_json: bool
+    answers: "Iterator[AskedStep]",
+    reader: "OutcomeReader",
+    sizes: str,
+    several: bool,
+    as_json: bool,
 ) -> tuple[int, int, int]:
     """Print what came of each step; return how many there are, how many of them failed, and how
     many no worker could do.
@@ -132,7 +140,7 @@ def _print_all(
         if answer.found:
             if among and not as_json:
                 click.echo(escaped(f"{answer.log}:"))
-            _print(answer.log, answer.found, reader, as_json)
+            _print(answer.log, answer.found, reader, sizes, as_json)
         elif answer.error:
             if not among:
                 raise answer.error
@@ -142,8 +150,18 @@ def _print_all(
     return count, failed, lost
 
 
-def _print(log: str, found: "StepInfluences", reader: "OutcomeReader", as_json: bool) -> None:
+def _sizes(policy: str, context_tokens: int | None, reader: "OutcomeReader") -> str:
+    """Return the options by which `context` builds the prompt of a change as it was read."""
+    named = "" if policy == RECORDED else f" --policy {policy}"
+    tokens = f" --context-tokens {context_tokens}" if context_tokens else ""
+    return f"{named}{tokens} --tokenizer {reader.tokenizer}"
+
+
+def _print(
+    log: str, found: "StepInfluences", reader: "OutcomeReader", sizes: str, as_json: bool
+) -> None:
     from backcast.engine.history.state_json import plain
+    from backcast.engine.interfaces.influence_text import HEAD, note_of, rows, total_of, verdicts
     from backcast.engine.interfaces.score_report import note
     from backcast.engine.interfaces.views import console, table
 
@@ -156,11 +174,13 @@ def _print(log: str, found: "StepInfluences", reader: "OutcomeReader", as_json: 
         }  # fmt: skip
         click.echo(json_text(line))
     else:
-        new = f"{found.new.nats:.2f} nats for {found.new.tokens} tokens of new lines"
-        click.echo(escaped(f"{found.place}: {new}"))
-        head = ("nats saved", "95 %", "tokens", "section", "level", "what")
-        table(console(), head, [_row(worth) for worth in found.influences], 120)
-        click.echo(escaped(note(reader)))
+        click.echo(escaped(f"{found.place}: {total_of(found)}"))
+        table(console(), HEAD, list(rows(found)), 120)
+        named = "" if log == DEFAULT_STORE else f"{log}#"
+        address = f"{named}{found.task}@{found.version}"
+        for verdict in verdicts(found, address, sizes):
+            click.echo(escaped(verdict))
+        click.echo(escaped(note_of(reader)))
     if found.items:
         message(
             f"note: {found.items} items by a sparse linear fit to {found.halves} random halves of"
@@ -168,15 +188,3 @@ def _print(log: str, found: "StepInfluences", reader: "OutcomeReader", as_json: 
         )
     if found.not_read:
         message(f"note: {found.not_read} smaller items were not left out one by one (see --most)")
-
-
-def _row(influence: "Influence") -> tuple[object, ...]:
-    part = influence.part
-    whats = {"section": "the whole section", "instruction": f"instruction: {part.name}"}
-    what = whats.get(part.kind, part.name)
-    nats, sure = f"{influence.nats:+.2f}", _interval(influence)
-    return nats, sure, part.tokens, part.section, part.level, what
-
-
-def _interval(influence: "Influence") -> str:
-    return "{:+.2f} to {:+.2f}".format(*influence.interval) if influence.interval else ""

@@ -22,6 +22,7 @@ from backcast.engine.interfaces.options import (
 )
 from backcast.engine.interfaces.profiles import (
     RECORDED,
+    setting_of,
 )
 from backcast.engine.interfaces.regress_plan import (
     RegressPlan,
@@ -145,7 +146,9 @@ def command(
         }  # fmt: skip
         if odd := next((name for name, given in others.items() if given), None):
             raise click.UsageError(f"{odd}: needed no policy of an agent's messages beside it")
-        rules = [] if histories else [rules_of(name, limits) for name in policies]
+        tried = {policy.name for policy in of_messages}
+        ruled = [] if histories else [name for name in policies if setting_of(name).name in tried]
+        rules = [rules_of(name, limits) for name in ruled]
         code = try_histories(
             addresses, url, of_messages, rules, profile, plot, explain=explain, as_json=as_json
         )

@@ -17,7 +17,7 @@ from backcast.engine.interfaces.options import (
     processes_option,
     store_option,
 )
-from backcast.engine.interfaces.profiles import RECORDED, setting_of
+from backcast.engine.interfaces.profiles import RECORDED, read_setting
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading
 from backcast.engine.interfaces.terminal import escaped, message
@@ -70,7 +70,7 @@ def command(
     explains the table.
     """
     check_on(on, processes, seconds)
-    settings = [setting_of(name) for name in policies or (RECORDED,)]
+    settings = [read_setting(name) for name in policies or (RECORDED,)]
     reading = Reading(model, context_tokens, sample, seconds, threads, scores)
     reader, lost = reading.reader(), 0
     with LogShelf(addresses, url) as logs:
@@ -84,13 +84,14 @@ def command(
     if interrupted:
         message("interrupted by Ctrl-C; the scores so far are kept")
         raise SystemExit(INTERRUPTED)
-    nothing = not scoring.steps and bool(scoring.failed)
+    nothing = not scoring.steps
     raise SystemExit(1 if lost or logs.torn else UNREADABLE if logs.unreadable or nothing else 0)
 
 
 def _print(scoring: "Scoring", by_line: bool, as_json: bool) -> None:
     from backcast.engine.interfaces.score_report import as_json as report_json
     from backcast.engine.interfaces.score_report import by_lines, note, remarks, rows
+    from backcast.engine.interfaces.score_verdict import verdicts
     from backcast.engine.interfaces.views import console, table
     from backcast.engine.replay.score_summary import score_summary
 
@@ -106,6 +107,8 @@ def _print(scoring: "Scoring", by_line: bool, as_json: bool) -> None:
         if scoring.steps:
             head, *rest = rows(scores, len(scoring.steps))
             table(console(), head, [row for row in rest if any(row[1:])])
+            for verdict in verdicts(scores):
+                click.echo(escaped(verdict))
             click.echo(escaped(note(scoring.plan.reader)))
     for remark in remarks(scoring):
         message(remark)
