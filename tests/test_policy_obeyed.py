@@ -126,8 +126,8 @@ def test_a_change_without_a_prompt_is_a_request_as_for_other_commands(
 ) -> None:
     out, err = backcast("context", "task-def456", "--policy", "coverage")
     assert err == (
-        "backcast: note: task-def456 holds no prompts: built for utils.py #9, a request for"
-        " function:utils.py::normalise\n"
+        "backcast: note: no prompt is recorded there: built for utils.py #9"
+        " (task-def456@36), a request for function:utils.py::normalise\n"
     )
     assert "def normalise(" in out
     _, err = backcast("context", "task-def456@first")
@@ -140,7 +140,8 @@ def test_a_change_of_no_function_names_the_nearest_that_is_one() -> None:
         task.wrote("a.py", source)
         task.outlined()
     with pytest.raises(InputError, match=r"changes none; the nearest that does is history@3; name"):
-        step_at(task.store, task.id, "last")
+        step_at(task.store, task.id, "7")
+    assert step_at(task.store, task.id, "last").version == 3
 
 
 def test_a_function_that_is_not_there_yet_is_named_by_its_kind(

@@ -1,5 +1,6 @@
 """An event that is no prompt, where one is needed: the prompt of its step is taken, and noted."""
 
+import json
 import re
 from pathlib import Path
 
@@ -130,3 +131,21 @@ def test_of_a_history_the_last_change_of_a_function_stands_for_the_last_prompt(
         assert "a.py" in out
     code, _, err = ran(capsys, "context", "repo@commit:HEAD")
     assert (code, "changes none; the nearest that does is repo@1" in err) == (2, True)
+
+
+def test_an_event_of_a_commit_means_its_change_though_questions_are_recorded_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BACKCAST_STORE", f"sqlite:///{tmp_path}/store.db")
+    repository = Repository(tmp_path / "shop")
+    for body in ("return 1", "return 2"):
+        repository.write("till.py", f"def total():\n    {body}\n")
+        repository.commit(body)
+    ran(capsys, "import", "git", str(repository.path))
+    _, built, _ = ran(capsys, "context", "shop@commit:HEAD")
+    ran(capsys, "context", "shop", "--query", "what is the total", "--record")
+    logged = map(json.loads, ran(capsys, "log", "shop", "--json")[1].splitlines())
+    changes = [one["version"] for one in logged if one["type"] == "MODULE_ITERATION"]
+    for when in ("commit:HEAD", changes[-1], changes[-1] - 1):
+        assert ran(capsys, "context", f"shop@{when}")[:2] == (0, built)
+    assert "what is the total" in ran(capsys, "context", "shop")[1]

@@ -76,3 +76,9 @@ def _change(group: list[WorkflowEvent], end: int) -> CodeChange:
     if isinstance(head.fact, Committed):
         name, words = f"commit {head.fact.sha[:10]}", head.fact.message
     return CodeChange(head.version, end, name, words, tuple(sorted(set(paths))))
+
+
+def is_of_commit(store: EventStore, event: WorkflowEvent) -> bool:
+    """Tell whether an event is a commit, or what one changed."""
+    causes = (next(store.read(event.task_id, after=n - 1, last=n), None) for n in event.because)
+    return any(cause and isinstance(cause.fact, Committed) for cause in (event, *causes))

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from backcast.domain.errors import BackcastError, InputError, WorkerError
 from backcast.domain.score_events import Scored
 from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import log_at
+from backcast.engine.interfaces.addresses import Place, log_at
 from backcast.engine.interfaces.many_logs import LogTimes, shown_progress
 from backcast.engine.interfaces.scoring import Reading, threads_each
+from backcast.engine.interfaces.step_prompts import at_prompt
 from backcast.engine.interfaces.terminal import message, progress_bar
 from backcast.engine.log.remote import shown
 from backcast.engine.log.spread import PieceDone, spread
@@ -28,6 +29,7 @@ from backcast.engine.replay.readers import SentReader, sent
 if TYPE_CHECKING:
     from backcast.engine.log.engines import WorkEngine
     from backcast.engine.log.open_logs import Log
+    from backcast.engine.log.store import EventStore
     from backcast.engine.models.reading import OutcomeReader
     from backcast.engine.replay.influence_report import InfluenceReport
 
@@ -66,6 +68,11 @@ class _CutLog:
         "Answers whose scores are not kept yet, with their tasks, by the places of the steps."
 
 
+def _version_at(store: "EventStore", task: str, when: str) -> int:
+    """Return the version of the step that an address names, by whichever of its events."""
+    return version_at(store, task, at_prompt(Place(store, task, when)).when)
+
+
 class InfluenceRun:
     """A question to the steps that some addresses name."""
 
@@ -99,7 +106,7 @@ class InfluenceRun:
         book, known = self._book(log), AskedStep(shown(log.name), len(log.tasks))
         for task in log.tasks:
             try:
-                version, stamp = version_at(log.store, task, when), stamps.get(task, "")
+                version, stamp = _version_at(log.store, task, when), stamps.get(task, "")
                 found = self._reported(book, task, stamp, version)
                 found = found or self._read(log, book, task, stamp, version)
             except BackcastError as error:
@@ -169,7 +176,7 @@ class InfluenceRun:
     ) -> AskedStep | _CutStep:
         known = AskedStep(shown(log.name), len(log.tasks))
         try:
-            version = version_at(log.store, task, when)
+            version = _version_at(log.store, task, when)
             if found := self._reported(book, task, stamp, version):
                 return known._replace(found=found)
         except BackcastError as error:

@@ -36,6 +36,7 @@ def print_known(
     from backcast.engine.interfaces.formed_prompts import is_formed, print_formed
     from backcast.engine.interfaces.histories import is_agents_run, print_prompt
     from backcast.engine.interfaces.step_prompts import at_prompt
+    from backcast.engine.replay.find import names_change
     from backcast.engine.replay.steps import asked as holds_prompts
 
     place = at_prompt(place)
@@ -53,7 +54,7 @@ def print_known(
         return
     if anatomy:
         raise InputError(NO_ANATOMY)
-    ours = holds_prompts(place.store, place.task)
+    ours = holds_prompts(place.store, place.task) and not names_change(*place[:3])
     if (policy_name and ours) or (not ours and _is_history(place)):
         _print_under(place, explain=explain, as_json=as_json, **building)
         return
@@ -102,7 +103,7 @@ def _print_under(
         profile = profile_by(name or DEFAULT_PROFILE, **given)
     if step.built is None:
         message(
-            f"note: {place.task} holds no prompts: built for {escaped(step.name)}"
+            f"note: no prompt is recorded there: built for {escaped(step.name)}"
             f" ({escaped(place.task)}@{step.version}), a request for {escaped(step.request.target)}"
         )
     builder = PolicyReplay(BuilderPool(place.store), profile, policy).builder(step)

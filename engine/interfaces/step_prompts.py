@@ -1,6 +1,7 @@
 """The prompt of the step to which an event belongs, for the commands that are about one prompt."""
 
 from backcast.domain.events import StepStarted, WorkflowEvent
+from backcast.engine.history.commits import is_of_commit
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.terminal import escaped, message
 from backcast.engine.log.store import EventStore
@@ -50,6 +51,8 @@ def prompt_of(store: EventStore, event: WorkflowEvent) -> int:
         return dispatch
     if not any(True for _ in store.read(task, types=[*PROMPTS[:1], "MODEL_REPLIED"])):
         return 0
+    if is_of_commit(store, event):
+        return 0  # a question about a history may stand beside it
     return _of_call(store, event) or _of_causes(store, event) or _of_order(store, event)
 
 
@@ -91,4 +94,5 @@ def _of_order(store: EventStore, event: WorkflowEvent) -> int:
         return 0
     sequence = RunSequence(store, event.task_id)
     sequence.read_on()
-    return sequence.at(event.version).asked
+    asked = sequence.at(event.version).asked
+    return asked if asked < event.version or isinstance(event.fact, StepStarted) else 0

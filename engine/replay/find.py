@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from backcast.domain.errors import InputError, MomentError
 from backcast.domain.moment import Moment
-from backcast.engine.history.commits import CodeChange, changed
+from backcast.engine.history.commits import CodeChange, changed, is_of_commit
 from backcast.engine.history.moments import (
     COMMIT,
     FIRST,
@@ -62,10 +62,11 @@ def prompt_at(store: EventStore, task_id: str, when: str = LAST) -> RecordedProm
 def step_at(store: EventStore, task_id: str, when: str = LAST) -> ReplayStep:
     """Return the prompt at a moment with the knowledge that it stood on.
 
-    Where a task has no prompts, the change at the moment is taken as a request; where no event or
-    commit is named, the last change up to there that asks for one.
+    Where a task has no prompts, or a commit is named or an event of one, the change at the moment
+    is taken as a request; where no event or commit is named, the last change up to there that asks
+    for one.
     """
-    if not asked(store, task_id):
+    if not asked(store, task_id) or names_change(store, task_id, when):
         return _change_at(store, task_id, when)
     found = prompt_at(store, task_id, when)
     stood_at = found.stood_at
@@ -81,6 +82,19 @@ def step_at(store: EventStore, task_id: str, when: str = LAST) -> ReplayStep:
         known,
         found.opened,
     )
+
+
+def names_change(store: EventStore, task_id: str, when: str) -> bool:
+    """Tell whether a moment is named by a commit, or an event of one, and not by a prompt.
+
+    A history may hold questions, too, which are prompts.
+    """
+    if COMMIT in when:
+        return bool(changed(store, task_id))
+    if not when.isdecimal():
+        return False
+    found = store.read(task_id, after=int(when) - 1, last=int(when))
+    return any(is_of_commit(store, event) for event in found)
 
 
 def change_at(store: EventStore, task_id: str, when: str) -> CodeChange:

@@ -17,7 +17,7 @@ from backcast.engine.history.commits import changed
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.actions import actions, replies
 from backcast.engine.replay.corpus import Setting
-from backcast.engine.replay.find import change_at, last_by, prompt_at, step_at
+from backcast.engine.replay.find import change_at, last_by, names_change, prompt_at, step_at
 from backcast.engine.replay.outcomes import KnownOutcome, outcome_of
 from backcast.engine.replay.prompt_variants import PromptPart, parts_of, with_halves, without_parts
 from backcast.engine.replay.said_variants import said_items, said_variants, sections_and_largest
@@ -65,7 +65,7 @@ class InfluencePlan(NamedTuple):
 
 def version_at(store: EventStore, task_id: str, when: str) -> int:
     """Return the version of the step at a moment; `InputError` where there is none."""
-    if asked(store, task_id):
+    if asked(store, task_id) and not names_change(store, task_id, when):
         return prompt_at(store, task_id, when).version
     if found := _reply_at(store, task_id, when):
         return found
@@ -86,7 +86,7 @@ def _reply_at(store: EventStore, task_id: str, when: str) -> int:
 
 def step_with_outcome(store: EventStore, task_id: str, when: str) -> ReplayStep:
     """Return the step at a moment, with its outcome; `InputError` where there is none."""
-    if not asked(store, task_id):
+    if not asked(store, task_id) or names_change(store, task_id, when):
         if version := _reply_at(store, task_id, when):
             return next(step for step in actions(store, task_id) if step.version == version)
         return step_at(store, task_id, when)
