@@ -19,6 +19,7 @@ from backcast.engine.log.open_logs import opened
 from backcast.engine.log.places import places_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.import_log import run
+from backcast.engine.replay.score import SPARE
 from tests.extras import needs_llama
 from tests.models import tiny
 
@@ -215,16 +216,17 @@ def test_influence_tells_of_each_log_and_names_those_without_such_a_step(
 
 
 def test_a_sample_keeps_the_logs_open_whose_steps_it_takes(runs: Path) -> None:
-    for number in range(3):
+    for number in range(2 * SPARE):
         shutil.copy(LOGS / "palindrome.jsonl", runs / f"{number}.jsonl")
     reading = Reading(f"llama:{tiny('mistral')}", 300, sample=2)
     reader, settings = reading.reader(), [setting_of("recorded")]
     plan, whole = reading.plan(reader, settings), reading.plan(reader, settings)
     with LogShelf([parse(f"{runs}/")], "") as shelf, ExitStack() as stack:
         reading.take(plan, shelf)
-        assert shelf.read == 5
-        assert {job.log for job in plan.jobs} == {log.name for log in shelf.logs}
-        assert len(shelf.logs) < 3
+        assert shelf.read == 2 + 2 * SPARE
+        # Some are there for steps that cannot be read.
+        assert {job.log for job in plan.jobs} <= {log.name for log in shelf.logs}
+        assert len(shelf.logs) <= 2 + SPARE
         every = [stack.enter_context(opened(name)) for name in places_of(str(runs)).names]
         whole.add(every, 2)
     assert plan.jobs == whole.jobs
