@@ -232,7 +232,7 @@ def run(name: str, arguments: Sequence[str]) -> None:
         if asked.json and not asked.json.parent.is_dir():
             raise InputError(f"{asked.json}: needed a folder that is there")
         with _folder(name, entry) as folder:
-            bench = Bench(folder, asked.full, asked.repositories, asked)
+            bench = Bench(folder, asked.full, [one.resolve() for one in asked.repositories], asked)
             try:
                 for part in asked.only or entry.parts:
                     measure: Measure = modules[part].measure
