@@ -9,7 +9,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from threading import Semaphore, Thread, Timer
@@ -403,6 +403,17 @@ sys.stdin.read()
 """
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process that keeps others from writing to a store until its input ends."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LOCKER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as locker:
+        assert locker.stdout is not None
+        assert locker.stdout.readline() == b"locked\n"
+        yield locker
+
+
 def test_who_waits_long_for_another_process_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -410,15 +421,8 @@ def test_who_waits_long_for_another_process_is_told_so(
     url = f"sqlite:///{path}"
     fill(url)
     monkeypatch.setattr("backcast.engine.log.recorder.sqlite.QUIET", 0.1)
-    with (
-        subprocess.Popen(
-            [sys.executable, "-c", LOCKER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as locker,
-        EventStore.open(url) as store,
-    ):
-        assert locker.stdout is not None
+    with locked(path) as locker, EventStore.open(url) as store:
         assert locker.stdin is not None
-        assert locker.stdout.readline() == b"locked\n"
         Timer(0.4, locker.stdin.close).start()
         store.append("task", [TaskStarted(goal="3")], after=3)
         assert goals(store) == ["0", "1", "2", "3"]
@@ -433,14 +437,7 @@ def test_a_file_locked_by_another_process_is_waited_for_and_then_said_to_be(
     fill(url)
     monkeypatch.setattr(SQLiteRecorder, "lock_timeout", 0.2)
     said = f"{path}: locked by another process for 0.2 s: end that one, or try again"
-    with (
-        subprocess.Popen(
-            [sys.executable, "-c", LOCKER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as locker,
-        EventStore.open(url) as store,
-    ):
-        assert locker.stdout is not None
-        assert locker.stdout.readline() == b"locked\n"
+    with locked(path) as locker, EventStore.open(url) as store:
         with pytest.raises(UnavailableError) as caught:
             store.append("task", [TaskStarted(goal="3")], after=3)
         assert str(caught.value) == said

@@ -29,6 +29,7 @@ def _hold_streams() -> None:
         except OSError:
             # The lowest number that is free is taken, which is this one; children have it too.
             os.set_inheritable(os.open(os.devnull, mode), True)
+    # Those stay open to the end, as the ones that Python opens do.
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
