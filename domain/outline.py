@@ -138,9 +138,14 @@ def applied(before: Outline | None, fact: ModuleOutlined) -> Outline:
     return Outline(facets, lines_by_name(facets, fact.lines))
 
 
-def lines_by_name(facets: Mapping[str, Facet], lines: Sequence[int]) -> dict[str, tuple[int, int]]:
+def lines_by_name(facets: Mapping[str, Facet], lines: Sequence[int]) -> Lines:
     """Return each qualified name's first and last line; empty if names and lines disagree."""
-    names = names_in(facets)
+    if isinstance(facets, Map) and isinstance(lines, tuple):
+        return _lines(_Same(facets, lines))
+    return _lines_by_name(names_in(facets), lines)
+
+
+def _lines_by_name(names: Sequence[str], lines: Sequence[int]) -> Lines:
     if len(lines) != 2 * len(names):
         return {}
     return dict(zip(names, zip(lines[::2], lines[1::2], strict=True), strict=True))
@@ -148,7 +153,7 @@ def lines_by_name(facets: Mapping[str, Facet], lines: Sequence[int]) -> dict[str
 
 def names_in(facets: Mapping[str, Facet]) -> list[str]:
     """Return the qualified names of the functions, methods, classes and tests, sorted."""
-    return list(_names(_Same(facets))) if isinstance(facets, Map) else _names_in(facets)
+    return list(_names(_Same(facets, ()))) if isinstance(facets, Map) else _names_in(facets)
 
 
 def _names_in(facets: Mapping[str, Facet]) -> list[str]:
@@ -156,13 +161,15 @@ def _names_in(facets: Mapping[str, Facet]) -> list[str]:
 
 
 class _Same:
-    """Facets that never change, known by which they are."""
+    """Facets and lines that never change, known by which they are."""
 
-    def __init__(self, facets: Facets) -> None:
-        self.facets = facets
+    def __init__(self, facets: Facets, lines: tuple[int, ...]) -> None:
+        self.facets, self.lines = facets, lines
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.facets is self.facets
+        return (
+            isinstance(other, _Same) and other.facets is self.facets and other.lines is self.lines
+        )
 
     def __hash__(self) -> int:
         return id(self.facets)
@@ -171,6 +178,11 @@ class _Same:
 @lru_cache(maxsize=4_096)
 def _names(of: _Same) -> tuple[str, ...]:
     return tuple(_names_in(of.facets))
+
+
+@lru_cache(maxsize=1_024)
+def _lines(of: _Same) -> Lines:
+    return _lines_by_name(names_in(of.facets), of.lines)
 
 
 def shows(key: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from backcast.domain.events import Claim, ModuleIteration
 from backcast.engine.context.search import CodePlace, Document, search_words
 from backcast.engine.context.search.code_words import CodeWords, SearchWords
-from backcast.engine.context.search.words import WordCounts
+from backcast.engine.context.search.word_counts import WordCounts
 from backcast.engine.interfaces.outlining import outline_all
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob

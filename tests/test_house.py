@@ -42,6 +42,15 @@ def test_each_folder_of_modules_is_packaged_once() -> None:
     assert settings["package-dir"] == {"backcast": API.relative_to(ROOT).as_posix(), **tops}
 
 
+def test_nothing_else_stands_at_the_top() -> None:
+    command = ["git", "-C", str(ROOT), "ls-tree", "--name-only", "HEAD"]
+    listed = subprocess.run(command, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip(f"no git checkout: {listed.stderr.strip()}")
+    seen = {name for name in listed.stdout.splitlines() if not name.startswith(".")}
+    assert seen == {"README.md", "fixtures", "pyproject.toml", "scripts", "tests", *SOURCES}
+
+
 def test_each_class_has_a_name_of_its_own() -> None:
     places = defaultdict[str, list[str]](list)
     for file in modules():

@@ -28,7 +28,7 @@ from backcast.engine.context.search.code_words import SearchWords
 from backcast.engine.context.search.kept_embedder import LateEmbedder, embedder_of
 from backcast.engine.context.search.kept_words import words_kept
 from backcast.engine.context.search.node_texts import node_texts
-from backcast.engine.context.search.words import WordCounts
+from backcast.engine.context.search.word_counts import WordCounts
 from backcast.engine.history.kept import PREFIX, keep, kept
 from backcast.engine.history.kept_graph import graph_at
 from backcast.engine.history.snapshots import state_at

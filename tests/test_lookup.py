@@ -14,8 +14,10 @@ from backcast.engine.context.recorded import context_at, record_context
 from backcast.engine.context.request import Request
 from backcast.engine.context.search import Document
 from backcast.engine.context.search.code_words import SearchWords
+from backcast.engine.context.search.current_words import CurrentWords
 from backcast.engine.context.search.questions import found_by_words, looked_for, own
-from backcast.engine.context.search.words import FORM, WordCounts
+from backcast.engine.context.search.word_counts import WordCounts
+from backcast.engine.context.search.words import FORM
 from backcast.engine.interfaces.blamed import blame_lines, blamed
 from tests.sources import Task
 
@@ -197,11 +199,11 @@ def test_the_forms_of_a_word_count_as_one_word(texts: list[list[str]]) -> None:
     known = np.array([counts.number(" ".join(text)) for text in texts])
     alike = [" ".join("box" if word == "boxes" else word for word in text) for text in texts]
     # `a_box` counts as a box already, as it does in both.
-    found = counts.current(known).scores(f"boxes{FORM}box lid")[known]
-    wanted = same.current(places := np.array([same.number(text) for text in alike]))
+    found = CurrentWords(counts, known).scores(f"boxes{FORM}box lid")[known]
+    wanted = CurrentWords(same, places := np.array([same.number(text) for text in alike]))
     np.testing.assert_allclose(found, wanted.scores("box lid")[places])
     for text in texts:
-        part = counts.current(known).score(f"boxes{FORM}box lid", " ".join(text))
+        part = CurrentWords(counts, known).score(f"boxes{FORM}box lid", " ".join(text))
         assert part == pytest.approx(
             wanted.score("box lid", " ".join(text).replace("boxes", "box"))
         )

@@ -171,7 +171,7 @@ def test_with_room_for_all_of_it_it_is_shown_whole() -> None:
 ])  # fmt: skip
 def test_two_lines_above_for_one_below(above: int, below: int, shown: str) -> None:
     lines = "abcdefgh"
-    found = around(lines, above, below, 3, len)
+    found = around(lines, above, below, 3, lambda place: 1)
     assert found.text(lines).replace("\n", "") == shown
 
 

@@ -9,7 +9,7 @@ from backcast.engine.context.evidence import Evidence, RequestEvidence
 from backcast.engine.context.moment_texts import MomentTexts, OfferedForms
 from backcast.engine.context.project_knowledge import ProjectKnowledge
 from backcast.engine.context.recall.code import RecalledCode, RecallIndex, States
-from backcast.engine.context.search.words import WordCounts
+from backcast.engine.context.search.word_counts import WordCounts
 from backcast.engine.context.sources import Read, SourceLines
 from backcast.engine.context.symbol_texts import SPARE, TIMES, SymbolTexts, TextIndex
 from backcast.engine.context.symbols import Symbols

@@ -1,14 +1,15 @@
 """Tokens of texts, each text counted once however many prompts hold it."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Callable
 
 from backcast.engine.context.rendering import joint
 from backcast.engine.models.tokenizers import Tokenizer
 
 KEPT = 100_000
 "Texts whose count is kept; then all are counted anew."
+KEPT_LINES = 256
+"Texts whose lines are kept with their counts."
 WHOLE = 8
 "Prompts whose size and tokens are kept: one is counted and compared, and stays the same."
 
@@ -16,6 +17,32 @@ LevelTexts = tuple[tuple[str, str], ...]
 "Levels and their texts, the most detailed first."
 Fewer = tuple[str, str, int]
 "A level, its text and the tokens of that."
+
+
+class CountedLines:
+    """The lines of a text and their tokens, each with one for its end."""
+
+    def __init__(self, lines: list[str], count: Callable[[str], int]) -> None:
+        self.lines, self._count = lines, count
+        self._sizes = [0] * len(lines)
+        "Of each line; 0 until it is asked for."
+        self._sums = [0]
+        "Of the first lines."
+
+    def size(self, place: int) -> int:
+        """Return the tokens of a line, by its place from 0."""
+        size = self._sizes[place]
+        if not size:
+            size = self._sizes[place] = self._count(self.lines[place]) + 1
+        return size
+
+    def fit(self, limit: int) -> bool:
+        """Tell whether all lines have at most so many tokens."""
+        sums, lines = self._sums, len(self.lines)
+        # Each line has one token at the least; what is over the limit is not counted to the end.
+        while len(sums) <= lines <= limit and sums[-1] <= limit:
+            sums.append(sums[-1] + self.size(len(sums) - 1))
+        return len(sums) > lines and sums[-1] <= limit
 
 
 class Counting:
@@ -29,6 +56,7 @@ class Counting:
         self._fewer: dict[LevelTexts, tuple[Fewer, ...]] = {}
         self._whole: OrderedDict[str, list[int]] = OrderedDict()
         self._sizes: OrderedDict[str, int] = OrderedDict()
+        self._lines: OrderedDict[str, CountedLines] = OrderedDict()
 
     def count(self, text: str) -> int:
         """Return the tokens of a text."""
@@ -45,14 +73,14 @@ class Counting:
         """Return the tokens of an item at a level, with the separator behind it."""
         return self.count(text + joint(level))
 
-    def fits(self, lines: Sequence[str], limit: int) -> bool:
-        """Tell whether all of some lines have at most so many tokens."""
-        # Each line has one token at the least, for its end.
-        if len(lines) > limit:
-            return False
-        # What is over the limit need not be counted to the end.
-        sizes = accumulate(self.count(line) + 1 for line in lines)
-        return all(size <= limit for size in sizes)
+    def lines(self, text: str) -> "CountedLines":
+        """Return the lines of a text, whose tokens are counted as they are asked for."""
+        found = self._lines.get(text)
+        if found is None:
+            if len(self._lines) >= KEPT_LINES:
+                self._lines.popitem(last=False)
+            found = self._lines[text] = CountedLines(text.split("\n"), self.count)
+        return found
 
     def fewer(self, texts: LevelTexts) -> tuple[Fewer, ...]:
         """Return the levels with a text, each of fewer tokens than the one before."""

@@ -23,6 +23,8 @@ from backcast.projections import changes
 ALIKE = 12
 "Functions like the one asked for whose needs count as evidence."
 DECIMALS = 6
+PLACE = 32
+"The bits of a place beside a value, in one integer."
 TOP = "."
 "The place behind a module's head, before its first function or class."
 NEAR = 40
@@ -292,6 +294,16 @@ class Evidence(dict[str, Floats]):
         for place, (node, score) in enumerate(ranking.around(seeds) if seeds else ()):
             if score > 0:
                 self.mark("rank", (node,), 1 / (1 + place / 20))
+
+
+def ranked(values: Floats) -> Numbers:
+    """Return the places of values of at most `DECIMALS`, the greatest first; ties by place."""
+    # A stable sort of so many floats takes six times as long as one of different integers.
+    last = len(values) - 1
+    keys = np.rint(values * 10**DECIMALS).astype(np.int64) << PLACE | last - np.arange(last + 1)
+    keys.sort()
+    places: Numbers = last - (keys[::-1] & (1 << PLACE) - 1)
+    return places
 
 
 def _first(values: Floats, count: int) -> Numbers:

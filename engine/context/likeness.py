@@ -70,7 +70,9 @@ class NameWords:
         size, (entries, owners, rarity, unknown, whole) = len(self._numbers), self._weigh(counts)
         asked = {self._words.get(word, -1) for word in _parts(name)}
         total = sum(rarity[word] if word >= 0 else unknown for word in sorted(asked))
-        held = np.flatnonzero(np.isin(entries, sorted(asked)))
+        is_asked = np.zeros(len(self._words) + 1, bool)
+        is_asked[sorted(asked)] = True  # The last place is that of no word, -1.
+        held = np.flatnonzero(is_asked[entries])
         shared = np.bincount(owners[held], weights=rarity[entries[held]], minlength=size)
         either = whole + total - shared
         found: Floats = np.divide(shared, either, out=np.zeros(size), where=either > 0)

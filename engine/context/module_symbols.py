@@ -13,7 +13,7 @@ from backcast.domain.outline import Facet, Facets, changed, names_in
 from backcast.domain.paths import is_test
 from backcast.domain.removed import KINDS, is_shared
 from backcast.engine.context.likeness import NameWords
-from backcast.engine.context.search.words import WordCounts
+from backcast.engine.context.search.word_counts import WordCounts
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]

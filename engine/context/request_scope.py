@@ -81,7 +81,7 @@ class RequestScope:
         if path not in self.facets:
             return self.policy if path else lookup
         most = int(self.policy.whole * self.profile.context)
-        if not self.counting.fits(self.sources.text(path).split("\n"), most):
+        if not self.counting.lines(self.sources.text(path)).fit(most):
             return lookup
         self.whole = {*self.whole, path}
         return self.policy

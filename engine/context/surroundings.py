@@ -60,7 +60,9 @@ class Surroundings:
         )
         "The first and last line of each function and class."
         self.place = place_of(self.name, scope.behind, self.places)
-        self.lines = scope.sources.text(self.path).split("\n") if exists else []
+        self.text = scope.sources.text(self.path) if exists else ""
+        self.counted = scope.counting.lines(self.text)
+        self.lines: Sequence[str] = self.counted.lines if exists else ()
         self.excerpt = self._excerpt()
         self.shown = ""
         "What is shown in place of a summary, at the most."
@@ -119,7 +121,7 @@ class Surroundings:
                 self._near(shown) if scope.policy.used_imports else None,
             )  # fmt: skip
         return loose_code(
-            "\n".join(self.lines), owner, self.place, scope.symbols.tops,
+            self.text, owner, self.place, scope.symbols.tops,
             lambda part: scope.counting.item("summary", part) <= limit,
             shown.holds if shown else lambda first, last: False,
             self.functions,
@@ -145,15 +147,15 @@ class Surroundings:
         limit, most = int(share * (context - own)), int(policy.whole * context) - own
         if policy.whole:
             limit = min(limit, most)
-            if scope.counting.fits(self.lines, most + own):
+            if self.counted.fit(most + own):
                 limit = max(limit, most)
         if limit <= 0:
             return None
         # Where a written outline is wrong about lines, the text ends before they do.
         above, below = min(above, size), min(below, size + 1)
-        shown = around(self.lines, above, below, limit, self._tokens)
+        shown = around(self.lines, above, below, limit, self.counted.size)
         near = shown.first, shown.last + 1
-        begins = [*starts("\n".join(self.lines), self.functions, near), len(self.lines) + 1]
+        begins = [*starts(self.text, self.functions, near), len(self.lines) + 1]
         shown = _whole(shown, begins, self.places.values())
         return self._begun(shown) if policy.in_order else shown
 
@@ -232,19 +234,21 @@ class Surroundings:
 
 
 def around(
-    lines: Sequence[str], above: int, below: int, limit: int, count: Callable[[str], int]
+    lines: Sequence[str], above: int, below: int, limit: int, size: Callable[[int], int]
 ) -> Excerpt:
     """Return lines up to `above` and from `below` on, of at most so many tokens.
 
-    >>> around("abcdefgh", 4, 6, 4, len)
+    `size` tells the tokens of a line by its place from 0.
+
+    >>> around("abcdefgh", 4, 6, 4, lambda place: 1)
     Excerpt(first=2, above=4, below=6, last=6)
-    >>> around("abcdefgh", 0, 1, 3, len).text("abcdefgh")
+    >>> around("abcdefgh", 0, 1, 3, lambda place: 1).text("abcdefgh")
     'a\\nb\\nc'
     """
     free, first, last, turn = limit, above + 1, below - 1, 0
     while first > 1 or last < len(lines):
         up = first > 1 and (turn % (ABOVE + 1) < ABOVE or last >= len(lines))
-        free -= count(lines[first - 2] if up else lines[last])
+        free -= size(first - 2 if up else last)
         if free < 0:
             break
         first, last, turn = (first - 1, last, turn + 1) if up else (first, last + 1, turn + 1)

@@ -8,7 +8,7 @@ import numpy as np
 from backcast.domain.context import Candidate
 from backcast.domain.node import kind_of, name_of, path_of
 from backcast.domain.policy import ADDED, Lookup
-from backcast.engine.context.evidence import DECIMALS, weighed
+from backcast.engine.context.evidence import DECIMALS, ranked, weighed
 from backcast.engine.context.module_symbols import Floats, last_name
 from backcast.engine.context.named_values import NamedValues
 from backcast.engine.context.parts import Parts
@@ -59,7 +59,7 @@ class SymbolCandidates:
         first = self._first() if self.policy.first and self.choice is self.policy else NOWHERE
         if first != NOWHERE:
             best[first] = 1.0
-        for number, row in enumerate(map(int, np.argsort(-best, kind="stable"))):
+        for number, row in enumerate(map(int, ranked(best))):
             if room <= 0:
                 self.passed_over = len(scores) - number - len(remaining)
                 break
@@ -102,7 +102,7 @@ class SymbolCandidates:
         if not self.choice.fading:
             return alike
         places = np.empty(len(alike))
-        places[np.argsort(-alike, kind="stable")] = np.arange(len(alike))
+        places[ranked(alike)] = np.arange(len(alike))
         faded: Floats = np.round(alike / (1 + places / self.choice.fading), DECIMALS)
         return faded
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from backcast.engine.context.module_symbols import Floats, Named, Numbers
 from backcast.engine.context.search.code_words import cut_words, stem_of
-from backcast.engine.context.search.words import CurrentWords, WordCounts
+from backcast.engine.context.search.current_words import CurrentWords
+from backcast.engine.context.search.word_counts import WordCounts
 from backcast.engine.context.sources import SourceLines
 from backcast.engine.context.symbols import Symbols
 from backcast.projections import dependency_graph
@@ -44,7 +45,7 @@ class TextIndex:
         last = self._last
         if last is None or last[0] is not state or last[1] is not symbols:
             numbers = self._numbers(state, symbols)
-            last = self._last = state, symbols, self._counts.current(numbers), numbers
+            last = self._last = state, symbols, CurrentWords(self._counts, numbers), numbers
         return last[2], last[3]
 
     def _numbers(self, state: dependency_graph.State, symbols: Symbols) -> Numbers:

@@ -27,7 +27,8 @@ from backcast.engine.context.module_symbols import (
     symbol_texts,
 )
 from backcast.engine.context.ranking import Ranking
-from backcast.engine.context.search.words import CurrentWords, WordCounts
+from backcast.engine.context.search.current_words import CurrentWords
+from backcast.engine.context.search.word_counts import WordCounts
 from backcast.projections import changes, dependency_graph
 
 NONE = slice(0, 0)
@@ -116,10 +117,18 @@ class Symbols:
     def tests(self, path: str, nodes: Set[str]) -> set[str]:
         """Return the tests of some nodes of a module."""
         found = set[str]()
+        for part in self._tested.get(path, ()):
+            for node in part.tests.keys() & nodes:
+                found.update(part.tests[node])
+        return found
+
+    @cached_property
+    def _tested(self) -> Mapping[str, Sequence[ModuleSymbols]]:
+        """The modules with tests that are a module, or import it, by its path."""
+        found = dict[str, list[ModuleSymbols]]()
         for own, part in self.parts.items():
-            if part.tests and (own == path or path in part.imports):
-                for node in part.tests.keys() & nodes:
-                    found.update(part.tests[node])
+            for path in {own, *part.imports} if part.tests else ():
+                found.setdefault(path, []).append(part)
         return found
 
     @cached_property
@@ -221,11 +230,24 @@ class Symbols:
 
         `of` are the methods' scores, where they are others.
         """
-        methods = scores if of is None else of
+        methods, (rows, starts, classes) = scores if of is None else of, self._methods
+        found = scores.copy()
+        if len(rows):
+            known, best = classes >= 0, np.maximum.reduceat(methods[rows], starts)
+            found[classes[known]] = np.maximum(found[classes], share * best)[known]
+        return found
+
+    @cached_property
+    def _methods(self) -> tuple[Numbers, Numbers, Numbers]:
+        """The rows of methods, class by class; where in them each class begins; the rows of these
+        classes, -1 for one that is no symbol."""
         outer, node = self.numbers["outer"], self.numbers["node"]
-        best = np.zeros(int(max(outer.max(initial=-1), node.max(initial=-1))) + 1)
-        np.maximum.at(best, outer[outer != node], methods[outer != node])
-        return np.maximum(scores, share * best[node])
+        rows = np.flatnonzero(outer != node)
+        rows = rows[np.argsort(outer[rows], kind="stable")]
+        starts = np.flatnonzero(np.diff(outer[rows], prepend=-1))
+        row_of = np.full(int(max(outer.max(initial=-1), node.max(initial=-1))) + 1, -1)
+        row_of[node] = np.arange(len(node))
+        return rows, starts, row_of[outer[rows[starts]]]
 
     @cached_property
     def ranking(self) -> Ranking:
@@ -283,4 +305,4 @@ class Symbols:
     def _current(self, column: str) -> tuple[CurrentWords, Numbers]:
         """The words of the texts of a column, with their numbers."""
         numbers = self.numbers[column]
-        return self.known.words.current(numbers), numbers
+        return CurrentWords(self.known.words, numbers), numbers

@@ -16,7 +16,7 @@ from backcast.domain.node import name_of, path_of
 from backcast.engine.context.search import Document
 from backcast.engine.context.search.code_words import CodeWords, SearchWords
 from backcast.engine.context.search.questions import found_by_words
-from backcast.engine.context.search.words import WordCounts
+from backcast.engine.context.search.word_counts import WordCounts
 from backcast.engine.history.snapshots import RecentStates
 from backcast.engine.interfaces.summaries import documents
 from backcast.engine.log.store import EventStore

@@ -32,7 +32,7 @@ from backcast.domain.timed_facts import TimedFact, holding
 from backcast.engine.context.fact_rows import retrieved, row_text
 from backcast.engine.context.search import Document, search, search_words, sentence_embedder
 from backcast.engine.context.search.code_words import SearchWords
-from backcast.engine.context.search.words import WordCounts
+from backcast.engine.context.search.word_counts import WordCounts
 from backcast.engine.interfaces.profiles import DEFAULT_PROFILE
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of

@@ -21,7 +21,8 @@ from backcast.engine.context.module_symbols import (
     SymbolIndex,
     numbers_of,
 )
-from backcast.engine.context.search.words import CurrentWords, WordCounts
+from backcast.engine.context.search.current_words import CurrentWords
+from backcast.engine.context.search.word_counts import WordCounts
 from backcast.engine.history.legacies import Legacy
 from backcast.projections import dependency_graph
 
@@ -87,7 +88,7 @@ class RecalledCode:
     def words(self, column: str) -> CurrentWords:
         """Return the words of the texts of a column."""
         if column not in self._words:
-            self._words[column] = self.known.words.current(self.numbers[column])
+            self._words[column] = CurrentWords(self.known.words, self.numbers[column])
         return self._words[column]
 
     def by_words(self, query: str, column: str) -> Floats:

@@ -14,8 +14,9 @@ from backcast.domain.errors import DamagedError
 from backcast.domain.moment import Moment
 from backcast.domain.node import path_of
 from backcast.engine.context.search import Document
+from backcast.engine.context.search.current_words import CurrentWords
 from backcast.engine.context.search.kept_words import words_kept
-from backcast.engine.context.search.words import CurrentWords, Floats, Numbers, WordCounts
+from backcast.engine.context.search.word_counts import Floats, Numbers, WordCounts
 from backcast.engine.context.sources import SourceLines
 from backcast.engine.log.store import EventStore
 
@@ -53,7 +54,7 @@ class CodeWords:
             cuts = [documents[number].code[1:] for number in numbers]
             with suppress(DamagedError):  # what lost its text is found by its summary
                 texts[numbers] = cut_words(self._words, self._lines, source, stem, cuts)
-        return CurrentCode(texts, self._words.current(texts))
+        return CurrentCode(texts, CurrentWords(self._words, texts))
 
 
 def cut_words(

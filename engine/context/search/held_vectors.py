@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backcast.domain.errors import InputError
-from backcast.engine.context.search.words import Floats, Numbers
+from backcast.engine.context.search.word_counts import Floats, Numbers
 
 Vectors = NDArray[np.float32]
 "One a row."

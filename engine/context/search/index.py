@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from backcast.domain.errors import InputError
 from backcast.engine.context.search import Document, SearchHit
 from backcast.engine.context.search.code_words import CurrentCode, SearchWords
+from backcast.engine.context.search.current_words import CurrentWords
 from backcast.engine.context.search.held_vectors import HeldVectors, Vectors, checked, units
 from backcast.engine.context.search.vectors import hash_of
-from backcast.engine.context.search.words import CurrentWords, Numbers, WordCounts
+from backcast.engine.context.search.word_counts import Numbers, WordCounts
 
 NEAREST = 100
 "Documents that get a rank by meaning, at the least."
@@ -127,7 +128,7 @@ def _counted(
     """Return the numbers of the documents' texts, and the words of these and of their code."""
     worded = np.array([words.texts.number(document.text) for document in documents], np.int64)
     code = words.code.current(documents) if words.code else None
-    return worded, words.texts.current(worded), code
+    return worded, CurrentWords(words.texts, worded), code
 
 
 def check_request(query: str, k: int) -> None:

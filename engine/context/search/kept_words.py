@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise, starmap
 import numpy as np
 
 from backcast.domain.moment import Moment
-from backcast.engine.context.search.words import CountedTexts, CountedWords, WordCounts
+from backcast.engine.context.search.word_counts import CountedTexts, CountedWords, WordCounts
 from backcast.engine.history.kept import code_of, keep, kept
 from backcast.engine.log.store import EventStore
 

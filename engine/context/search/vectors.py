@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from backcast.domain.errors import InputError, UnavailableError
 from backcast.engine.context.search.embedders import Embedder
 from backcast.engine.context.search.held_vectors import HeldVectors, Vectors, checked
-from backcast.engine.context.search.words import Floats, Numbers
+from backcast.engine.context.search.word_counts import Floats, Numbers
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from backcast.domain.node import node_id
 from backcast.engine.context.search import Document, search_words
 from backcast.engine.context.search.code_words import SearchWords
-from backcast.engine.context.search.words import WordCounts
+from backcast.engine.context.search.word_counts import WordCounts
 from backcast.engine.workflow.ask.nodes import EVENT, NodeText, SubjectNodes
 from backcast.engine.workflow.ask.proof import content
 from backcast.projections import dependency_graph
