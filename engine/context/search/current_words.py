@@ -8,6 +8,7 @@ texts are counted once, and a moment takes from the counts what is current.
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -83,11 +84,14 @@ class CurrentWords:
         # BM25's fraction: how much the word says there, however rare it is.
         impacts = found.counts / (found.counts + self._norms[found.texts])
         gains = rarities[found.words] * impacts
-        order = np.argsort(found.words, kind="stable")
-        ends = np.searchsorted(found.words[order], np.arange(1, len(asked)))
-        columns = np.split(found.texts[order], ends), np.split(gains[order], ends)
-        self._kept.update(zip(asked, zip(*columns, strict=True), strict=True))
-        self._entries += len(order)
+        words, texts = found.words, found.texts
+        if (words[1:] < words[:-1]).any():  # They rise where the counts have one part.
+            order = np.argsort(words, kind="stable")
+            words, texts, gains = words[order], texts[order], gains[order]
+        ends = np.searchsorted(words, np.arange(len(asked) + 1)).tolist()
+        for word, (begin, end) in zip(asked, pairwise(ends), strict=True):
+            self._kept[word] = texts[begin:end], gains[begin:end]
+        self._entries += len(words)
 
     def score(self, query: str, text: str) -> float:
         """Return how well a text that is none of the documents answers a query."""
