@@ -59,6 +59,9 @@ LIKENESS: Mapping[str, float] = dict.fromkeys(WEIGHTS, 0.0) | {
     "folder": 0.0, "near": 0.0, "parameters": 0.0,
 }  # fmt: skip
 "The weight of each kind of evidence that a body is like the one that will be written."
+LIKENESS_NAMES = (*LIKENESS, "cited", "callers")
+"""All kinds of evidence that such a body may be weighed by: the later ones are in no default, which
+logs recorded without them."""
 LOOKUP_WEIGHTS = {name: weight for name, weight in WEIGHTS.items() if name != "meaning"}
 "The weights of `WEIGHTS` for a question, for which no model compares meanings."
 LOOKUP = {name: 0.0 for name in LIKENESS if name != "meaning"} | {"aside": 0.0}
@@ -351,7 +354,7 @@ asking a model where every precondition holds."
         _of("priorities", self.priorities, SECTIONS)
         _of("shares", self.shares, CONTEXT)
         _of("weights", self.weights, WEIGHTS)
-        _of("likeness", self.likeness, LIKENESS)
+        _of("likeness", self.likeness, LIKENESS_NAMES)
         _of("recall", self.recall, RECALL)
         _of("worth", self.worth, WORTH)
         _of("constants", self.constants, CONSTANTS)
@@ -397,7 +400,7 @@ COVERAGE = Policy(name="coverage")
 which never change: a policy that a log recorded before a setting existed is read with them."""
 READER = Policy(
     name="reader",
-    version=10,
+    version=11,
     **SHORT_WORDS,
     pattern=1.0,
     longer=0.4,
@@ -439,8 +442,9 @@ READER = Policy(
     likeness=dict(LIKENESS) | {
         "text words": 2.5, "signature words": 1.5, "body words": 1.0, "parameters": 2.0,
         "like name": 1.0, "same name": 0.3, "like class": 0.7, "near": 5.0, "siblings": 0.3,
-        "special": -0.3, "test file": -1.0, "always": -6.5,
+        "special": -0.3, "test file": -1.0, "always": -6.5, "cited": 1.5, "callers": 2.0,
     },
+    constants=dict(CONSTANTS) | {"named": 1.0},
     recall=dict(RECALL) | {
         "text words": 2.0, "signature words": 1.0, "body words": 1.5, "parameters": 0.5,
         "same name": 1.0, "like class": 0.7, "name and text": 4.0, "same place": 2.0,

@@ -58,7 +58,8 @@ def chance(
         task.wrote(path, source)
     task.outlined()
     symbols, history = symbols_of(task), state_at(task.store, changes, task.id)
-    found = chances(symbols, history, RequestEvidence(target, text), weights)
+    asked = RequestEvidence(target, text, said=text)
+    found = chances(symbols, history, asked, weights)
     return {node.partition(":")[2]: float(c) for node, c in zip(symbols.nodes, found, strict=True)}
 
 
@@ -67,6 +68,44 @@ TARGET = "function:a.py::f"
 
 
 # What each evidence does
+
+
+@pytest.mark.parametrize(
+    ("text", "cited"),
+    [
+        ("let one be two", ()),
+        ("let `one` be 2", ("one",)),
+        ("what `b.one()` gives", ("one",)),
+        ("one() is slow, two( too", ("one", "two")),
+        ("def f(box: TheBox) -> Box", ("TheBox",)),
+        ("since the_box is 1", ("the_box",)),
+    ],
+)
+def test_what_a_request_names_as_code_is_cited(text: str, cited: tuple[str, ...]) -> None:
+    more = "class TheBox:\n    pass\n\nclass Box:\n    pass\n\n" + function("the_box")
+    found = chance(TWINS | {"c.py": more}, TARGET, text, {"cited": 1.0})
+    least = min(found.values())
+    assert {node.partition("::")[2] for node, value in found.items() if value > least} == {*cited}
+
+
+def test_a_namesake_is_cited_by_half() -> None:
+    alone = chance(TWINS, TARGET, "call `one`", {"cited": 1.0})
+    found = chance(TWINS | {"c.py": function("one")}, TARGET, "call `one`", {"cited": 1.0})
+    assert alone["b.py::one"] > found["b.py::one"] == found["c.py::one"] > found["b.py::two"]
+
+
+def test_what_needs_the_target_is_a_caller_and_its_tests_are_not() -> None:
+    sources = TWINS | {
+        "c.py": "from a import f\n" + function("pays", "f()") + function("waits"),
+        "test_a.py": "from a import f\n" + function("test_f", "f()"),
+        "a.py": function("f", "f()") + function("beside", "f()"),
+    }
+    found = chance(sources, TARGET, weights={"callers": 1.0})
+    least = min(found.values())
+    assert {node for node, value in found.items() if value > least} == {
+        "c.py::pays",
+        "a.py::beside",
+    }
 
 
 def test_without_evidence_twins_are_equally_likely() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backcast.domain.errors import InputError
-from backcast.domain.policy import DEFAULT, LIKENESS, WEIGHTS, Policy
+from backcast.domain.policy import DEFAULT, LIKENESS, LIKENESS_NAMES, WEIGHTS, Policy
 from backcast.engine.context.policies import base_of, policy_at
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.cli import main
@@ -617,4 +617,4 @@ def test_what_cannot_be_begun_is_one_line(
 
 
 def test_weights_are_fitted_to_all_evidence_that_a_policy_can_weigh() -> None:
-    assert {*NAMES, "always", "meaning"} == set(LIKENESS) >= set(WEIGHTS)
+    assert {*NAMES, "always", "meaning"} == set(LIKENESS_NAMES) >= set(WEIGHTS)

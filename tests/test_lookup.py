@@ -9,7 +9,7 @@ from backcast.domain.budget import MISTRAL_7B_8K
 from backcast.domain.context import Context
 from backcast.domain.events import TaskStarted
 from backcast.domain.moment import NOW
-from backcast.domain.policy import COVERAGE, DEFAULT, Lookup, Policy
+from backcast.domain.policy import CONSTANTS, COVERAGE, DEFAULT, LIKENESS, Lookup, Policy
 from backcast.engine.context.recorded import context_at, record_context
 from backcast.engine.context.request import Request
 from backcast.engine.context.search import Document
@@ -176,7 +176,10 @@ def test_of_a_large_module_the_functions_are_shown_that_are_asked_about() -> Non
 def test_policies_of_before_choose_as_they_did() -> None:
     """The digests are those that logs hold."""
     assert COVERAGE.lookup is None
-    before = AS_FOR_A_PLACE.model_copy(update={"version": 8, "used_imports": False})
+    likeness = {name: DEFAULT.likeness[name] for name in LIKENESS}
+    before = AS_FOR_A_PLACE.model_copy(update={
+        "version": 8, "used_imports": False, "likeness": likeness, "constants": dict(CONSTANTS),
+    })  # fmt: skip
     assert before.digest.startswith("24451198")
 
 

@@ -14,8 +14,10 @@ from backcast.domain.compression_settings import CompressionSettings, KeepRule
 from backcast.domain.errors import InputError
 from backcast.domain.message_settings import MessageSettings
 from backcast.domain.policy import (
+    CONSTANTS,
     COVERAGE,
     DEFAULT,
+    LIKENESS,
     WEIGHTS,
     Details,
     Lookup,
@@ -210,21 +212,25 @@ def test_the_policies_of_recorded_logs_keep_their_digests() -> None:
     texts = {name: text for name, text in DEFAULT.texts.items() if name != "new"}
     assert DEFAULT.lookup
     lookup = DEFAULT.lookup.model_copy(update={"heads": 0.9})
-    ninth = {"version": 9, "lookup": lookup, "used_imports": False}
+    likeness = {name: DEFAULT.likeness[name] for name in LIKENESS}
+    tenth = {"version": 10, "likeness": likeness, "constants": dict(CONSTANTS)}
+    ninth = tenth | {"version": 9, "lookup": lookup, "used_imports": False}
     eighth = ninth | {"version": 8, "lookup": None}
     seventh = eighth | {"version": 7, "tests_beside": 0, "first": 0.0}
     third = {"version": 3, "outputs": False, "in_order": False, "beside": 0.0, "texts": texts}
     digests = {
         "coverage": COVERAGE.digest,
         "reader": DEFAULT.digest,
+        "reader 10": DEFAULT.model_copy(update=tenth).digest,
         "reader 9": DEFAULT.model_copy(update=ninth).digest,
         "reader 8": DEFAULT.model_copy(update=eighth).digest,
         "reader 7": DEFAULT.model_copy(update=seventh).digest,
         "reader 3": DEFAULT.model_copy(update=seventh | third).digest,
     }
     assert {name: digest[:8] for name, digest in digests.items()} == {
-        "coverage": "8479b2de", "reader": "79c29475", "reader 9": "e4d65f87",
-        "reader 8": "24451198", "reader 7": "93158892", "reader 3": "98fce85f",
+        "coverage": "8479b2de", "reader": "37751575", "reader 10": "79c29475",
+        "reader 9": "e4d65f87", "reader 8": "24451198",
+        "reader 7": "93158892", "reader 3": "98fce85f",
     }, (
         "logs recorded these digests. The default of a setting never changes, and nothing is added"
         " to _ALWAYS of domain/policy_body.py. Only READER may change: then its version grows, its"

@@ -33,10 +33,15 @@ BESIDE = 0.5
 "How near the functions of the module are that a new one is most like."
 RANK, TEXT, FOLDER = ("rank",), ("text words",), ("aside",)
 LIKENESS = ("like name", "same name", "like class", "like path", "folder", "near", "parameters")
+CITED, CALLERS = ("cited",), ("callers",)
 "Evidence that is gathered only where it is weighed."
-LATE = (RANK, LIKENESS, TEXT, FOLDER)
+LATE = (RANK, LIKENESS, TEXT, FOLDER, CITED, CALLERS)
 PARAMETER = re.compile(r"(\w+)\s*[:=,)]")
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
+AS_CODE = re.compile(
+    r"\b(_*[a-zA-Z0-9]+_\w+|[A-Z][a-z0-9]+[A-Z]\w*)\b|\b(\w+)\(|`(?:\w+\.)*(\w+)(?:\(\))?`"
+)
+"A name that is written as code is: with an underscore or several capitals, called, in backticks."
 
 
 class RequestEvidence(NamedTuple):
@@ -52,6 +57,8 @@ class RequestEvidence(NamedTuple):
     "The module that it is most like, where its own is new and that is known."
     of_tests: bool = False
     "Whether tests are asked about, so that they count as any function does."
+    said: str = ""
+    "The words of the request alone."
 
 
 def chances(
@@ -132,7 +139,7 @@ class Evidence(dict[str, Floats]):
         """Note evidence that is gathered only where it is weighed."""
         gather = {
             RANK: self.by_rank, LIKENESS: self.by_likeness, TEXT: self.by_text,
-            FOLDER: self.by_folder,
+            FOLDER: self.by_folder, CITED: self.by_citation, CALLERS: self.by_calls,
         }  # fmt: skip
         gather[tuple(names)]()
 
@@ -170,12 +177,7 @@ class Evidence(dict[str, Floats]):
     def by_name(self) -> None:
         """Note what the request and the module's namespace name, and methods of named classes."""
         symbols, part = self.symbols, self.symbols.parts.get(self.path)
-        numbers = symbols.numbers["name"]
-        shares = np.zeros(len(symbols.alike_named))
-        rows = symbols.known.names.known(self.words)
-        rows = rows[rows < len(shares)]
-        shares[rows] = 1 / np.maximum(1, symbols.alike_named[rows])
-        self["named"] = shares[numbers]
+        self["named"] = self._by_last_name(self.words)
         reader = symbols.reader
         for key in sorted(part.facets) if part else ():
             if not key.startswith("name:"):
@@ -192,6 +194,28 @@ class Evidence(dict[str, Floats]):
                 members = symbols.nodes[symbols.rows.get(target.path, NONE)]
                 inside = f"{target.name}."
                 self.mark("typed", (node for node in members if name_of(node).startswith(inside)))
+
+    def _by_last_name(self, names: Iterable[str]) -> Floats:
+        """Return for each symbol with one of some names a share of 1: it may have namesakes."""
+        symbols = self.symbols
+        shares = np.zeros(len(symbols.alike_named))
+        rows = symbols.known.names.known(names)
+        rows = rows[rows < len(shares)]
+        shares[rows] = 1 / np.maximum(1, symbols.alike_named[rows])
+        return shares[symbols.numbers["name"]]
+
+    def by_citation(self) -> None:
+        """Note what the request names as code."""
+        found = {name for match in AS_CODE.finditer(self.asked.said) for name in match.groups("")}
+        self["cited"] = self._by_last_name(sorted(found & self.words.keys()))
+
+    def by_calls(self) -> None:
+        """Note the functions that need the target, tests apart."""
+        target = self.asked.target
+        for path, part in self.symbols.parts.items():
+            if path == self.path or self.path in part.imports:
+                callers = (node for node, needs in part.needs.items() if target in needs)
+                self.mark("callers", (node for node in callers if node != target))
 
     def by_words(self) -> None:
         """Note BM25 over interfaces and bodies, and the needs of similar functions."""

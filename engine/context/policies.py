@@ -16,7 +16,7 @@ from backcast.domain.message_settings import MessageSettings
 from backcast.domain.policy import (
     CONSTANTS,
     DEFAULT,
-    LIKENESS,
+    LIKENESS_NAMES,
     LINES,
     LOOKUP,
     LOOKUP_WEIGHTS,
@@ -45,7 +45,7 @@ OFF = ("lookup",)
 "Tables of which `false` leaves nothing."
 KEYS: Mapping[str, Iterable[str]] = {
     "texts": KNOWN, "shares": CONTEXT, "priorities": SECTIONS, "weights": WEIGHTS,
-    "likeness": LIKENESS, "recall": RECALL, "worth": WORTH, "constants": CONSTANTS,
+    "likeness": LIKENESS_NAMES, "recall": RECALL, "worth": WORTH, "constants": CONSTANTS,
     "lookup.weights": LOOKUP_WEIGHTS, "lookup.likeness": LOOKUP, "lives": LIMITS,
     "map.lines": LINES, "map.sections": SECTION_WORTH, "map.tags": TAG_WORTH,
 }  # fmt: skip

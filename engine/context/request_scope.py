@@ -101,12 +101,13 @@ class RequestScope:
     def evidence(self) -> Evidence:
         """Return the evidence for the request, as far as it is gathered."""
         text, of_tests = self.request.query, False
+        said = text
         if self.choice is not self.policy:
             text = looked_for(text)
             of_tests = asks_for_tests(self.request.query)
         if self.target in self.symbols.places or kind_of(self.target) == "test":
             text += "\n" + self.sources.piece(self.path, self.name).text
-        asked = RequestEvidence(self.target, text, self.behind, self.beside, of_tests)
+        asked = RequestEvidence(self.target, text, self.behind, self.beside, of_tests, said)
         return self.cache.evidence(self.symbols, self.states.graph, self.states.changes, asked)
 
     def must(self) -> Iterator[str]:

@@ -7,7 +7,7 @@ from backcast.domain.errors import InputError
 from backcast.domain.policy import (
     CONSTANTS,
     DEFAULT,
-    LIKENESS,
+    LIKENESS_NAMES,
     PRIORITY,
     WEIGHTS,
     WORTH,
@@ -23,7 +23,7 @@ def completed(policy: Policy) -> Policy:
     return policy.model_copy(
         update={
             "weights": dict.fromkeys(WEIGHTS, 0.0) | policy.weights,
-            "likeness": dict.fromkeys(LIKENESS, 0.0) | policy.likeness,
+            "likeness": dict.fromkeys(LIKENESS_NAMES, 0.0) | policy.likeness,
             "worth": dict.fromkeys(WORTH, 0.0) | policy.worth,
             "constants": dict.fromkeys(CONSTANTS, 0.0) | policy.constants,
             "priorities": {**PRIORITY, **policy.priorities},

@@ -13,7 +13,7 @@ import numpy as np
 from backcast.domain.context import Item
 from backcast.domain.errors import InputError
 from backcast.domain.node import kind_of, name_of, path_of
-from backcast.domain.policy import LIKENESS, Policy
+from backcast.domain.policy import LIKENESS_NAMES, Policy
 from backcast.engine.context.builder import TASK, ContextBuilder
 from backcast.engine.context.evidence import Evidence
 from backcast.engine.context.rendering import RenderItem, messages_of
@@ -25,7 +25,7 @@ from backcast.engine.replay.score_jobs import ScoreJob, StepScore
 
 MOST, DRAWN = 12, 4
 "Texts that are shown alone for a step, and those of them that are drawn by lot."
-NAMES = tuple(name for name in LIKENESS if name not in (ALWAYS, "meaning"))
+NAMES = tuple(name for name in LIKENESS_NAMES if name not in (ALWAYS, "meaning"))
 "Evidence to which weights are fitted; nearness in meaning needs an embedder."
 KINDS = ("method", "special", "test file", "rank")
 "Evidence by which no text is chosen: what kind of function it is, and what takes long to gather."
