@@ -162,6 +162,13 @@ def test_it_is_short_and_fits_a_screen(page: str) -> None:
     assert [line for line in lines if len(line) > 110] == [], f"{file}: more than 110 columns"
 
 
+def test_the_pictures_of_the_readme_are_there() -> None:
+    paths = re.findall(r"^!\[[^\]]+\]\((\S+)\)$", README, re.MULTILINE)
+    assert paths
+    for path in paths:
+        assert (HERE / path).read_bytes().startswith(b"\x89PNG"), path
+
+
 def test_topics_are_listed_with_their_first_sentence_and_printed_as_they_stand() -> None:
     listed, code = ran("backcast help")
     assert code == 0
