@@ -274,6 +274,8 @@ third; 0 for as much."
     whole: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context up to which all of a module is shown, its function included; with \
 this the lines around a place never take more."
+    heads: Annotated[float, Field(ge=0, le=1)] = 0.9
+    "The share of the best of its methods' chance that a class has: it is the line above them."
     used_imports: bool = False
     "Whether imports of the target's module that the lines around the place use go before others, \
 where not all fit, and a line tells that there are more."
@@ -426,6 +428,7 @@ READER = Policy(
     tests_beside=30,
     first=0.35,
     used_imports=True,
+    heads=0.0,
     lookup=Lookup(
         weights=dict(LOOKUP_WEIGHTS) | {"always": -8.0, "test file": -8.0},
         likeness=dict(LOOKUP) | {

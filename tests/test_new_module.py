@@ -121,8 +121,8 @@ def tested() -> Iterator[backcast.Task]:
 
 
 def beside(task: backcast.Task, node: str = NEW_TESTS, **settings: float) -> str:
-    """What is shown of the module beside a new one, at 600 tokens."""
-    profile = backcast.profile(prompt_tokens=600)
+    """What is shown of the module beside a new one, at 570 tokens."""
+    profile = backcast.profile(prompt_tokens=570)
     policy = backcast.policy(beside=0.1, **settings)
     found: NotebookContext = task.at("last").build(node, ASKED, policy=policy, profile=profile)
     text = "\n".join(text for _, text in found.messages)

@@ -7,7 +7,7 @@ import numpy as np
 
 from backcast.domain.context import Candidate
 from backcast.domain.node import kind_of, name_of, path_of
-from backcast.domain.policy import ADDED, Lookup
+from backcast.domain.policy import ADDED
 from backcast.engine.context.evidence import DECIMALS, ranked, weighed
 from backcast.engine.context.module_symbols import Floats, last_name
 from backcast.engine.context.named_values import NamedValues
@@ -18,8 +18,6 @@ from backcast.engine.context.surroundings import Surroundings
 
 LOOKED_AT = 30
 "The likeliest functions that are looked through for parts, where they are large."
-OF_METHODS = 0.9
-"A class is the line above its methods, so it is worth nearly as much as the best of them."
 CERTAIN = 1.0
 "The worth per token of what is shown for certain: nothing else is worth as much."
 NOWHERE = -1
@@ -88,7 +86,7 @@ class SymbolCandidates:
             text = evidence.asked.text
             meaning = nearness.of(symbols.interfaces, text or self.scope.path or "?")
         scores = weighed(evidence, choice.weights, meaning)
-        share = choice.heads if isinstance(choice, Lookup) else OF_METHODS
+        share = choice.heads
         whole: Floats = np.round(symbols.with_classes(scores, share), DECIMALS)
         if not choice.pattern:
             return whole, np.zeros(len(whole))
