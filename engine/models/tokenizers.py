@@ -106,19 +106,24 @@ class Mistral:
         """Return the tokens of a text between two control tokens."""
         if not text:
             return 0
-        lines, sizes = self._known(text), self._sizes
-        return sum([sizes[line] for line in lines]) + len(lines) - 1
+        lines, size_of = f" {text}".split("\n"), self._sizes.__getitem__
+        try:
+            return sum(map(size_of, lines)) + len(lines) - 1
+        except KeyError:
+            self._know(lines)
+            return sum(map(size_of, lines)) + len(lines) - 1
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens themselves, by number."""
         if not text:
             return []
-        lines, known = self._known(text), self._lines
+        lines, known = f" {text}".split("\n"), self._lines
+        self._know(lines)
         return array("i", self._line_end.join([known[line] for line in lines])).tolist()
 
-    def _known(self, text: str) -> list[str]:
-        """Return the lines of a text, once the tokens of each are known."""
-        lines, sizes = f" {text}".split("\n"), self._sizes
+    def _know(self, lines: list[str]) -> None:
+        """Read those of some lines whose tokens are not known."""
+        sizes = self._sizes
         if new := [line for line in lines if line not in sizes]:
             if len(sizes) > LINES:
                 sizes.clear()
@@ -127,7 +132,6 @@ class Mistral:
             read, width = self._read(new), len(self._line_end)
             self._lines.update(zip(new, read, strict=True))
             sizes.update(zip(new, [len(tokens) // width for tokens in read], strict=True))
-        return lines
 
     def _read(self, lines: Sequence[str]) -> list[bytes]:
         """Return the tokens of each line, which stands behind a line end, or a space of its own.
