@@ -394,6 +394,18 @@ def test_what_is_no_log_is_not_verified(tmp_path: Path, capsys: pytest.CaptureFi
     assert told in capsys.readouterr().err
 
 
+def test_a_store_in_place_of_a_task_is_told_from_a_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = tmp_path / "shop.db"
+    with EventStore.open(f"sqlite:///{shop}") as store:
+        store.append("shop", [TaskStarted(goal="a shop")], after=0)
+    with pytest.raises(SystemExit) as end:
+        main(["verify", str(shop)])
+    assert end.value.code == 2
+    assert f"found a store: name it by --store {shop}, and its task" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -14,6 +14,7 @@ from backcast.engine.interfaces.log_findings import LogFindings
 from backcast.engine.interfaces.many_logs import LogTimes, shown_progress
 from backcast.engine.interfaces.options import DEFAULT_STORE, opened
 from backcast.engine.interfaces.terminal import message
+from backcast.engine.log.recorder.addresses import is_database
 from backcast.engine.log.remote import is_remote, shown
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def _as_file(address: Address) -> Iterator[None]:
         if address.log or not address.task or not (path.is_file() or path.is_dir()):
             raise
         found = "a file" if path.is_file() else "a folder"
+        if path.is_file() and is_database(str(path)):
+            found = f"a store: name it by --store {path}, and its task beside it"
         raise InputError(
             f"{address.task}: needed a task, or a log whose name ends in .jsonl, found {found}"
         ) from None

@@ -41,13 +41,14 @@ def store_url(text: str) -> str:
     if text.endswith(LOG_ENDINGS):
         raise _error(text, ", a log: its path stands alone, without --store")
     bare = _BARE.fullmatch(text)
-    if bare and bare[1] == text and (text.endswith(ENDINGS) or _is_database(text)):
+    if bare and bare[1] == text and (text.endswith(ENDINGS) or is_database(text)):
         return f"{IN_MEMORY}/{text}"
     scheme_of(text)
     return text
 
 
-def _is_database(path: str) -> bool:
+def is_database(path: str) -> bool:
+    """Tell whether a path leads to a file of SQLite."""
     try:
         with open(path, "rb") as file:
             return file.read(len(MAGIC)) == MAGIC
