@@ -14,7 +14,6 @@ from backcast.engine.interfaces.log_findings import LogFindings
 from backcast.engine.interfaces.many_logs import LogTimes, shown_progress
 from backcast.engine.interfaces.options import DEFAULT_STORE, opened
 from backcast.engine.interfaces.terminal import message
-from backcast.engine.log.recorder.addresses import is_database
 from backcast.engine.log.remote import is_remote, shown
 
 if TYPE_CHECKING:
@@ -141,6 +140,8 @@ def _as_file(address: Address) -> Iterator[None]:
     try:
         yield
     except (InputError, UnavailableError):
+        from backcast.engine.log.recorder.addresses import is_database
+
         path = Path(address.task or "")
         if address.log or not address.task or not (path.is_file() or path.is_dir()):
             raise

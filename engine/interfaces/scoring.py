@@ -26,6 +26,10 @@ SOON = 3.0
 "Seconds of reading after which its pace is known."
 MINUTE = 90
 "Seconds from which a time is said in minutes."
+WITHOUT_WEIGHTS = (
+    "note: 'copy' has no weights: what could be copied out of the prompt costs little, all else the"
+    " same whatever it is"
+)
 
 
 class Reading(NamedTuple):
@@ -40,8 +44,10 @@ class Reading(NamedTuple):
 
     def reader(self) -> "OutcomeReader":
         """Load the model that reads, or meet its server; `InputError` where that cannot be."""
-        from backcast.engine.replay.readers import reader_of
+        from backcast.engine.replay.readers import COPY, reader_of
 
+        if self.model == COPY:
+            message(WITHOUT_WEIGHTS)
         return reader_of(self.model, self.context_tokens, self.threads)
 
     def scored(

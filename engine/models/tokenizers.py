@@ -121,6 +121,13 @@ class Mistral:
         self._know(lines)
         return array("i", self._line_end.join([known[line] for line in lines])).tolist()
 
+    def piece(self, token: int) -> bytes:
+        """Return the bytes of a token, as it stands in a text."""
+        piece = self._pieces
+        if piece.is_byte(token):
+            return bytes([int(piece.id_to_piece(token)[3:5], 16)])
+        return str(piece.id_to_piece(token)).replace("\u2581", " ").encode()
+
     def _know(self, lines: list[str]) -> None:
         """Read those of some lines whose tokens are not known."""
         sizes = self._sizes

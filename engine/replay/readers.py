@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from backcast.domain.errors import BackcastError, InputError, ModelError
 from backcast.engine.models.address import shown
+from backcast.engine.models.copying import NAME as COPY
+from backcast.engine.models.copying import CopyReader
 from backcast.engine.models.likelihood import LikelihoodReader
 from backcast.engine.models.places import model_file
 from backcast.engine.models.reading import OutcomeReader
@@ -32,7 +34,12 @@ class SentReader(NamedTuple):
 def reader_of(
     model: str, context_tokens: int | None = None, threads: int | None = None
 ) -> OutcomeReader:
-    """Load the model that reads, or meet its server; `InputError` where that cannot be."""
+    """Load the model that reads, or meet its server; `InputError` where that cannot be.
+
+    `copy` is a reader without weights.
+    """
+    if model == COPY:
+        return CopyReader()
     if model.strip().partition(":")[0].lower() in ("http", "https"):
         try:
             server = ServerReader(model)
@@ -48,14 +55,15 @@ def _file_of(name: str) -> Path:
     """Return the file of a model that reads; `InputError` where it is none."""
     kind, _, place = name.partition(":")
     if kind != "llama" or not place:
-        raise InputError(f"needed llama:FILE or http://HOST:PORT/v1, found {shown(name)!r}")
+        raise InputError(f"needed llama:FILE, http://HOST:PORT/v1 or copy, found {shown(name)!r}")
     return model_file(place)
 
 
 def sent(reader: OutcomeReader, context_tokens: int | None, threads: int | None) -> SentReader:
     """Return an open model as it is named to workers."""
     place = reader.place
-    address = place if "://" in place else f"llama:{os.path.abspath(place)}"
+    is_named = "://" in place or place == COPY
+    address = place if is_named else f"llama:{os.path.abspath(place)}"
     known = reader.model, reader.template, reader.reader
     return SentReader(address, *known, context_tokens, threads)
 

@@ -33,7 +33,7 @@ NOTHING_LEARNED = 1
 @click.command(name="fit")
 @address_argument("addresses", several=True, metavar=LOGS)
 @store_option
-@click.option("--model", metavar="llama:FILE", help="Who reads: a GGUF file.")
+@click.option("--model", metavar="MODEL", help="Who reads: llama:FILE, a GGUF file, or copy.")
 @click.option("--keep", is_flag=True,
               help="Fit what is kept of long results in agents' runs; no model.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.toml",

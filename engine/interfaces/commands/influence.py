@@ -39,7 +39,7 @@ LOST = 1
 @click.command(name="influence")
 @address_argument("addresses", several=True, metavar="LOG|TASK[@WHEN]")
 @store_option
-@click.option("--model", required=True, metavar="MODEL", help="Who reads: llama:FILE, or URL.")
+@click.option("--model", required=True, metavar="MODEL", help="Who reads: llama:FILE, URL or copy.")
 @click.option("--policy", default=RECORDED, metavar="NAME_OR_FILE", show_default=True,
               help="Whose prompt it is.")  # fmt: skip
 @click.option("--context-tokens", type=click.IntRange(1), metavar="N",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.command(name="score")
 @address_argument("addresses", several=True, metavar=LOGS)
 @store_option
-@click.option("--model", required=True, metavar="MODEL", help="Who reads: llama:FILE, or URL.")
+@click.option("--model", required=True, metavar="MODEL", help="Who reads: llama:FILE, URL or copy.")
 @click.option("--policy", "policies", multiple=True, metavar="NAME_OR_FILE",
               help="May be repeated; the first is what others are compared with.")  # fmt: skip
 @click.option("--context-tokens", type=click.IntRange(1), metavar="N",
