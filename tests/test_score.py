@@ -443,7 +443,7 @@ def test_in_the_place_of_a_step_that_cannot_be_read_another_one_is_drawn(
         (["--policy", "mask-3"], "mask-3 changes an agent's messages, under which no model", 2),
         (["--policy", "nobody"], "needed a TOML file or one of reader", 2),
         (["--model", "http://me@127.0.0.1:1"], "needed http://HOST:PORT/v1 without a user", 2),
-        (["--model", "recording:x"], "needed llama:FILE, http://HOST:PORT/v1 or copy, found 'rec", 2),
+        (["--model", "recording:x"], "needed llama:FILE, http://HOST:PORT/v1 or copy, found", 2),
         pytest.param(
             ["--model", "llama:none.gguf"],
             "none.gguf: needed a GGUF file: No such file",

@@ -44,7 +44,8 @@ class Reading(NamedTuple):
 
     def reader(self) -> "OutcomeReader":
         """Load the model that reads, or meet its server; `InputError` where that cannot be."""
-        from backcast.engine.replay.readers import COPY, reader_of
+        from backcast.engine.models.copying import COPY
+        from backcast.engine.replay.readers import reader_of
 
         if self.model == COPY:
             message(WITHOUT_WEIGHTS)

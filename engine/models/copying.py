@@ -25,7 +25,8 @@ from backcast.engine.models.tokenizers import Mistral, tokenizer_of
 
 VERSION = 1
 "Grows when the same prompt and text would give other numbers."
-NAME = "copy"
+COPY = "copy"
+"Its name as a model that reads."
 WINDOW = 32_768
 "Tokens of the largest window: nothing but time limits it."
 LONGEST = 16
@@ -49,9 +50,9 @@ class CopyReader:
         tokenizer = tokenizer_of("mistral-v3")
         assert isinstance(tokenizer, Mistral)
         self._tokenizer = tokenizer
-        self.place, self.tokenizer = NAME, "mistral-v3"
+        self.place, self.tokenizer = COPY, "mistral-v3"
         self.trained = self.window = WINDOW
-        self.model = f"{NAME} {VERSION}"
+        self.model = f"{COPY} {VERSION}"
         self.id = tokenizer.id
         self.counted_as = OwnTemplate(PLAIN).text
         self.template = sha256(self.counted_as.encode()).hexdigest()[:DIGITS]

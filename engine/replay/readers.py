@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from backcast.domain.errors import BackcastError, InputError, ModelError
 from backcast.engine.models.address import shown
-from backcast.engine.models.copying import NAME as COPY
-from backcast.engine.models.copying import CopyReader
+from backcast.engine.models.copying import COPY, CopyReader
 from backcast.engine.models.likelihood import LikelihoodReader
 from backcast.engine.models.places import model_file
 from backcast.engine.models.reading import OutcomeReader
