@@ -56,7 +56,7 @@ def likely_outcomes(every: Iterable[Replayed]) -> LikelyOutcomes:
     __tracebackhide__ = True
     run = RUNS[-1]
     if not run.model:
-        pytest.skip("needs a model that reads: pytest --backcast-model llama:FILE")
+        pytest.skip("needs a model that reads: pytest --backcast-model llama:FILE, or copy")
     reader = _reader(run.model)
     plan = ScorePlan(reader, [Setting(name, None) for name in NAMES], profile_of(reader))
     books: dict[str, ScoreBook] = {}

@@ -46,7 +46,7 @@ class PytestRun(NamedTuple):
     update: bool = False
     "Whether assertions write golden files."
     model: str = ""
-    "The model that reads outcomes: llama:FILE, or the address of a server."
+    "Who reads outcomes: llama:FILE, the address of a server, or copy."
     policy: str = ""
     "The file of the policy under test, whose rules hold; else its name."
     scores: Path | None = None
@@ -74,7 +74,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
     group.addoption(
         "--backcast-model", metavar="MODEL",
-        help="The model that reads for assert_as_likely: llama:FILE, or http://HOST:PORT/v1.",
+        help="Who reads for assert_as_likely: llama:FILE, http://HOST:PORT/v1, or copy.",
     )  # fmt: skip
     group.addoption(
         "--backcast-damaged", action="store_true",
