@@ -16,7 +16,7 @@ LEAST = 40
 
 def screen_width() -> int | None:
     """Return the columns of the terminal that stdout is; None for a pipe or a file."""
-    if not sys.stdout.isatty():
+    if not (sys.stdout and sys.stdout.isatty()):  # None where it was closed
         return None
     return max(LEAST, shutil.get_terminal_size().columns)
 
@@ -32,7 +32,7 @@ def cut_to(text: str, width: int | None) -> str:
 
 def coloured(text: str, colour: str) -> str:
     """Return a text in a colour; as it is where NO_COLOR is set, or stdout is no terminal."""
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+    if screen_width() is None or os.environ.get("NO_COLOR"):
         return text
     return click.style(text, fg=colour)
 

@@ -76,10 +76,11 @@ def event_json(event: WorkflowEvent) -> str:
     return json_text(place | line_of(event))
 
 
-def event_line(event: WorkflowEvent) -> str:
-    """Return an event as one line of text: its position, time, address, and what it is."""
+def event_line(event: WorkflowEvent, text: BodyText = _unread) -> str:
+    """Return an event as one line of text: its position, time, address, and what it is; `text`
+    reads the body of a blob."""
     place = f"{event.position:>7}  {time_of(event)}  {one_line(event.task_id, 200)}@{event.version}"
-    return f"{place}  {event_words(event, shortened(event))}"
+    return f"{place}  {event_words(event, shortened(event, text))}"
 
 
 def cause_line(event: WorkflowEvent, text: BodyText = _unread) -> str:
@@ -110,7 +111,7 @@ def event_words(event: WorkflowEvent, title: str, room: int | None = None) -> st
     return cut_to(f"{words}{by}".rstrip(), room)
 
 
-def shortened(event: WorkflowEvent, text: BodyText = _unread, room: int = 70) -> str:
+def shortened(event: WorkflowEvent, text: BodyText, room: int = 70) -> str:
     """Return an event's title in the room that a line has for it: of a call both ends."""
     title = event_title(event, text).strip()
     if isinstance(event.fact, ToolReturned):
