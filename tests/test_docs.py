@@ -172,7 +172,10 @@ def test_the_pictures_of_the_readme_are_there() -> None:
 def test_topics_are_listed_with_their_first_sentence_and_printed_as_they_stand() -> None:
     listed, code = ran("backcast help")
     assert code == 0
-    assert [line.split()[0] for line in listed.splitlines()] == sorted(topics()) != []
+    lines = listed.splitlines()
+    named = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert (lines[0], named[0]) == ("Start here", "moments")
+    assert sorted(named) == sorted(topics()) != []
     for name, sentence in topics().items():
         assert re.fullmatch(r"[A-Z`].*[.]", sentence)
         assert sentence in listed
@@ -218,3 +221,17 @@ def test_each_test_that_the_table_of_a_specification_names_is_one() -> None:
     }
     assert len(named) >= 8
     assert named <= known
+
+
+def test_on_a_terminal_a_topic_is_rendered_within_its_width(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "72")
+    monkeypatch.setenv("NO_COLOR", "1")
+    for words in (["help"], ["help", "testing"], ["help", "importing"]):
+        with pytest.raises(SystemExit):
+            main(words)
+        out = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+        assert max(map(len, out.splitlines())) <= 72
+        assert "##" not in out

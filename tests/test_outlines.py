@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backcast.domain.errors import UnavailableError
-from backcast.domain.events import ModuleOutlined, WorkflowEvent
+from backcast.domain.events import ModuleOutlined, TaskComplete, WorkflowEvent
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.outlining import outline_all
@@ -137,6 +137,23 @@ def test_a_few_outlines_by_a_newer_outliner_are_no_news(
     assert outline_all(task.store, task.id) == 1
     assert capsys.readouterr().err == ""
     assert told(task)[-1].outliner == f"python {python.VERSION}"
+
+
+def test_a_question_writes_nothing_behind_the_end_of_a_run_to_renew_its_outlines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = Task()
+    task.wrote("a.py", "def f(): pass")
+    task.outlined()
+    task.happened(TaskComplete(task=task.id))
+    monkeypatch.setattr(python, "VERSION", python.VERSION + 1)
+    last = task.store.version(task.id)
+    assert outline_all(task.store, task.id) == 0
+    assert task.store.version(task.id) == last
+    assert outline_all(task.store, task.id, anew=True) == 1
+    task.wrote("b.py", "def g(): pass")
+    assert outline_all(task.store, task.id) == 1
+    assert told(task)[-1].module_name == "b.py"
 
 
 def test_outlines_of_an_older_outliner_do_where_nothing_can_be_kept(

@@ -92,6 +92,7 @@ def shown(piped: Backcast, monkeypatch: pytest.MonkeyPatch) -> Backcast:
     def ran(*arguments: str) -> tuple[str, str]:
         for stream in (sys.stdout, sys.stderr):
             monkeypatch.setattr(stream, "isatty", lambda: True)
+        monkeypatch.setenv("NO_COLOR", "1")  # the colours of ours are no text of a log
         return piped(*arguments)
 
     return ran

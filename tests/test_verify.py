@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from backcast.engine.log import EventStore
 from backcast.engine.log.open_logs import opened
 from backcast.engine.memory.import_log import run
 from backcast.engine.replay.bisect import with_event
+from backcast.engine.replay.late_tasks import without_late_tasks
+from backcast.engine.replay.steps import steps
 from backcast.engine.replay.verify import Verdict, verified
 from tests.sources import Task
 
@@ -298,3 +300,40 @@ def test_what_ended_after_a_task_stood_still_is_not_in_its_record() -> None:
     record_context(task.store, task.id, NOW, Request("module:a.py", "weigh a letter"), profile)
     [verdict] = verified(task.store, task.id)
     assert verdict.holds
+
+
+@pytest.mark.parametrize("command", [("verify", "till"), ("diff", "till@73", "till@79")])
+def test_what_a_store_held_before_a_run_came_into_it_changes_nothing_about_it(
+    command: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with EventStore.open(f"sqlite:///{tmp_path / 'runs.db'}") as store:
+        run(store, "events", LOGS / "validators.jsonl")
+        run(store, "events", LOGS / "till.jsonl")
+        with opened(str(LOGS / "till.jsonl")) as log:
+            alone = list(verified(log.store, "till"))
+        assert all(one.holds for one in alone)
+        assert list(verified(store, "till")) == alone
+    printed = []
+    for where in (f"sqlite:///{tmp_path / 'runs.db'}", f"{LOGS / 'till.jsonl'}"):
+        addresses = [one.replace("till", where, 1) if where.endswith(".jsonl") else one
+                     for one in command[1:]]  # fmt: skip
+        with suppress(SystemExit):
+            main([command[0], *addresses, *(["--store", where] if "sqlite" in where else [])])
+        out = capsys.readouterr().out.split("made so by")[0]
+        printed.append(out)
+    assert printed[0] == printed[1] != ""
+
+
+def test_what_an_imported_prompt_shows_of_another_task_it_knew(tmp_path: Path) -> None:
+    with EventStore.open(f"sqlite:///{tmp_path / 'runs.db'}") as store:
+        run(store, "events", LOGS / "validators.jsonl")
+        run(store, "events", LOGS / "till.jsonl")
+        prompt = next(one for one in steps(store, "till") if one.version == 25)
+        assert prompt.built
+        assert "validators" in prompt.known.states.offline.complete
+        known = without_late_tasks(store, prompt, prompt.built)
+        assert known
+        assert not known.offline.complete
+        item = prompt.built.items[0].model_copy(update={"task": "validators"})
+        shows = prompt.built.model_copy(update={"items": (item,)})
+        assert without_late_tasks(store, prompt, shows) is None

@@ -1,5 +1,6 @@
 """A task's folded states at a moment: all that a context is built from."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from heapq import merge
@@ -92,11 +93,14 @@ def under_root_name(states: TaskStates, line: Lineage) -> TaskStates:
     return states
 
 
-def contributions_at(store: EventStore, moment: Moment) -> offline_cache.State:
-    """Return what finished tasks contribute at a moment: only tasks that ended, and no branches."""
+def contributions_at(
+    store: EventStore, moment: Moment, apart: Collection[str] = ()
+) -> offline_cache.State:
+    """Return what finished tasks contribute at a moment: only tasks that ended, no branches, and
+    none that is to stay `apart`."""
     events = list(store.read(moment=moment, types=(*ENDS, "BRANCHED")))
     branches = {event.task_id for event in events if isinstance(event.fact, Branched)}
-    ended = sorted({event.task_id for event in events if event.type in ENDS} - branches)
+    ended = sorted({event.task_id for event in events if event.type in ENDS} - branches - {*apart})
     logs = (store.read(task, moment=moment) for task in ended)
     merged = merge(*logs, key=lambda event: event.position)
     state: offline_cache.State = fold(offline_cache, merged)

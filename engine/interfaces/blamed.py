@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from backcast.domain.events import WorkflowEvent
 from backcast.engine.interfaces.terminal import escaped
-from backcast.engine.interfaces.views import event_line, one_line
+from backcast.engine.interfaces.views import cause_line, one_line
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.blame import Blame, blame
 from backcast.engine.replay.blame_settings import ChoiceBehind, choice_behind
@@ -58,7 +58,7 @@ def blame_lines(asked: NodeBlame) -> Iterator[str]:
     yield f"shown last by event {found.last}" if found.last else "no prompt before showed it"
     if found.because:
         yield "it came from"
-        yield from (event_line(events[number]) for number in found.because if number in events)
+        yield from (cause_line(events[number]) for number in found.because if number in events)
     if found.rivals:
         yield "its tokens went to" if found.last else "the last ones in instead"
         for rival in found.rivals:

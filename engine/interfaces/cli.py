@@ -27,6 +27,7 @@ from backcast.domain.errors import (
     WorkerError,
 )
 from backcast.engine.interfaces.installed import check_installation
+from backcast.engine.interfaces.options import in_order
 from backcast.engine.interfaces.terminal import in_a_line, message
 
 COMMANDS = {
@@ -42,7 +43,20 @@ COMMANDS = {
     "help": "help",
 }  # fmt: skip
 "The module of each command."
+GROUPS = {
+    "Record": ("run", "resume", "dispatch", "record", "import", "export", "fork"),
+    "Look": (
+        "tasks", "log", "show", "context", "diff", "blame", "audit", "view", "search", "ask",
+        "stats", "cat", "compare",
+    ),
+    "Test": ("verify", "regress", "score", "influence", "fit", "policy"),
+    "Keep": ("map", "stale", "outline", "resummarise", "redact", "fsck"),
+    "More": ("mcp", "help"),
+}  # fmt: skip
+"The commands as --help lists them."
 OUTPUT_FAILS = (errno.EPIPE, errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+WIDEST = 200
+"Characters of a command's sentence in the list, above all of them."
 UNREAD = 128 + 13
 "The exit code of a process that SIGPIPE ends, as shells report it."
 INTERRUPTED = 128 + 2
@@ -138,7 +152,16 @@ class _Commands(click.Group):
             return None
         module = import_module(f"backcast.engine.interfaces.commands.{COMMANDS[name]}")
         found: click.Command = module.command
+        in_order(found)
         return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in groups, each with a whole sentence."""
+        for title, names in GROUPS.items():
+            found = ((name, self.get_command(ctx, name)) for name in names)
+            rows = [(name, one.get_short_help_str(WIDEST)) for name, one in found if one]
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Return the command that is named first; where there is none, say which are near."""

@@ -2,19 +2,21 @@
 
 from collections.abc import Iterator
 
+from backcast.engine.interfaces.screen import screen_width
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.replay.diff import Diff, ItemChange
 
 SHOWN = 40
 "Changes that get a line each."
 WIDTH = 160
-"Characters of a line; longer lines are cut."
+"Characters of a line where no terminal says how wide it is; longer lines are cut."
 _SIGNS = {"in": "+", "out": "-"}
 
 
 def diff_text(difference: Diff, shown: int = SHOWN) -> str:
     """Return a difference as lines of text, with at most `shown` changes."""
-    return "\n".join(one_line(line, WIDTH) for line in _lines(difference, shown))
+    width = screen_width() or WIDTH
+    return "\n".join(one_line(line, width) for line in _lines(difference, shown))
 
 
 def _lines(difference: Diff, shown: int) -> Iterator[str]:

@@ -13,7 +13,7 @@ from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.diff_text import diff_text
 from backcast.engine.interfaces.named_nodes import node_asked
 from backcast.engine.interfaces.terminal import escaped, message
-from backcast.engine.interfaces.views import event_line
+from backcast.engine.interfaces.views import cause_line, event_line
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.diff import Diff
 from backcast.engine.replay.find import known_at, step_at
@@ -36,6 +36,8 @@ class ShownDifference(NamedTuple):
     events: Sequence[str] = ()
     "The events that made it, as lines."
     settings: Sequence[str] = ()
+    causes: Sequence[str] = ()
+    "The same events as lines for people."
 
 
 def difference_lines(shown: ShownDifference) -> Iterator[str]:
@@ -47,9 +49,9 @@ def difference_lines(shown: ShownDifference) -> Iterator[str]:
     else:
         yield from (escaped(f"  {line}") for line in shown.settings)
     yield from diff_text(shown.found, CHANGES).split("\n")
-    if shown.events:
+    if shown.causes:
         yield "made so by"
-        yield from shown.events
+        yield from shown.causes
 
 
 def _named(settings: Sequence[str]) -> str:
@@ -120,9 +122,10 @@ def between_moments(
         cause for change in found.changes for cause in change.because if first < cause <= last
     }
     events = before.store.read(before.task, after=first, last=last)
-    lines = [event_line(event) for event in events if event.version in causes]
+    made_by = [event for event in events if event.version in causes]
     about = f"{before.task}, from {begin.name} to {end.name}"
-    return ShownDifference(found, about, lines)
+    lines, shown = ([line(event) for event in made_by] for line in (event_line, cause_line))
+    return ShownDifference(found, about, lines, causes=shown)
 
 
 def _step(place: Place, request: tuple[str | None, str]) -> ReplayStep:

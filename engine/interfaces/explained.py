@@ -122,7 +122,9 @@ def explain(fact: ContextBuilt, address: str, known: KnownInfluences | None) -> 
 
 def _console() -> tuple[Console, int]:
     """Return where to print, and how wide a cell may be: no name is cut for a pipe or a file."""
-    return (Console(), 60) if sys.stdout.isatty() else (Console(width=WIDEST), WIDEST)
+    is_terminal = sys.stdout.isatty()
+    width = None if is_terminal else WIDEST
+    return Console(width=width, highlight=False), 60 if is_terminal else WIDEST
 
 
 def _number(value: float | None) -> str:

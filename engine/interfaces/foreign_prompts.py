@@ -102,7 +102,7 @@ def origin_lines(
     store: "EventStore", task: str, asked: "RecordedRequest", found: "Sequence[PartOrigin]"
 ) -> "Iterator[str]":
     """Yield parts of a prompt as lines, and the events that brought them."""
-    from backcast.engine.interfaces.views import event_line, one_line
+    from backcast.engine.interfaces.views import cause_line, one_line
 
     yield f"{task}@{asked.version} POST {asked.request.path}"
     for origin in found:
@@ -115,7 +115,7 @@ def origin_lines(
         yield f"{since} it came from"
         for number in origin.because:
             for event in store.read(task, after=number - 1, last=number):
-                yield event_line(event)
+                yield cause_line(event)
 
 
 def print_old(place: "Place", *, as_json: bool) -> None:

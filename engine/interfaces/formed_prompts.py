@@ -72,7 +72,7 @@ def print_formed_origins(place: "Place", wanted: str, as_json: bool) -> None:
     """Print the parts of a prompt that say something, and the events that brought them."""
     from backcast.engine.history.state_json import plain
     from backcast.engine.interfaces.histories import counter_of
-    from backcast.engine.interfaces.views import event_line, one_line
+    from backcast.engine.interfaces.views import cause_line, one_line
     from backcast.engine.replay.formed_anatomy import formed_origins
 
     store, task = place.store, place.task
@@ -85,7 +85,7 @@ def print_formed_origins(place: "Place", wanted: str, as_json: bool) -> None:
     for part, number in found:
         click.echo(one_line(f"{part.title}, {part.tokens:,} tokens: {part.words}", 110))
         for event in store.read(task, after=number - 1, last=number):
-            click.echo(event_line(event))
+            click.echo(cause_line(event))
 
 
 def formed_documents(place: "Place") -> "list[Document]":

@@ -3,12 +3,18 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from backcast.domain.events import (
+    AnswerRefused,
+    ChecksRan,
     MessageReceived,
+    ModelFailed,
     ModelReplied,
+    TaskComplete,
+    TaskFailed,
     ToolReturned,
     UnknownFact,
     WorkflowEvent,
 )
+from backcast.engine.interfaces.screen import BAD, GOOD, screen_width, with_colour
 from backcast.engine.interfaces.views import (
     BodyText,
     event_words,
@@ -22,6 +28,8 @@ FOLDED = 3
 "The least number of records of one unknown type, in a row, that become a line."
 SAID = 70
 "Characters that a line says of an answer, a message or a result."
+BESIDE = 40
+"Columns of a line for the type and the writer."
 FENCE = "```"
 "What begins a block of code: the line behind it says more."
 
@@ -65,10 +73,16 @@ def _foreign_type(event: WorkflowEvent) -> tuple[str, str] | None:
 
 
 def _line(event: WorkflowEvent, text: BodyText, *, is_one_task: bool) -> str:
-    title = shortened(event, text)
-    if said := _said(event, text):
+    """Return an event as a line: on a terminal as wide as that, with a sign of how it went."""
+    place, width = _place(event, is_one_task=is_one_task), screen_width()
+    room = SAID if width is None else max(SAID, width - len(place) - BESIDE)
+    title = shortened(event, text, room)
+    if said := _said(event, text, room):
         title = ": ".join(filter(None, (title, said)))
-    return f"{_place(event, is_one_task=is_one_task)}  {event_words(event, title)}"
+    if width is None:
+        return f"{place}  {event_words(event, title)}"
+    words = event_words(event, title, width - len(place) - 3)
+    return f"{place} {with_colour(sign_of(event))} {words}"
 
 
 def _place(event: WorkflowEvent, *, is_one_task: bool) -> str:
@@ -79,7 +93,7 @@ def _place(event: WorkflowEvent, *, is_one_task: bool) -> str:
     return f"{event.position:>7}  {time_of(event)}  {task}@{event.version}"
 
 
-def _said(event: WorkflowEvent, text: BodyText) -> str:
+def _said(event: WorkflowEvent, text: BodyText, room: int) -> str:
     """Return the first words of an answer, a message or a result; of a failed one they are told."""
     match event.fact:
         case ToolReturned(output=str(ref), failed=False):
@@ -92,4 +106,16 @@ def _said(event: WorkflowEvent, text: BodyText) -> str:
         return ""
     lines = (" ".join(line.split()) for line in body[:9_999].splitlines())
     first = next((line for line in lines if line and not line.startswith(FENCE)), "")
-    return one_line(first, SAID)
+    return one_line(first, room)
+
+
+def sign_of(event: WorkflowEvent) -> str:
+    """Return the sign of an event that went well or badly; a blank for all others."""
+    match event.fact:
+        case ChecksRan(unmet=unmet, passed=passed):
+            return BAD if unmet else GOOD if passed else " "
+        case TaskComplete():
+            return GOOD
+        case TaskFailed() | AnswerRefused() | ModelFailed() | ToolReturned(failed=True):
+            return BAD
+    return " "

@@ -41,11 +41,20 @@ def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
         envvar=STORE_VARIABLE,
         callback=_named,
         default=DEFAULT_STORE,
-        show_default=True,
         metavar="URL",
-        help="FILE.db, sqlite:///FILE, or postgresql://USER@HOST/NAME where several machines write."
-        " Also BACKCAST_STORE.",
+        help="FILE.db or a URL; else BACKCAST_STORE, or backcast.db.",
     )(command)
+
+
+def in_order(command: click.Command) -> None:
+    """Put --store behind what is a command's own, and name bare numbers N."""
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            in_order(inner)
+    command.params.sort(key=lambda option: option.name == "url" and "--store" in option.opts)
+    for option in command.params:
+        if isinstance(option.type, click.IntRange) and option.metavar is None:
+            option.metavar = "N"
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,8 +11,12 @@ if TYPE_CHECKING:
     from backcast.engine.log.store import EventStore
 
 
-def outline_all(store: "EventStore", task: str) -> int:
-    """Outline the texts that the log has brought since the last time; report them on stderr."""
+def outline_all(store: "EventStore", task: str, *, anew: bool = False) -> int:
+    """Outline the texts that the log has brought since the last time; report them on stderr.
+
+    A run that has ended is not written to only to renew outlines, unless they are wanted `anew`:
+    those of an earlier outliner will do.
+    """
     from backcast.engine.history.snapshots import state_at
     from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.memory import outlines_made as outlines
@@ -27,6 +31,8 @@ def outline_all(store: "EventStore", task: str) -> int:
     if not waiting:
         outlines.note_all_made(store, task, outlining.version)
     new = waiting - outlining.renewed
+    if waiting and not (new or anew) and _is_over(store, task):
+        return 0
     if waiting:
         try:
             with progress_bar("outlining", waiting) as advance:
@@ -44,6 +50,12 @@ def outline_all(store: "EventStore", task: str) -> int:
         for line in not_outlined(state_at(store, dependency_graph, task)):
             message(f"note: {line}")
     return waiting
+
+
+def _is_over(store: "EventStore", task: str) -> bool:
+    from backcast.engine.history.task_states import ENDS
+
+    return any(True for _ in store.read(task, types=ENDS))
 
 
 def need_outlines(

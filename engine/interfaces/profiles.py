@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backcast.domain.budget import PROFILES
 from backcast.domain.errors import InputError
 from backcast.engine.interfaces.terminal import message
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_PROFILE = "mistral-7b-8k"
+PROFILE_NAMES = ", ".join(PROFILES)
 TOKENIZERS = "mistral-v3, mistral-v1, qwen3, gguf:FILE, server:URL, upper-bound"
 "The names that --tokenizer takes, as help tells them."
 RECORDED = "recorded"

@@ -11,7 +11,7 @@ import click
 from backcast.domain.errors import ConflictError, InputError, ModelError, StoreError
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.profiles import policy_by, policy_option
+from backcast.engine.interfaces.profiles import PROFILE_NAMES, policy_by, policy_option
 from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
@@ -139,7 +139,9 @@ def run_options(command: "Callable[..., Any]") -> "Callable[..., Any]":
             metavar="NAME_OR_FILE",
             help="A chat template for llama:FILE; else it is the model's own.",
         ),
-        click.option("--profile", metavar="NAME", help="The window and its rows; see context."),
+        click.option(
+            "--profile", metavar="NAME", help=f"The window and its rows: {PROFILE_NAMES}."
+        ),
         store_option,
     ):
         command = option(command)

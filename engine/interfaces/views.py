@@ -29,6 +29,7 @@ from backcast.domain.score_events import Scored
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.dispatch_titles import DISPATCH_FACTS, dispatch_title
 from backcast.engine.interfaces.failed_results import failure_line
+from backcast.engine.interfaces.screen import cut_to, screen_width
 from backcast.engine.interfaces.terminal import escaped
 from backcast.projections import (
     changes,
@@ -66,7 +67,7 @@ def _unread(ref: str) -> str:
 
 def console() -> Console:
     """Return a console as wide as its terminal; 250 characters wide for a pipe or a file."""
-    return Console() if sys.stdout.isatty() else Console(width=250)
+    return Console(width=None if sys.stdout.isatty() else 250, highlight=False)
 
 
 def event_json(event: WorkflowEvent) -> str:
@@ -76,9 +77,18 @@ def event_json(event: WorkflowEvent) -> str:
 
 
 def event_line(event: WorkflowEvent, text: BodyText = _unread) -> str:
-    """Return an event as one line of text; `text` reads the body of a blob."""
+    """Return an event as one line of text: its position, time, address, and what it is; `text`
+    reads the body of a blob."""
     place = f"{event.position:>7}  {time_of(event)}  {one_line(event.task_id, 200)}@{event.version}"
     return f"{place}  {event_words(event, shortened(event, text))}"
+
+
+def cause_line(event: WorkflowEvent, text: BodyText = _unread) -> str:
+    """Return an event as one line for people, first its address; `text` reads a blob's body."""
+    place = f"  {one_line(event.task_id, 200)}@{event.version}  {time_of(event)}"
+    width = screen_width()
+    room = width and width - len(place) - 2
+    return f"{place}  {event_words(event, shortened(event, text), room)}"
 
 
 def time_of(event: WorkflowEvent) -> str:
@@ -89,19 +99,26 @@ def time_of(event: WorkflowEvent) -> str:
     return event.timestamp.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def event_words(event: WorkflowEvent, title: str) -> str:
-    """Return an event's type, a title, a time that it states beside its own, and its writer."""
+def event_words(event: WorkflowEvent, title: str, room: int | None = None) -> str:
+    """Return an event's type, a title, a time that it states beside its own, and its writer where
+    the title does not begin with that; in less room first the writer goes."""
     stated = _stated_time(event)
     dated = f" dated {one_line(stated, 40)}" if stated else ""
-    return f"{one_line(event.type):<16} {title}{dated}  {one_line(event.writer, 30)}".rstrip()
+    writer = one_line(event.writer, 30)
+    by = "" if title.startswith((f"{writer}:", f"{writer} ")) else f"  {writer}"
+    words = f"{one_line(event.type):<16} {title}{dated}"
+    by = by if room is None or len(words + by) <= room else ""
+    return cut_to(f"{words}{by}".rstrip(), room)
 
 
-def shortened(event: WorkflowEvent, text: BodyText) -> str:
+def shortened(event: WorkflowEvent, text: BodyText, room: int = 70) -> str:
     """Return an event's title in the room that a line has for it: of a call both ends."""
-    title = event_title(event, text)
+    title = event_title(event, text).strip()
     if isinstance(event.fact, ToolReturned):
-        return cut_inside(escaped(title[:FAILED]), FAILED)
-    return cut_inside(escaped(title), 70) if isinstance(event.fact, ToolCalled) else one_line(title)
+        most = max(FAILED, room)
+        return cut_inside(escaped(title[:most]), most)
+    is_call = isinstance(event.fact, ToolCalled)
+    return cut_inside(escaped(title), room) if is_call else one_line(title, room)
 
 
 def event_title(event: WorkflowEvent, text: BodyText = _unread) -> str:
@@ -120,7 +137,7 @@ def event_title(event: WorkflowEvent, text: BodyText = _unread) -> str:
         title += f" {event.fact.passed} of {event.fact.passed + event.fact.unmet} passed"
         title += f", {event.fact.skipped} skipped by their own text" if event.fact.skipped else ""
     if isinstance(data.get("tokens"), int):
-        title += f" {data['tokens']} tokens"
+        title += f" {data['tokens']:,} tokens"
     if isinstance(event.fact, ToolCalled):
         title = called(event.fact, text)
     if isinstance(event.fact, ToolReturned) and event.fact.failed:

@@ -67,13 +67,36 @@ def asked_before(store: EventStore, step: ReplayStep) -> Sequence[PromptPiece] |
 def moved(
     pool: BuilderPool, before: ReplayStep, after: ReplayStep, profile: ModelProfile | None
 ) -> Diff:
-    """Compare the prompts of two moments, each under its own policy."""
+    """Compare the prompts of two moments, each under its own policy: as it was recorded, where it
+    was and no profile is given."""
     builders = [PolicyReplay(pool, profile).builder(step) for step in (before, after)]
     both = [
-        built(step.name, context_of(builder, step), builder.profile.template)
+        _moved(pool, builder, step, as_recorded=profile is None)
         for step, builder in zip((before, after), builders, strict=True)
     ]
     return diff(both[0], both[1], builders[1].counting)
+
+
+def _moved(
+    pool: BuilderPool, builder: ContextBuilder, step: ReplayStep, *, as_recorded: bool
+) -> ComparablePrompt:
+    """Return the prompt of a moment; of a recorded one, a prompt that is built now tells only the
+    events that its items came from, and why others fell out where the log does not."""
+    if not (as_recorded and step.built):
+        return built(step.name, context_of(builder, step), builder.profile.template)
+    found = recorded(step.name, step.built, pool.store.get, builder.profile.prompt)
+    try:
+        now = built("", context_of(builder, step), builder.profile.template)
+    except InputError:
+        return found
+    known = {thing.node: thing for thing in now.things}
+    things = tuple(
+        thing._replace(because=known[thing.node].because, priority=known[thing.node].priority)
+        if thing.node in known
+        else thing
+        for thing in found.things
+    )
+    return found._replace(things=things, omissions={**now.omissions, **found.omissions})
 
 
 class Pair(NamedTuple):

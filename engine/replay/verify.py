@@ -7,6 +7,7 @@ difference comes with its first section, item and token, and its cause.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
 from backcast.domain.context import Context
@@ -25,6 +26,7 @@ from backcast.engine.models.tokenizers import Tokenizer
 from backcast.engine.replay.derive import BuilderPool, asked_again
 from backcast.engine.replay.dispatch_prompts import dispatched_prompts, prompt_check
 from backcast.engine.replay.foreign_prompts import rebuilt_bodies
+from backcast.engine.replay.late_tasks import without_late_tasks
 from backcast.engine.replay.steps import ReplayStep, steps
 from backcast.engine.workflow.ask.words import VERSION
 from backcast.projections.questions import KIND
@@ -167,11 +169,14 @@ def derivation(
         if counter.id != fact.tokenizer:
             why = f"it was counted by {fact.tokenizer}, here is {counter.id}"
             return Answer(UNTOLD, why), None
-        context = asked_again(pool, step.task_id, fact) or builder.build(
-            step.known.states, step.known.graph, step.request
-        )
+        answered = asked_again(pool, step.task_id, fact)
+        context = answered or builder.build(step.known.states, step.known.graph, step.request)
     except (BackcastError, ValueError) as error:
         return Answer(UNTOLD, str(error)), None
+    if not answered and context.digest != fact.digest:
+        with suppress(BackcastError, ValueError):
+            if known := without_late_tasks(pool.store, step, fact):
+                context = builder.build(known, step.known.graph, step.request)
     if context.digest == fact.digest:
         return Answer(SAME), context
     if fact.masked:

@@ -7,6 +7,7 @@ import click
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument
 from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.profiles import PROFILE_NAMES
 from backcast.engine.interfaces.running import AT_ONCE, budget_options
 
 
@@ -26,7 +27,7 @@ from backcast.engine.interfaces.running import AT_ONCE, budget_options
 )  # fmt: skip
 @budget_options
 @click.option("--task", default="", metavar="NAME", help="The task that holds all of it.")
-@click.option("--profile", metavar="NAME", help="The window and its rows; see context.")
+@click.option("--profile", metavar="NAME", help=f"The window and its rows: {PROFILE_NAMES}.")
 @click.option(
     "--template", metavar="NAME_OR_FILE", help="A chat template for llama:FILE, not its own."
 )

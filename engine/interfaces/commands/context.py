@@ -10,7 +10,12 @@ from backcast.engine.interfaces.addresses import address_argument, task_at
 from backcast.engine.interfaces.built_prompts import print_built
 from backcast.engine.interfaces.known_prompts import NO_ANATOMY, print_known
 from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, TOKENIZERS, policy_option
+from backcast.engine.interfaces.profiles import (
+    DEFAULT_PROFILE,
+    PROFILE_NAMES,
+    TOKENIZERS,
+    policy_option,
+)
 
 
 @click.command(name="context")
@@ -25,7 +30,10 @@ from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, TOKENIZERS, pol
 @click.option("--query", default="", metavar="TEXT", help="What is to be done, in words.")
 @policy_option()
 @click.option(
-    "--profile", "name", metavar="NAME", help=f"Else that of the task's run, or {DEFAULT_PROFILE}."
+    "--profile",
+    "name",
+    metavar="NAME",
+    help=f"Else that of the task's run, or {DEFAULT_PROFILE}. There are {PROFILE_NAMES}.",
 )
 @click.option("--tokenizer", metavar="NAME", help=f"Another than the profile's: {TOKENIZERS}.")
 @click.option(

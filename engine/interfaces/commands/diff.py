@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @address_argument("first")
 @address_argument("second", required=False, metavar=ANY)
 @store_option
-@click.option("--policy", "policies", multiple=True, metavar="NAME",
+@click.option("--policy", "policies", multiple=True, metavar="NAME_OR_FILE",
               help="TOML, a name, or recorded; one beside the recorded prompt.")  # fmt: skip
 @click.option("--profile", "profiles", multiple=True, metavar="NAME", help="One window, or two.")
 @click.option("--for", "target", metavar="NODE", help="With two moments: what is asked for.")

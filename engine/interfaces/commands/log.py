@@ -17,6 +17,8 @@ from backcast.engine.interfaces.empty import note_empty
 from backcast.engine.interfaces.options import json_option, opened, store_option
 from backcast.engine.interfaces.terminal import escaped, message
 
+PREPARING = ("STEP_STARTED", "MODULE_OUTLINED", "SOURCE_READ")
+"Event types that --brief leaves out."
 PATIENCE = 0.2
 "Seconds between two looks for a store that is not there yet."
 MADE = 10.0
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     "--tree", "as_tree", is_flag=True, help="The calls of a task: who asked, what it cost, its end."
 )
 @click.option(
+    "--brief", is_flag=True, help="Leave out what only prepares: steps begun, outlines, reads."
+)
+@click.option(
     "--follow", is_flag=True, help="Wait for more, and for a store or task that is not there yet."
 )
 @json_option
@@ -46,6 +51,7 @@ def command(
     types: tuple[str, ...],
     last: int | None,
     as_tree: bool,
+    brief: bool,
     follow: bool,
     as_json: bool,
 ) -> None:
@@ -57,6 +63,7 @@ def command(
     backcast log history --type COMMITTED -n 20       # the newest commits
     backcast log till --follow
     backcast log till --tree
+    backcast log till --brief                         # the half that tells what happened
 
     Of one task each line begins with the number that addresses it, as TASK@N; of a whole store with
     the place in it. An answer, a message and a result show how they begin: 'backcast cat TASK@N'
@@ -76,6 +83,8 @@ def command(
         raise click.UsageError("--last takes the end of what is there: no --follow, no --tree")
     if as_tree and (follow or types or (address.task is None and not address.log)):
         raise click.UsageError("--tree draws the calls of one task: no --follow, no --type")
+    if brief and (as_tree or types):
+        raise click.UsageError("--brief leaves types out: no --type, no --tree")
     kinds = [kind.upper() for kind in types]
     with ExitStack() as stack:
         if address.log:
@@ -95,6 +104,8 @@ def command(
         else:
             moment = moment_at(store, address.task, address.when)
             events = store.read(address.task, moment=moment, types=kinds)
+        if brief:
+            events = (event for event in events if event.type not in PREPARING)
         if as_tree:
             found = _draw(address, events, as_json)
             events = iter(())

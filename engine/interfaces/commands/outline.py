@@ -24,4 +24,4 @@ def command(address: Address, url: str) -> None:
     if address.when or address.log:
         raise InputError(f"needed a task of the store, found {str(address)!r}")
     with task_at(address, url) as place:
-        click.echo(f"outlined {outline_all(place.store, place.task)} texts")
+        click.echo(f"outlined {outline_all(place.store, place.task, anew=True)} texts")

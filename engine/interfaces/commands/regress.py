@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.command(name="regress")
 @address_argument("addresses", several=True, metavar=LOGS)
 @store_option
-@click.option("--policy", "policies", multiple=True, metavar="NEW",
+@click.option("--policy", "policies", multiple=True, metavar="NAME_OR_FILE",
               help="TOML or a name; may be repeated.")  # fmt: skip
 @click.option("--strategies", is_flag=True,
               help="All named strategies, as a table of what each costs and keeps.")  # fmt: skip

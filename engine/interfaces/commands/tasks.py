@@ -6,6 +6,7 @@ import click
 
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.options import json_option, opened, store_option
+from backcast.engine.interfaces.screen import cut_to, screen_width
 from backcast.engine.interfaces.terminal import message
 
 WIDTH = 100
@@ -34,9 +35,12 @@ def command(url: str, as_json: bool) -> None:
         if not store.tasks():
             message("note: the store is empty: 'backcast record', 'import' or 'run' fills it")
         forked, same = branches(store), same_sessions(store)
+        width = screen_width()
+        if width and store.tasks() and not as_json:
+            click.echo("  events  task, how it ended, and its goal")
         for task in store.tasks():
             row: dict[str, Any] = {"task_id": task, "events": store.version(task)}
-            line = f"{row['events']:>8}  {one_line(task, 200)}"
+            line = f"{row['events']:>8,}  {one_line(task, 200)}"
             if branch := forked.get(task):
                 row |= {"origin": branch.origin, "version": branch.version}
                 line += f"  (branch of {one_line(branch.origin, 200)}@{branch.version})"
@@ -44,6 +48,7 @@ def command(url: str, as_json: bool) -> None:
                 row |= {"same_as": list(others)}
                 line += f"  (the same session as {one_line(', '.join(others), 200)})"
             about = summary_of(store, task)
-            row |= about._asdict()
-            line += f"  {one_line(said, WIDTH)}" if (said := about.words) else ""
-            click.echo(json_text(row) if as_json else line)
+            row |= {name: value for name, value in about._asdict().items() if name != "until"}
+            room = max(WIDTH, width - len(line) - 2) if width else WIDTH
+            line += f"  {one_line(said, room)}" if (said := about.words) else ""
+            click.echo(json_text(row) if as_json else cut_to(line, width))

@@ -285,7 +285,7 @@ def print_verdict(
     verdict: "Verdict", only: str | None, reasons: set[str], *, as_json: bool,
     beside: Mapping[str, object] | None = None,
 ) -> None:  # fmt: skip
-    """Print a verdict; a long reason why nothing can be told is printed once, in `reasons`.
+    """Print a verdict; a long reason of a verdict is printed once, and kept in `reasons`.
 
     `beside` are more fields of its JSON.
     """
@@ -303,8 +303,7 @@ def print_verdict(
         for name, answer in found
     )
     reasons |= {
-        answer.why for _, answer in found if answer.verdict == "cannot be told"
-        and len(answer.why) > LONG
+        answer.why for _, answer in found if answer.verdict != "same" and len(answer.why) > LONG
     }  # fmt: skip
     where = f"{verdict.task_id}@{verdict.version}"
     click.echo(one_line(f"{where:<20} {verdict.name}  {answers}", 1_000))
