@@ -383,7 +383,9 @@ def test_the_list_of_tasks_tells_what_each_is() -> None:
         store.append("t", claims, after=0)
         kind, shown = PageServer(store, None, 0, []).answer("/", {})
         assert kind == "text/html"
-        assert ">failed (exit_cost): Make circles &lt;round&gt;</p>" in shown
+        assert ">2026-01-02 00:00</time>" in shown
+        assert ">failed (exit_cost)</td>" in shown
+        assert ">Make circles &lt;round&gt;</td>" in shown
 
 
 def test_a_store_without_tasks_gets_one_line(tmp_path: Path) -> None:

@@ -389,8 +389,8 @@ def test_a_prompt_of_two_megabytes_is_shown_by_its_parts(chromium: Browser, tmp_
         chromium.js("(location.hash = 'e=1&i=module:part_150.py&l=300', 1)")
         chromium.until("document.querySelector('#middle .item.on mark')")
         assert chromium.text("#middle .item.on mark") == "line of part 150"
-        top = chromium.js("document.querySelector('#middle mark').getBoundingClientRect().top")
-        assert 0 <= top <= 900
+        top = "document.querySelector('#middle mark').getBoundingClientRect().top"
+        chromium.until(f"0 <= {top} && {top} <= 900")
 
 
 @pytest.mark.parametrize("width", [1280, 400])
@@ -409,3 +409,31 @@ def test_the_page_fits_wide_and_narrow_and_is_readable_dark_and_light(
         )
         assert (ground < ink) == dark
         assert abs(ground - ink) > 500
+
+
+def test_the_two_arrows_of_trouble_are_honest_and_moving_on_is_one_entry_of_the_history(
+    chromium: Browser, till: str
+) -> None:
+    chromium.open(till)
+    ends = "['trouble-before', 'trouble'].map(id => document.getElementById(id).disabled)"
+    assert chromium.text("#troubles") == "6 of 6"
+    assert chromium.js(ends) == [False, True]
+    chromium.js("(document.getElementById('trouble-before').click(), 1)")
+    chromium.until("document.getElementById('troubles').textContent === '5 of 6'")
+    assert chromium.js(ends) == [False, False]
+    chromium.go(30)
+    before = chromium.js("history.length")
+    chromium.press("\ue014", "\ue014", "\ue014")  # the arrow to the right
+    chromium.until("location.hash === '#e=33'")
+    assert chromium.js("history.length") == before + 1
+    assert chromium.js("document.title").startswith("till · step 4")
+
+
+def test_what_was_searched_stands_in_the_address(chromium: Browser, till: str) -> None:
+    chromium.open(f"{till}#q=Decimal&e=164")
+    chromium.until("document.querySelector('#middle .found')")
+    assert chromium.js("document.getElementById('q').value") == "Decimal"
+    chromium.js("(document.querySelector('#middle .found').click(), 1)")
+    chromium.until("document.querySelector('#step')")
+    chromium.js("(history.back(), 1)")
+    chromium.until("document.querySelector('#middle .found')")

@@ -194,6 +194,7 @@ def test_a_page_without_javascript_still_shows_the_prompt(tmp_path: Path) -> Non
     with viewed(TILL) as till, browser(tmp_path, script=False) as plain:
         for address in (f"{till}?e=164", file):
             plain.driver.get(address)
+            plain.driver.find_element("css selector", "details.seen > summary").click()
             page = plain.driver.find_element("css selector", "#middle").text
             assert "2,515 of 5,692 tokens used" in page
             assert "def subtotal(items: Iterable[Item]) -> int:" in page

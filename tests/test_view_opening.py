@@ -175,3 +175,40 @@ def test_a_browser_is_opened_only_where_it_is_asked_for(tmp_path: Path) -> None:
 
 def test_a_small_file_is_not_nothing() -> None:
     assert (size_text(50_000), size_text(7_654_321)) == ("48.8 KB", "7.3 MB")
+
+
+def test_a_log_that_asked_no_model_has_a_row_for_each_text_and_each_run_of_checks() -> None:
+    with opened("fixtures/logs/shop.jsonl") as log:
+        sequence = RunSequence(log.store, "task-def456")
+        rows = {step.name: step for step in sequence.read_on()}
+        assert {"the plan", "utils.py #9", "checks of validators.py"} <= rows.keys()
+        assert [step.first for step in sequence.steps if step.outcome == "checks"] == [9, 16]
+        assert sequence.worst().event == 16
+        assert [s.name for s in sequence.steps if s.first == 1] == ["before the first step"]
+
+
+def test_tests_that_failed_in_a_tools_output_are_trouble() -> None:
+    with opened("fixtures/recorded/mender.jsonl") as log:
+        sequence = RunSequence(log.store, "mender")
+        found = {step.number: step.why for step in sequence.read_on() if step.outcome == "checks"}
+    assert found == {
+        4: "tests failed in the tool's output: 2 failed, 2 passed in 0.29s",
+        8: "tests failed in the tool's output: 1 failed, 3 passed in 0.30s",
+    }
+
+
+def test_each_item_says_in_words_why_it_is_in_and_the_step_what_was_asked() -> None:
+    with opened("fixtures/logs/till.jsonl") as log:
+        reader = RunReader(log.store, "till")
+        reader.sequence.read_on()
+        shown = step_panel(PanelMaker(reader), reader.sequence.at(79))
+    for item, why in (("module:items.py", "imported by orders.py"), ("failure:76.1", "what failed"),
+                      ("module:test_orders.py", "a test of orders.py"),
+                      ("module:orders.py", "what is asked for")):  # fmt: skip
+        row = shown.partition(f'data-item="{item}"')[2].partition("</tr>")[0]
+        assert why in row, item
+    places = [shown.index(words) for words in (
+        ">Asked<", "had ended with: 1 of 6 checks failed.", ">Answered<", ">Checks: 6 of 6 passed<",
+        "What the model saw", "What is in it", "What fell out", "The messages, as the model saw",
+    )]  # fmt: skip
+    assert places == sorted(places)

@@ -28,6 +28,34 @@ _SAID = re.compile(
 )
 
 
+_TALLY = re.compile(
+    r"=*\s*(?P<said>(?:\d+ \w+, )*\d+ (?:failed|errors?)(?:, \d+ \w+)*(?: in [\d.]+ ?s.*?)?)\s*=*"
+)
+"The last line of pytest, in each of its formats, where tests failed."
+_UNITTEST = re.compile(r"FAILED \((?:failures|errors)=\d+.*\)")
+_DOTS = re.compile(r"(?:\S+\.py )?(?P<said>[.sxX]*[FE][.FEsxX]*)\s+\[\s*\d+%\]")
+"A line of pytest's progress in which a test failed."
+
+
+def tests_failed(output: str) -> str:
+    """Return what a test program says of its failures; empty where an output tells of none.
+
+    >>> tests_failed(".FF. [100%]\\n"), tests_failed("== 1 failed, 3 passed in 0.1s ==")
+    ('.FF. [100%]', '1 failed, 3 passed in 0.1s')
+    >>> tests_failed("FAILED (failures=2)"), tests_failed("4 passed in 0.1s\\nif failed: 1 failed")
+    ('FAILED (failures=2)', '')
+    """
+    found = ""
+    for line in map(str.strip, output.splitlines()):
+        if len(line) > WIDTH:
+            continue
+        if tally := _TALLY.fullmatch(line):
+            return tally["said"]
+        if _UNITTEST.fullmatch(line) or (not found and _DOTS.fullmatch(line)):
+            found = line
+    return found
+
+
 def failure_line(output: str) -> str:
     """Return the last line that names an exception, else the first that speaks of a failure.
 

@@ -56,6 +56,13 @@ SHA = 12
 NAME, SHORT = 80, 240
 "Characters of a call's name, and of a call whose end is a part of it: it says which lines, say."
 
+TELLING = (
+    "command", "cmd", "pattern", "query", "path", "file_path", "filename", "summary",
+)  # fmt: skip
+"Arguments that tell most of a call, the most telling first."
+UNTELLING = ("security_risk",)
+"Arguments that never name a call."
+
 BodyText = Callable[[str], str]
 "Reads the body of a blob as a text."
 
@@ -177,6 +184,8 @@ def called(fact: ToolCalled, text: BodyText = _unread) -> str:
     'editor view /a.py'
     >>> called(ToolCalled(tool="click", arguments={"element": 151}))
     'click 151'
+    >>> called(ToolCalled(tool="terminal", arguments={"security_risk": "LOW", "command": "ls"}))
+    'terminal ls'
     """
     words = next(_words(fact.arguments, text), "")
     line = " ".join(
@@ -197,11 +206,17 @@ def _words(arguments: Any, text: BodyText) -> Iterator[str]:
         case {"command": str(command), "path": str(path)} if command.isidentifier():
             yield f"{command} {path}"
         case dict():
-            for value in sorted(arguments.values(), key=lambda value: isinstance(value, int)):
-                yield from _words(value, text)
+            for name in sorted(arguments, key=lambda name: _rank(name, arguments[name])):
+                if name not in UNTELLING:
+                    yield from _words(arguments[name], text)
         case list():
             if found := [next(_words(value, text), "") for value in arguments[:3]]:
                 yield " ".join(found)
+
+
+def _rank(name: object, value: object) -> tuple[int, bool]:
+    place = TELLING.index(name) if name in TELLING else len(TELLING)
+    return place, isinstance(value, int)
 
 
 def _stated_time(event: WorkflowEvent) -> str | None:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from backcast.domain.errors import InputError
 from backcast.engine.interfaces.task_summaries import summary_of
 from backcast.engine.interfaces.view.difference_panel import difference_panel
-from backcast.engine.interfaces.view.markup import Markup, tag
+from backcast.engine.interfaces.view.markup import Markup, table, tag
 from backcast.engine.interfaces.view.moment_panel import moment_panel
 from backcast.engine.interfaces.view.page import asset, page, step_row
 from backcast.engine.interfaces.view.panels import PanelMaker
@@ -18,10 +18,13 @@ from backcast.engine.interfaces.view.step_panel import step_panel
 from backcast.engine.interfaces.view.whatif import whatif_panel
 from backcast.engine.interfaces.view.whatif_form import ALL, whatif_choice
 from backcast.engine.interfaces.view.whatif_worker import AskedPolicy, PolicyWorker
+from backcast.engine.interfaces.views import UNTIMED
 from backcast.engine.log.remote import shown
 from backcast.engine.log.store import EventStore
 
 ASSETS = {"/view.css": "text/css", "/view.js": "text/javascript"}
+GOAL = 300
+"Characters of a goal in the list of tasks."
 LONGEST_QUERY = 4_000
 KEPT = 15
 "Answers about other policies that are kept beside the latest."
@@ -60,7 +63,8 @@ class PageServer:
         if path in ASSETS:
             return ASSETS[path], asset(path[1:])
         with self.lock:
-            if path == "/" and not (self.task or query.get("task")):
+            is_list = query.get("tasks") or not (self.task or query.get("task"))
+            if path == "/" and is_list:
                 return "text/html", self._tasks()
             maker = self.maker(query)
             if path == "/search":
@@ -118,10 +122,8 @@ class PageServer:
         return page(maker, version, middle, head, notes=self.notes)
 
     def _tasks(self) -> str:
-        rows = [
-            tag("li", _task_link(task), tag("p", summary_of(self.store, task).words, class_="note"))
-            for task in self.store.tasks()
-        ]
+        listed = [_listed(self.store, task) for task in self.store.tasks()]
+        rows = [(_task_link(task), *cells) for _, task, cells in sorted(listed, reverse=True)]
         top = tag(
             "head",
             tag("meta", charset="utf-8"),
@@ -129,7 +131,9 @@ class PageServer:
             tag("title", "backcast"),
             tag("link", rel="stylesheet", href="/view.css"),
         )
-        body = tag("body", tag("header", tag("h1", "Tasks")), tag("ol", *rows, class_="tasks"))
+        heads = ("task", "last event", "status", "answers", "failed calls", "about")
+        body = tag("body", tag("header", tag("h1", "Tasks, the newest first")),
+                   tag("main", table(heads, rows), class_="tasks"))  # fmt: skip
         return f"<!doctype html>\n{tag('html', top, body, lang='en')}\n"
 
     def _search(self, maker: PanelMaker, query: Query) -> str:
@@ -138,6 +142,21 @@ class PageServer:
         answer = search(maker.reader, words, version)
         places = [place._asdict() for place in answer.found]
         return json.dumps(answer._asdict() | {"found": places})
+
+
+def _listed(store: EventStore, task: str) -> tuple[str, str, tuple[object, ...]]:
+    """Return when a task's last event was, its name, and what the list tells of it."""
+    found = summary_of(store, task)
+    last = store.version(task)
+    event = next(store.read(task, after=last - 1, last=last), None)
+    when = event.timestamp.strftime("%Y-%m-%d %H:%M") if event else ""
+    when = "" if event is None or event.timestamp.year == UNTIMED else when
+    failed = tag("b", f"✗ {found.failed:,}", class_="bad") if found.failed else ""
+    is_cut = bool(found.format) and found.status in ("generating", "started")
+    ended = "its log ends" if is_cut else found.ended
+    status = ", ".join(filter(None, (ended, found.format, found.lacks)))
+    return when, task, (tag("time", when), status, f"{found.answers:,}" if found.answers else "", failed,
+                        found.goal[:GOAL])  # fmt: skip
 
 
 def _task_link(task: str) -> Markup:

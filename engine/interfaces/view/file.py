@@ -31,6 +31,7 @@ from backcast.engine.interfaces.view.run_step import RunStep
 from backcast.engine.interfaces.view.searching import texts
 from backcast.engine.interfaces.view.step_panel import compared_with, step_panel
 from backcast.engine.interfaces.view.whatif_file import FileTrial, file_panels, file_trial
+from backcast.engine.interfaces.view.whatif_form import NOT_HERE
 from backcast.engine.log.importers import Report, events, import_batches
 from backcast.engine.log.redaction import Redaction, redacted
 from backcast.engine.log.redaction.masks import Masks
@@ -189,6 +190,8 @@ def _page(
     said = "This file holds what was computed when it was written"
     if copy:
         said += f"; masked in it: {copy.masked}"
+    if not names:
+        said += f". {NOT_HERE}"
     plain_maker = PanelMaker(reader, shown, mask=mask, live=False, log=asked.names.log,
                              store_url=asked.names.store_url, policies=names)  # fmt: skip
     at = asked.version or _worst(maker, asked.first)
@@ -225,7 +228,7 @@ def _panels(
         for version in range(first + len(found["moment"]), event.version):
             panel = joined([moment_title(version, None), before])
             found["moment"][str(version)] = parts.number(panel)
-        before = moment_parts(maker, states)
+        before = moment_parts(maker, states, event.version)
         panel = joined([moment_title(event.version, event), before])
         found["moment"][str(event.version)] = parts.number(panel)
         advance(1)

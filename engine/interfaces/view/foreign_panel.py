@@ -31,15 +31,18 @@ def foreign_panel(maker: PanelMaker, version: int) -> Markup:
     total = parts.tokens or parts.server or sum(part.tokens for part in parts.parts)
     said = f"{total:,} tokens, {parts.size:,} bytes"
     said += f", POST {parts.path}" if parts.path else ""
-    if parts.tokens is None and parts.server is None:
-        said += f"; the server told no count, so these are counted as {message_counter().id} does"
+    counted = (
+        f"The server told no count, so these are counted as {message_counter().id} does."
+        if parts.tokens is None and parts.server is None
+        else None
+    )
     if parts.predicted is not None:
         said += f"; {parts.predicted:,} leading tokens are those of the prompt before"
     if parts.cached is not None:
         said += f"; the server kept {parts.cached:,}"
     return tag(
         "section", tag("h2", "What the model saw ", _badge(maker, found)),
-        tag("p", said, class_="said"), _budget(parts, total),
+        tag("p", said, class_="said", title=counted), _budget(parts, total),
         whatif_asked(maker, version), _bodies(maker, parts, shown),
         id="prompt",
     )  # fmt: skip

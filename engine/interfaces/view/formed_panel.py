@@ -40,12 +40,12 @@ def formed_panel(maker: PanelMaker, version: int) -> Markup | None:
         return None
     shown = formed_prompts(maker.shown)[version]
     badge = tag("span", "formed of its messages", class_="badge untold", title=UNKNOWN)
-    said = (f"{total(prompt.parts):,} tokens in {len(prompt.parts):,} parts, counted by"
-            f" {message_counter().id}")  # fmt: skip
+    said = (f"{total(prompt.parts):,} tokens in {len(prompt.parts):,} parts")  # fmt: skip
     if prompt.thread:
         said += f"; a side chain, {maker.mask(prompt.thread)}"
     return tag(
-        "section", tag("h2", "What the model saw ", badge), tag("p", f"{said}.", class_="said"),
+        "section", tag("h2", "What the model saw ", badge),
+        tag("p", f"{said}.", class_="said", title=f"counted by {message_counter().id}"),
         _budget(prompt), tag("p", UNKNOWN, class_="note"), whatif_asked(maker, version),
         _bodies(maker, prompt, shown), id="prompt",
     )  # fmt: skip

@@ -26,7 +26,7 @@ def seen(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None) -
         parts.append(maker.keep(tag("pre", *body, class_="text message")) if role == "system"
                      else tag("pre", *body, class_="text message"))  # fmt: skip
     note = "" if ranks else tag("p", "Why each part was chosen was not recorded.", class_="note")
-    return folded("The messages, as the model saw them", *parts, note, is_open=True, class_="seen")
+    return folded("The messages, as the model saw them", *parts, note, class_="seen")
 
 
 def _blocks(

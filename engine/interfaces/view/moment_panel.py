@@ -59,7 +59,7 @@ def moment_panel(maker: PanelMaker, version: int) -> Markup:
     """Return the panel of the moment after an event."""
     title = moment_title(version, maker.shown.event(version))
     try:
-        body = moment_parts(maker, moment_states(maker.shown, version))
+        body = moment_parts(maker, moment_states(maker.shown, version), version)
     except (BackcastError, ValueError) as error:
         body = tag("p", f"this moment cannot be shown: {error}", class_="bad")
     return joined([title, body])
@@ -69,16 +69,17 @@ def moment_title(version: int, event: WorkflowEvent | None) -> Markup:
     """Return the title of the panel of a moment."""
     when = event.timestamp.strftime("%Y-%m-%d %H:%M:%S") if event else ""
     kind = event.type if event else "which cannot be read"
-    clock = tag("time", when, class_="clock")
-    return tag("h2", "As of event ", tag("b", version), ", ", kind, " ", clock)
+    return tag("h2", "As of event ", tag("b", version), ", ", kind, " ", tag("time", when))
 
 
-def moment_parts(maker: PanelMaker, states: MomentStates) -> Markup:
-    """Return the parts of the panel; each is kept by itself, since few change at an event."""
+def moment_parts(maker: PanelMaker, states: MomentStates, version: int) -> Markup:
+    """Return the parts of the panel as of an event; each is kept by itself, since few change at
+    an event."""
     modules = states.progress.modules, states.versions.modules
     outdated = states.stale, states.summaries.nodes, states.map, states.graph.modules
     parts = (
         maker.keep(_progress(states)),
+        maker.keep(_changed(maker, states, version)),
         maker.unless_same("modules", modules, lambda: _modules(maker, states)),
         maker.unless_same("stale", outdated, lambda: _stale(maker, states)),
         maker.unless_same("map", (states.map,), lambda: _map(states)),
@@ -99,7 +100,8 @@ def _progress(states: MomentStates) -> Markup:
         ("reason", state.reason or ""), ("waiting for", progress.waiting_for(state)),
         ("answers", str(state.replies or "")),
     ]  # fmt: skip
-    lines = [tag("div", tag("dt", name), tag("dd", value)) for name, value in rows if value]
+    lines = [tag("div", tag("dt", name), tag("dd", value), class_=name if name == "goal" else None)
+             for name, value in rows if value]  # fmt: skip
     return tag("section", tag("h3", "Progress"), tag("dl", *lines))
 
 
@@ -124,6 +126,21 @@ def _modules(maker: PanelMaker, states: MomentStates) -> Markup:
     listed = tag("div", in_chunks(maker, rows), class_="modules")
     return tag("section", tag("h3", f"Modules: {len(heads)}"), listed,
                tag("p", more) if more else None)  # fmt: skip
+
+
+def _changed(maker: PanelMaker, states: MomentStates, version: int) -> Markup:
+    """Return the modules that a commit has changed up to an event: they lead, of many."""
+    step = maker.shown.sequence.at(version)
+    if not step.commit:
+        return Markup("")
+    heads = versions.latest(states.versions).items()
+    found = [(path, head) for path, head in heads if head.version >= step.first]
+    rows = [_module_row(maker, path, head, "deleted" * head.deleted, is_open=bool(head.source))
+            for path, head in found[:FEW]]  # fmt: skip
+    more = tag("p", f"… and {len(found) - FEW:,} more") if len(found) > FEW else None
+    listed = tag("div", *rows, class_="modules")
+    title = tag("h3", f"Changed in this commit: {len(found)}")
+    return tag("section", title, listed, more) if found else Markup("")
 
 
 def _module_row(
@@ -197,7 +214,8 @@ _HEAD = tag("thead", tag("tr", *(tag("th", title, scope="col") for title in _TIT
 
 
 def _held_row(maker: PanelMaker, entry: online_cache.HeldEntry) -> Markup:
-    words = tag("span", entry.text[:300], class_="sub") if entry.text else None
+    text = "" if entry.id.startswith("task:") else entry.text  # the goal stands under progress
+    words = tag("span", text[:300], class_="sub") if text else None
     tokens = f"{entry.tokens:,} tokens" if entry.tokens else ""
     level = ", ".join(filter(None, (entry.level, tokens)))
     event = maker.link(entry.version) if entry.version else ""

@@ -11,6 +11,7 @@ from backcast.engine.interfaces.view.page_words import KEYS, WORDS
 from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.run_step import GLYPHS, NAMES, RunStep
 from backcast.engine.interfaces.view.step_panel import step_panel
+from backcast.engine.interfaces.views import UNTIMED
 
 HEIGHTS = {"failed": 20, "checks": 20, "refused": 15, "begin": 4}
 "How high an outcome stands on the strip, for those who cannot tell its colour; others 10."
@@ -31,6 +32,10 @@ _KIND = re.compile(r"\b(?:module|function|method|class|test|attribute):(?=\S)")
 "What an item's name begins with, for which a narrow list has no room."
 
 
+_FOLDERS = re.compile(r"(?<![\w:.])/(?:[^\s/]+/)+(?=[^\s/])")
+"The folders before the name of a file: the name tells more."
+
+
 def step_row(maker: PanelMaker, step: RunStep) -> Markup:
     """Return a step as a row of the list."""
     when = step.at.strftime("%H:%M:%S") if step.at else ""
@@ -39,12 +44,13 @@ def step_row(maker: PanelMaker, step: RunStep) -> Markup:
         tag(
             "a", tag("b", GLYPHS[step.outcome], class_=f"mark of-{step.outcome}"),
             tag("span", step.number or "", class_="number"), tag("time", when, class_="clock"),
-            tag("span", _KIND.sub("", step.title), class_="name"),
+            tag("span", _FOLDERS.sub("…/", _KIND.sub("", step.title)), class_="name"),
             tag("small", SHORTER.get(step.outcome, step.label), class_="label"),
             href=maker.href(step.event), data_e=step.event,
             title=f"{step.title}: {step.label}" + (f"\n{step.why}" if step.why else ""),
         ),
         data_first=step.first, data_last=step.last, data_o=step.outcome,
+        data_p=step.asked or None,
     )  # fmt: skip
 
 
@@ -72,6 +78,17 @@ def counts(steps: Sequence[RunStep]) -> Markup:
         for name in GLYPHS
         if name in found and found[name][0].label
     )  # fmt: skip
+
+
+def span_of(steps: Sequence[RunStep]) -> str:
+    """Return the day on which steps began, and the last: a day, its hours, or two days."""
+    times = [step.at for step in steps if step.at]
+    if not times or times[0].year == UNTIMED:
+        return ""
+    first, last = times[0], max(times)
+    if first.date() == last.date():
+        return f"{first:%Y-%m-%d} {first:%H:%M} to {last:%H:%M}"
+    return f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
 
 
 def _counted(outcome: str, count: int) -> str:
@@ -108,14 +125,18 @@ def page(
     task = maker.shown.task
     body = tag(
         "body",
+        tag("a", "skip to the step", href="#middle", class_="skip", data_skip=True),
         tag(
             "header", tag("h1", tag("a", task, href="." if maker.live else "#")),
+            tag("a", "all tasks", href="/?tasks=1", class_="all") if maker.live else None,
             tag("p", sequence.subject[:200], class_="goal", title=sequence.subject[:2000]),
+            tag("p", "" if sequence.commits else span_of(steps), class_="when"),
             tag("p", counts(steps), class_="counts"),
             tag("form", tag("input", type="search", id="q", name="q", autocomplete="off",
                 placeholder="search prompts, answers, code", aria_label="search"),
                 id="search", role="search"),
-            tag("button", "?", id="help", type="button", title="keys"),
+            tag("button", "?", id="help", type="button", title="keys and words",
+                aria_label="keys and words"),
         ),
         *(tag("p", note, class_="banner") for note in notes),
         tag(
@@ -124,15 +145,19 @@ def page(
                 aria_label="event"),
             tag("output", f"event {version} of {last}", id="where"),
             tag("a", "the moment ↓", href="#moment", class_="narrow"),
-            tag("button", "next trouble ↦", type="button", id="trouble",
-                title="next step that failed or was refused (n)"),
-            tag("span", id="live", class_="note"), id="time",
+            tag("span",
+                tag("button", "← trouble", type="button", id="trouble-before",
+                    title="the step before that failed or was refused (p)"),
+                tag("output", id="troubles"),
+                tag("button", "trouble →", type="button", id="trouble",
+                    title="next step that failed or was refused (n)"), class_="troubles"),
+            tag("span", id="live", class_="note", role="status"), id="time", aria_label="events",
         ),
         tag(
             "main",
-            tag("ol", *(step_row(maker, one) for one in steps), id="steps"),
+            tag("ol", *(step_row(maker, one) for one in steps), id="steps", aria_label="steps"),
             tag("div", middle or step, id="middle", tabindex=-1),
-            tag("aside", moment, id="moment"),
+            tag("aside", moment, id="moment", aria_label="the moment"),
         ),
         tag("dialog", tag("h2", "Keys"), _listed(KEYS), tag("h2", "Words"), _listed(WORDS),
             id="keys"),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from backcast.domain.allocation import DUPLICATE, LOWER, OVER
 from backcast.domain.context_events import ContextBuilt
 from backcast.domain.node import path_of
+from backcast.engine.interfaces.view.item_reasons import reasons_for
 from backcast.engine.interfaces.view.lacking import SHOWN, accepted, why
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, table, tag
 from backcast.engine.interfaces.view.message_text import rank_of, seen
@@ -17,6 +18,8 @@ from backcast.engine.replay.diff import AROUND
 
 FIXED = ("task description", "context map")
 "Sections that have a part of the window for themselves."
+FEW = 20
+"Items up to which their table stands open."
 GLOSSES = {
     OVER: "the room for what is known of the code was full",
     LOWER: "others were more likely to be needed",
@@ -36,11 +39,11 @@ def prompt_panel(maker: PanelMaker, version: int) -> Markup:
         "section",
         tag("h2", "What the model saw ", _badges(figures, redacted=maker.redacted)),
         budget(maker, event.fact, figures.headings if figures else None),
+        _items(maker, version, shown.fact, figures),
         left_out(maker, version, shown.fact, figures),
-        whatif_asked(maker, version) if figures else None,
         tinted(maker, version),
         seen(maker, shown.fact, figures),
-        _items(maker, shown.fact, figures),
+        whatif_asked(maker, version) if figures else None,
         id="prompt",
     )
 
@@ -93,10 +96,12 @@ def budget(maker: PanelMaker, fact: ContextBuilt, headings: int | None = None) -
     rows.append((tag("span", "free", class_="key free"), "", f"{free:,}", ""))
     rows.append((tag("span", "kept for the answer", class_="key reserve"), "",
                  f"{profile.generation:,}", ""))  # fmt: skip
-    said = (
+    used_up = (
         f"{total:,} of {profile.prompt:,} tokens used, {free:,} free,"
-        f" {profile.generation:,} kept for the answer ({profile.name}, counted by"
-        f" {fact.tokenizer or 'nobody'}). What is known of the code may take {profile.context:,}"
+        f" {profile.generation:,} kept for the answer ({profile.name})."
+    )
+    said = (
+        f"What is known of the code may take {profile.context:,}"
         f" of them, whatever else is free, and took {known:,}"
     )
     said += ", without its headings." if headings is None else (
@@ -104,8 +109,10 @@ def budget(maker: PanelMaker, fact: ContextBuilt, headings: int | None = None) -
         " are left."
     )  # fmt: skip
     return tag(
-        "div", bar(whole, profile.window), legend(whole), tag("p", said, class_="said"),
+        "div", bar(whole, profile.window), legend(whole),
+        tag("p", used_up, class_="said", title=f"Counted by {fact.tokenizer or 'nobody'}. {said}"),
         folded("budgets by section", table(("section", "used", "tokens", "budget"), rows),
+               tag("p", said, class_="note"),
                tag("p", "A section fills its own budget first, a budget of 0 nothing; then all"
                    " together share what is left, by their items' chance to be needed per token.",
                    class_="note")),
@@ -191,20 +198,24 @@ def _used(is_used: bool) -> object:
     return tag("strong", "used, and not shown", class_="bad") if is_used else "no"
 
 
-def _items(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None) -> Markup:
-    """Return the items of a prompt as a table."""
-    rows = []
+def _items(
+    maker: PanelMaker, version: int, fact: ContextBuilt, figures: PromptFigures | None
+) -> Markup:
+    """Return the items of a prompt as a table, and why each is in it."""
+    rows, reason = [], reasons_for(maker.reader.step(version))
     for at, item in enumerate(fact.items):
         rank = rank_of(figures, at)
+        chance = f"{rank.priority}, score {rank.score:.3g}" if rank else ""
         rows.append(
             (joined([
                 tag("a", tag("code", item.node), href="#prompt", data_item=item.node),
                 tag("span", tag("span", item.section, class_=f"key {colour(item.section)}"),
                     f" · found {item.found}" if item.found else "", class_="sub"),
-             ]), item.level, f"{item.tokens:,}", rank.priority if rank else "",
-             f"{rank.score:.3g}" if rank else "",
+             ]),
+             joined([maker.mask(reason(item)), tag("span", chance, class_="sub")]),
+             item.level, f"{item.tokens:,}",
              maker.links(rank.because) if rank and rank.because else "")
         )  # fmt: skip
-    head = ("item", "level", "tokens", "priority", "score", "from events")
+    head = ("item", "why", "level", "tokens", "from events")
     return folded(f"What is in it: {len(rows)} items, and why", table(head, rows, keep=maker.keep),
-                  class_="in")  # fmt: skip
+                  is_open=len(rows) <= FEW, class_="in")  # fmt: skip

@@ -55,8 +55,8 @@ class RunStep(NamedTuple):
 
     @property
     def event(self) -> int:
-        """The event by which the step is linked."""
-        return self.asked or self.first
+        """The event by which the step is linked: its last, as of which all of it is known."""
+        return self.last
 
     @property
     def asked(self) -> int:

@@ -23,7 +23,7 @@ from backcast.domain.events import (
 from backcast.domain.question_events import AnswerGiven
 from backcast.engine.interfaces.view import dispatch_steps
 from backcast.engine.interfaces.view.run_step import RANKS, RunStep
-from backcast.engine.interfaces.view.step_words import name_of, outcomes_of
+from backcast.engine.interfaces.view.step_words import ROWS, name_of, outcomes_of, row_name
 from backcast.engine.interfaces.views import NAME, called
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.store import EventStore
@@ -48,6 +48,8 @@ class RunSequence:
         self.raised: dict[int, tuple[str, ...]] = {}
         "The paths in which checks of the whole task failed, by the events of those checks."
         self.commits = 0
+        self._has_steps = False
+        "Whether a model was asked by now, or a commit made; else each text and check is a row."
         self._dispatch = 0
         "The dispatch of the last step."
         self.versions = versions.initial
@@ -127,13 +129,15 @@ class RunSequence:
     def _take(self, event: WorkflowEvent) -> None:
         fact = event.fact
         if not self.steps or self._begins(event):
-            opens = self._opens(event)
+            opens = self._opens(event) or self._is_row(event.fact)
             number = self.steps[-1].number + 1 if self.steps else int(opens)
-            name = name_of(fact) if opens else "before the first step"
+            name = (name_of(fact) if self._opens(event) else row_name(fact)) or name_of(fact)
+            name = name if opens else "before the first step"
             name = self._of_dispatch(event) or name
             self._versions[event.version] = self.versions
             self.steps.append(RunStep(number, event.version, event.version, name,
                                       at=event.timestamp))  # fmt: skip
+        self._has_steps = self._has_steps or isinstance(fact, OPENERS)
         self.versions = versions.evolve(self.versions, event)
         step = self.steps[-1]._replace(last=event.version)
         if isinstance(fact, ContextBuilt) and not step.prompt:
@@ -173,6 +177,8 @@ class RunSequence:
     def _begins(self, event: WorkflowEvent) -> bool:
         """Return whether a step begins with an event."""
         step = self.steps[-1]
+        if self._is_row(event.fact):
+            return True
         match event.fact:
             case StepStarted() | Committed() | DispatchStarted():
                 return True
@@ -185,6 +191,10 @@ class RunSequence:
             case MessageReceived():
                 return step.answered and step.foreign
         return _is_whole(event.fact) and step.answered and step.outcome != "reply"
+
+    def _is_row(self, fact: object) -> bool:
+        """Return whether a fact is a row by itself, as no step has begun in the log."""
+        return not self._has_steps and isinstance(fact, ROWS)
 
     def _of_dispatch(self, event: WorkflowEvent) -> str:
         """Return the name of a step of a dispatch, and remember which it is; empty for others."""

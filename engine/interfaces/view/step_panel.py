@@ -26,7 +26,10 @@ from backcast.domain.json_text import json_text
 from backcast.domain.memory_events import MapEdited, SummaryWritten
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.view import dispatch_steps
+from backcast.engine.interfaces.view.asked_panel import asked_panel
 from backcast.engine.interfaces.view.changed_text import changed
+from backcast.engine.interfaces.view.checks_table import checks_table
+from backcast.engine.interfaces.view.commit_files import commit_files
 from backcast.engine.interfaces.view.dispatch_panel import dispatch_panel
 from backcast.engine.interfaces.view.foreign_panel import foreign_panel
 from backcast.engine.interfaces.view.formed_panel import formed_panel
@@ -45,7 +48,7 @@ from backcast.engine.interfaces.view.prompt_panel import prompt_panel
 from backcast.engine.interfaces.view.read_again import read_again
 from backcast.engine.interfaces.view.run_step import GLYPHS, RunStep
 from backcast.engine.interfaces.view.unasked_panel import behind, unasked_panel
-from backcast.engine.interfaces.views import event_title
+from backcast.engine.interfaces.views import UNTIMED, event_title
 
 SHORT = 600
 "Letters up to which an answer or a message stands open."
@@ -86,7 +89,9 @@ def _prompt(maker: PanelMaker, step: RunStep) -> Markup | None:
 def _title(maker: PanelMaker, step: RunStep, last: int) -> Markup:
     place = f"Step {step.number} of {last}: " if step.number else ""
     mark = tag("b", f"{GLYPHS[step.outcome]} {step.label}", class_=f"mark of-{step.outcome}")
-    return tag("h2", place, step.title, " ", mark if step.label else None)
+    when = step.at.strftime("%Y-%m-%d %H:%M:%S") if step.at and step.at.year != UNTIMED else ""
+    return tag("h2", place, step.title, " ", mark if step.label else None,
+               tag("time", when, class_="began") if when else None)  # fmt: skip
 
 
 def _why(step: RunStep) -> Markup | None:
@@ -110,7 +115,7 @@ def _links(maker: PanelMaker, step: RunStep, place: int) -> Markup:
         links.append(maker.link(steps[place + 1].event, "next step →"))
     links += [
         tag("a", words, href=maker.pair_href(other.asked, step.asked),
-            data_d=f"{other.asked}..{step.asked}")
+            data_d=f"{other.asked}..{step.asked}", title="key d")
         for other, words in compared_with(steps, step)
     ]  # fmt: skip
     return tag("p", *(part for link in links for part in (link, " ")), class_="links")
@@ -133,11 +138,12 @@ def compared_with(steps: list[RunStep], step: RunStep) -> Iterator[tuple[RunStep
 
 def _events(maker: PanelMaker, step: RunStep) -> Markup:
     last = min(step.last, step.first + FEW - 1)
-    read = maker.shown.store.read(maker.shown.task, after=step.first - 1, last=last)
-    rows = list[Markup]()
+    read = list(maker.shown.store.read(maker.shown.task, after=step.first - 1, last=last))
+    rows, is_told = list[Markup](), bool(step.prompt) and not step.foreign
     for kind, alike in groupby(read, lambda event: isinstance(event.fact, UnknownFact)):
         events = [
-            tag("div", *_row(maker, event), class_="event", data_e=event.version) for event in alike
+            tag("div", *_row(maker, event, is_told=is_told), class_="event", data_e=event.version)
+            for event in alike
         ]
         if kind and len(events) > ALIKE:
             events = [
@@ -147,10 +153,13 @@ def _events(maker: PanelMaker, step: RunStep) -> Markup:
     more = step.last - last
     if more:
         rows.append(tag("p", f"… and {more:,} events more", class_="note"))
-    return tag("div", *rows, class_="events")
+    listed = tag("div", *rows, class_="events")
+    if not is_told:
+        return joined([commit_files(maker, read, more), listed])
+    return joined([asked_panel(maker, step, read), folded(f"Events: {len(read)}", listed)])
 
 
-def _row(maker: PanelMaker, event: WorkflowEvent) -> Iterator[object]:
+def _row(maker: PanelMaker, event: WorkflowEvent, *, is_told: bool) -> Iterator[object]:
     title = (
         event.fact.sha[:12]
         if isinstance(event.fact, Committed)
@@ -163,11 +172,11 @@ def _row(maker: PanelMaker, event: WorkflowEvent) -> Iterator[object]:
         tag("span", title if len(title) <= 300 else f"{title[:300]} …", class_="told"), " ",
         tag("span", event.writer, class_="writer"),
     )  # fmt: skip
-    yield from _detail(maker, event)
+    yield from _detail(maker, event, is_told=is_told)
 
 
-def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
-    """Yield what an event tells beside its title."""
+def _detail(maker: PanelMaker, event: WorkflowEvent, *, is_told: bool) -> Iterator[Markup]:
+    """Yield what an event tells beside its title, and beside what the head of its step told."""
     fact, text, more = event.fact, maker.shown.text, Markup("")
 
     def body(title: str, ref: str | None, *, is_open: bool = False) -> Iterator[Markup]:
@@ -180,7 +189,8 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
     match fact:
         case ModelReplied():
             yield from body("thoughts", fact.thinking)
-            yield from body("the model's answer", fact.text, is_open=True)
+            if not is_told:
+                yield from body("the model's answer", fact.text, is_open=True)
         case MessageReceived():
             yield from body("message", fact.text, is_open=True)
         case ModelFailed():
@@ -191,12 +201,8 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
         case Committed(message=words) if "\n" in words.strip():
             yield folded("the message", long_text(words.strip()), is_open=len(words) <= SHORT)
         case ChecksRan():
-            rows = [
-                (tag("code", failure.name), failure.message, _raised(maker, failure.at, event),
-                 _written(maker, failure.at, event.version))
-                for failure in fact.failures
-            ]  # fmt: skip
-            yield table(("check", "message", "raised at", "written in"), rows)
+            if not is_told:
+                yield checks_table(maker, fact, event)
             output = text(fact.output) if fact.output else fact.preview or ""
             if output:
                 yield folded("output", long_text(output), is_open=False)
@@ -220,33 +226,6 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
         yield from body(title, ref, is_open=title == "the agent's answer")
     if more:
         yield more
-
-
-def _raised(maker: PanelMaker, place: str, event: WorkflowEvent) -> Markup:
-    """Return where a check failed, with that line of the text as it stood."""
-    path, _, number = place.rpartition(":")
-    code, at = tag("code", place), maker.shown.sequence.writer_of(path, event.version)
-    writer = maker.shown.event(at) if at and number.isdecimal() else None
-    if writer is None or not isinstance(writer.fact, ModuleIteration) or not writer.fact.source:
-        return code
-    lines = maker.shown.text(writer.fact.source).split("\n")
-    if not 0 < int(number) <= len(lines):
-        return code
-    line = lines[int(number) - 1].strip()
-    return joined(
-        [code, tag("code", line if len(line) <= 200 else f"{line[:200]} …", class_="sub")]
-    )
-
-
-def _written(maker: PanelMaker, place: str, version: int) -> object:
-    """Return a link to the step that wrote where a check failed."""
-    sequence = maker.shown.sequence
-    at = sequence.writer_of(place.rpartition(":")[0] or place, version)
-    if not at:
-        return ""
-    step = sequence.at(at)
-    here = step.first <= version <= step.last
-    return maker.link(at, f"step {step.number}" + ", this one" * here)
 
 
 def _json(value: object) -> str:

@@ -20,6 +20,7 @@ from backcast.domain.events import (
     ToolReturned,
 )
 from backcast.domain.memory_events import SummaryWritten
+from backcast.engine.interfaces.failed_results import tests_failed
 from backcast.engine.interfaces.views import BodyText, failed_because
 
 
@@ -44,6 +45,29 @@ def name_of(fact: object) -> str:
         case MessageReceived():
             return ""
     return "no answer"
+
+
+def row_name(fact: object) -> str:
+    """Return the name of a row that a fact is in a log without steps; empty for other facts."""
+    match fact:
+        case ModuleIteration() | ModuleDeleted() | ModuleRenamed():
+            words = {ModuleDeleted: "without "}.get(type(fact), "") + fact.module_name
+            return f"{words} #{fact.iteration}" if isinstance(fact, ModuleIteration) else words
+        case ChecksRan(module_name=str(module)):
+            return f"checks of {module}"
+        case PlanningComplete():
+            return "the plan"
+        case SummaryWritten():
+            return f"summary of {fact.node}" if fact.node else "a summary"
+        case TaskFailed():
+            return "the task failed"
+    return ""
+
+
+ROWS = (
+    ModuleIteration, ModuleDeleted, ModuleRenamed, ChecksRan, PlanningComplete, TaskFailed,
+)  # fmt: skip
+"Facts of which each is a row of a log in which no model was asked."
 
 
 def outcomes_of(fact: object, text: BodyText) -> Iterator[tuple[str, str]]:
@@ -72,5 +96,7 @@ def outcomes_of(fact: object, text: BodyText) -> Iterator[tuple[str, str]]:
             yield "tool", ""
         case ToolReturned() if fact.failed:
             yield "failed", failed_because(fact, text) or f"the tool {fact.tool or ''} failed"
+        case ToolReturned() if fact.output and (said := tests_failed(text(fact.output))):
+            yield "checks", f"tests failed in the tool's output: {said}"
         case ModelReplied():
             yield "reply", ""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from backcast.domain.message_parts import total
+from backcast.domain.node import kind_of
 from backcast.engine.context.message_policies import ABOUT as MESSAGE_ABOUT
 from backcast.engine.context.strategies import ABOUT
 from backcast.engine.interfaces.profiles import message_counter
@@ -21,6 +22,7 @@ from backcast.engine.replay.what_if import (
     used_here,
 )
 
+ALIKE = "No policy changes what of the things used here is shown."
 WIDE = 3
 "Things that were used that get a column each: those that most prompts do not show."
 
@@ -53,10 +55,12 @@ def _of_ours(maker: PanelMaker, version: int) -> Markup:
         tokens = f"{here.tokens:,}" if here.tokens else "does not fit"
         row = _link(version, name), tokens, f"{shown} of {here.used}"
         rows.append((*row, *(_cell(here, node) for node in nodes), ABOUT.get(name, "")))
-    named = [maker.mask(node.rpartition("::")[2]) for node in nodes]
+    named = [maker.mask(f"{kind_of(node)} {node.rpartition('::')[2] or node}") for node in nodes]
     said = SHOWN if own.used else "Nothing is known that was used here."
     head = ("policy", "tokens", "shows of what was used", *named, "what it is")
-    return joined([table(head, rows), tag("p", said, class_="note")])
+    alike = all(not here.lost and not here.gained for here in found.values())
+    first = tag("p", ALIKE, class_="said") if own.used and alike else None
+    return joined([first, table(head, rows), tag("p", said, class_="note")])
 
 
 def _most_telling(found: dict[str, UsedHere]) -> list[str]:

@@ -15,6 +15,10 @@ ALL = "all"
 "Asks about every named policy."
 OWN_NAMES = tuple(name for name in NAMES if name != "default")
 "Policies of our own prompts; the default is one of the others."
+NOT_HERE = (
+    "What another policy would have shown is not in it: 'backcast view TASK --html FILE"
+    " --what-if POLICY' writes it; the page that is served asks for it"
+)
 HINT = "errors = 2\n\n[weights]\nsiblings = 1.0"
 MESSAGES_HINT = "[messages]\nmask_after = 5"
 
@@ -25,13 +29,14 @@ def whatif_choice(maker: PanelMaker, version: int, policy: str = "", text: str =
     step = maker.reader.prompts().get(version)
     own = maker.reader.policy_name(step.fact) if step else ""
     names, about = (MESSAGE_NAMES, MESSAGE_ABOUT) if of_messages else (OWN_NAMES, ABOUT)
-    options = [tag("option", f"{name}, its own" if name == own else name, value=name,
+    options = [tag("option", f"{name}, this prompt's own" if name == own else name, value=name,
                    selected=name == policy, title=about.get(name)) for name in names]  # fmt: skip
     options.insert(0, tag("option", "any of the named ones, side by side", value=ALL,
                           selected=policy == ALL))  # fmt: skip
     fields = MessageSettings if of_messages else Policy
     listed = ", ".join(sorted(set(fields.model_fields) - {"name", "version", "messages"}))
-    asks = f"What if the policy were not {own} but " if own else "What if the policy were "
+    asks = f"What if the policy were not {own}, this prompt's own, but " * bool(own)
+    asks = asks or "What if the policy were "
     hint = MESSAGES_HINT if of_messages else HINT
     return tag(
         "form", tag("label", asks, tag("select", *options, name="policy")),
@@ -50,15 +55,12 @@ def whatif_choice(maker: PanelMaker, version: int, policy: str = "", text: str =
     )  # fmt: skip
 
 
-def whatif_asked(maker: PanelMaker, version: int) -> Markup:
-    """Return how another policy is asked for at a prompt: a form, or links in a file."""
+def whatif_asked(maker: PanelMaker, version: int) -> Markup | None:
+    """Return how another policy is asked for at a prompt: a form, or links in a file that holds
+    them."""
     if maker.live:
         return whatif_choice(maker, version)
-    if maker.policies:
-        return whatif_links(version, maker.policies)
-    said = ("What another policy would have shown is not in this file: 'backcast view TASK --html"
-            " FILE --what-if POLICY' writes it; the page that is served asks for it.")  # fmt: skip
-    return tag("p", said, class_="note whatif")
+    return whatif_links(version, maker.policies) if maker.policies else None
 
 
 def whatif_links(version: int, names: Sequence[str]) -> Markup:

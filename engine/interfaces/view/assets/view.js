@@ -73,16 +73,24 @@
       list.scrollTop = top - list.clientHeight / 2;
   }
   const eventOf = (row) => +row.firstElementChild.dataset.e;
+  let troubled = [];
   function trouble(way) {
-    const all = rows();
-    for (let n = all.indexOf(rowAt(at)) + way; n >= 0 && n < all.length; n += way) {
-      if (troubles.includes(all[n].dataset.o)) return go(eventOf(all[n]));
-    }
+    const here = rowAt(at), first = (row) => +row.dataset.first - +here.dataset.first;
+    const row = way > 0 ? troubled.find((one) => first(one) > 0)
+      : troubled.findLast((one) => first(one) < 0);
+    if (row) go(eventOf(row));
   }
   function countTroubles() {
-    const some = rows().some((row) => troubles.includes(row.dataset.o));
-    $("trouble").disabled = !some;
-    $("trouble").textContent = some ? "next trouble ↦" : "no trouble";
+    troubled = rows().filter((row) => troubles.includes(row.dataset.o));
+    placeTroubles();
+  }
+  function placeTroubles() { // which one it is; a button at its end leads nowhere
+    const here = +rowAt(at).dataset.first, place = troubled.findIndex((row) => row === rowAt(at));
+    const before = troubled.some((row) => +row.dataset.first < here);
+    const behind = troubled.some((row) => +row.dataset.first > here);
+    for (const [name, some] of [["trouble-before", before], ["trouble", behind]]) $(name).disabled = !some;
+    $("troubles").textContent = !troubled.length ? "no trouble"
+      : place < 0 ? `${troubled.length} in all` : `${place + 1} of ${troubled.length}`;
   }
   function nextStep(way) {
     const all = rows(), row = all[all.indexOf(rowAt(at)) + way];
@@ -94,9 +102,17 @@
   function address(fields) {
     return "#" + Object.entries(fields).map(([k, v]) => `${k}=${encodeURIComponent(v)}`).join("&");
   }
-  function go(version, more = {}) {
+  function go(version, more = {}, passing = false) {
     const to = address({ e: Math.max(first, Math.min(last, version)), ...more });
-    if (to === location.hash) follow(); else location.hash = to;
+    if (to === location.hash) follow();
+    else if (passing) { history.replaceState(null, "", to); follow(); } // Back leads past all of it
+    else location.hash = to;
+  }
+  let moving = 0; // keys and the slider that move on and on are one entry of the history
+  function step(version) {
+    const now = Date.now();
+    go(version, {}, now - moving < 1500);
+    moving = now;
   }
   const pair = (before, after) => { location.hash = address({ d: `${before}..${after}` }); };
 
@@ -111,8 +127,11 @@
       return;
     }
     at = version;
+    const sought = given.get("q");
+    if (sought) { $("q").value = sought; return search(sought, mine); }
     const row = rowAt(version);
     if (row !== chosen) choose(row);
+    placeTroubles();
     slider.value = version;
     $("where").textContent = `event ${version} of ${last}`;
     const wanted = difference ? `d${difference}` : other ? `w${other}|${given.get("t") || ""}`
@@ -135,6 +154,7 @@
         }
         shown = wanted;
         copies();
+        if (document.activeElement === body || middle.contains(document.activeElement)) focusHead();
         if (!given.get("i")) scrollTo(0, 0);
       }
       moment.innerHTML = momentHtml;
@@ -143,11 +163,24 @@
       if (given.get("i")) item(given.get("i"), +given.get("l"));
       else for (const other of middle.querySelectorAll(".item.on")) other.classList.remove("on");
       body.dataset.e = version;
+      told(row, version);
       body.dataset.took = (performance.now() - begun).toFixed(1);
       if (other) middle.focus();
     } catch (error) {
       if (mine === asked) $("live").textContent = `not shown: ${error.message}`;
     }
+  }
+
+  function focusHead() { // what had the focus was replaced: the keyboard goes on from the new step
+    const head = middle.querySelector("h2");
+    if (head) { head.tabIndex = -1; head.focus({ preventScroll: true }); }
+  }
+  function told(row, version) {
+    const number = row.querySelector(".number").textContent;
+    const words = `${number ? `step ${number}, ` : ""}${row.querySelector(".name").textContent}`;
+    const sign = row.querySelector(".mark").textContent;
+    document.title = `${task} · ${words} ${sign}`;
+    slider.setAttribute("aria-valuetext", `event ${version}, ${words}`);
   }
 
   // Items and lines.
@@ -160,7 +193,9 @@
     for (const other of middle.querySelectorAll(".item.on")) other.classList.remove("on");
     found.classList.add("on");
     const spot = line ? lineIn(found, line) : null;
-    (spot || found).scrollIntoView({ block: "center" });
+    const to = spot || found, centred = () => to.scrollIntoView({ block: "center" });
+    centred(); // blocks that were folded get their heights as they come into sight
+    requestAnimationFrame(() => { centred(); requestAnimationFrame(centred); });
   }
   function source(path) {
     for (const module of moment.querySelectorAll(".modules details"))
@@ -193,16 +228,21 @@
     return range.toString().split("\n").length;
   }
 
-  // Search.
-  async function search(words) {
+  // Search; its words stand in the address, so that Back leads to what was found.
+  function seek(words) {
     if (!words) return;
     const named = words.match(/^(?:step\s*(\d+)|(?:event\s*|#)(\d+))$/i);
     if (named) {
       const row = rows().find((each) => each.querySelector(".number").textContent === named[1]);
       if (row || named[2]) { $("q").blur(); return go(row ? eventOf(row) : +named[2]); }
     }
+    const to = address({ q: words, e: at });
+    if (to === location.hash) follow(); else location.hash = to;
+  }
+  async function search(words, mine) {
     const { found, texts, later, next } = live ? JSON.parse(await panel("search", { q: words, e: at }))
       : await searchHere(words);
+    if (mine !== asked) return;
     const section = document.createElement("section");
     const title = document.createElement("h2");
     title.textContent = `${texts} texts hold “${words}” as of event ${at}`;
@@ -289,6 +329,7 @@
   document.addEventListener("click", (click) => {
     if (click.button || click.metaKey || click.ctrlKey || click.shiftKey) return;
     const link = click.target.closest("a");
+    if (link && "skip" in link.dataset) { click.preventDefault(); focusHead(); return; }
     if (link && link.dataset.e) { click.preventDefault(); go(+link.dataset.e); return; }
     if (link && link.dataset.d) { click.preventDefault(); pair(...link.dataset.d.split("..")); return; }
     if (link && link.dataset.item) {
@@ -308,7 +349,7 @@
   document.addEventListener("submit", async (event) => {
     event.preventDefault();
     const form = event.target;
-    if (form.id === "search") search($("q").value.trim());
+    if (form.id === "search") seek($("q").value.trim());
     else if (form.dataset.w) {
       const text = form.toml.value.trim() ? form.toml.value : "";
       const to = address({ w: `${form.dataset.w}:${form.policy.value}`, ...(text ? { t: text } : {}) });
@@ -358,7 +399,7 @@
   };
   const keys = {
     j: () => nextStep(1), k: () => nextStep(-1), n: () => trouble(1), p: () => trouble(-1),
-    ArrowRight: () => go(at + 1), ArrowLeft: () => go(at - 1),
+    ArrowRight: () => step(at + 1), ArrowLeft: () => step(at - 1),
     g: () => go(first), G: () => go(last), u: () => { $("live").textContent = ""; go(last); },
     d: () => {
       const link = middle.querySelector("a[data-d]");
@@ -369,7 +410,7 @@
     },
     m: () => {
       const row = rowAt(at);
-      marked = eventOf(row);
+      marked = +row.dataset.p || eventOf(row);
       $("live").textContent = `marked event ${marked}: d compares with it`;
     },
     x: () => {
@@ -402,19 +443,23 @@
   slider.addEventListener("input", () => {
     $("where").textContent = `event ${slider.value} of ${last}`;
     clearTimeout(waiting);
-    waiting = setTimeout(() => go(+slider.value), 40);
+    waiting = setTimeout(() => step(+slider.value), 40);
   });
   $("help").addEventListener("click", () => $("keys").showModal());
-  $("trouble").addEventListener("click", () => {
-    const before = at;
-    trouble(1);
-    if (at === before && !place().get("e")) trouble(-1);
-  });
+  $("trouble").addEventListener("click", () => trouble(1));
+  $("trouble-before").addEventListener("click", () => trouble(-1));
   addEventListener("hashchange", follow);
+  let unfolded = []; // on paper all of the step stands open
+  addEventListener("beforeprint", () => {
+    unfolded = [...middle.querySelectorAll("details:not([open])")];
+    for (const one of unfolded) one.open = true;
+  });
+  addEventListener("afterprint", () => { for (const one of unfolded) one.open = false; });
 
   shown = middle.querySelector("#step") ? `s${rowAt(at).dataset.first}` : "other";
   choose(rowAt(at));
   countTroubles();
+  told(rowAt(at), at);
   if (location.hash.length > 1) follow();
   ready.then(() => { body.dataset.ready = "1"; },
     (error) => { $("live").textContent = `the parts of this file cannot be read: ${error.message}`; });
