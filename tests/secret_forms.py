@@ -41,12 +41,17 @@ OWN_FORMS: dict[str, Callable[[Random], str]] = {
     "dop_v1": begun("dop_v1_", HEX, 64), "shpat": begun("shpat_", HEX, 32),
     "ya29": begun("ya29.a0", ALNUM, 60), "EAAC": begun("EAAC", ALNUM, 120),
     "dckr_pat": begun("dckr_pat_1", ALNUM, 26), "hvs": begun("hvs.CAES", ALNUM, 40),
+    "ntn": begun("ntn_1", ALNUM, 45), "glsa": begun("glsa_1", ALNUM, 32),
+    "secret_": begun("secret_1a", ALNUM, 41), "1//0": begun("1//0g1", ALNUM, 50),
     "jwt": lambda random: (
         f"eyJhbGciOiJIUzI1NiJ9.eyJ{drawn(random, ALNUM, 30)}.{drawn(random, ALNUM, 43)}"
     ),
 }  # fmt: skip
 
 TEXTS = [
+    "client-key-data: {}AAAABBBBCCCC", 'psk="{}"', "ssh-pass: {}", "passphrase {}",
+    "Das Passwort lautet {}", "root:$6$saltsalt$aB{}AAAABBBB:19000",
+    "key = 'sk-ant-' + 'api03-{}AAAABBBB'",
     # names and values
     "API_KEY={}", "export DB_PASSWORD={}", "set SMTP_PASSWORD={}", 'password = "{}"',
     "$env:API_TOKEN = '{}'", "{{'access_token': '{}'}}", '{{"apiKey":"{}"}}',

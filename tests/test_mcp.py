@@ -331,7 +331,7 @@ def test_over_http(url: str) -> None:
             {"Host": f"127.0.0.1.evil.example:{port}"},
             {"Origin": "http://evil.example"},
             {"Origin": "null"},
-        )] == [421, 421, 403, 403]  # fmt: skip
+        )] == [403, 403, 403, 403]  # fmt: skip
         assert status(port, Origin=f"http://127.0.0.1:{port}") == 200
 
 

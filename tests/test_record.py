@@ -69,6 +69,44 @@ def test_bytes_go_through_as_they_are_and_the_log_gives_them_again(tmp_path: Pat
     assert sum(arrivals[1::2]) == len(b"".join(chunks))
 
 
+def test_no_web_page_asks_through_the_proxy_unless_it_is_allowed(tmp_path: Path) -> None:
+    page = "http://localhost:3000"
+    with (
+        upstream(lambda asked: asked.whole(reply("Yes."))) as server,
+        recorder(tmp_path, server.url, "--allow", "box", "--allow", page) as proxy,
+    ):
+        port = proxy.port
+
+        def status(**headers: str) -> int:
+            connection, answer = proxy.ask(CHAT, chat("Now?"), **headers)
+            connection.close()
+            return answer.status
+
+        assert [status(**headers) for headers in (
+            {"Origin": "http://localhost:8980"}, {"Origin": "null"},
+            {"Host": f"evil.example:{port}"}, {"Host": f"127.0.0.1.evil.example:{port}"},
+            {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors"},
+        )] == [403] * 5  # fmt: skip
+        assert not server.asked
+        said = proxy.said(CHAT, chat("Now?"), Origin="http://evil.example")
+        assert b"another Origin: --allow lets it ask" in said
+        assert [status(**headers) for headers in (
+            {"Host": "box:8099"}, {"Origin": page}, {"Origin": f"http://127.0.0.1:{port}"},
+            {"Host": f"localhost:{port}", "Sec_Fetch_Mode": "cors"},
+        )] == [200] * 4  # fmt: skip
+
+
+def test_a_request_that_is_too_large_is_refused_and_not_passed_on(tmp_path: Path) -> None:
+    with (
+        upstream(lambda asked: asked.whole(reply("Yes."))) as server,
+        recorder(tmp_path, server.url) as proxy,
+    ):
+        said = proxy.said(CHAT, b"", Content_Length=str(2**26 + 1))
+        assert b"at most 64 MiB" in said
+        assert not server.asked
+        assert b"Yes." in proxy.said(CHAT, chat("Now?"))
+
+
 def test_no_key_is_kept(tmp_path: Path) -> None:
     with (
         upstream(lambda asked: asked.whole(reply("Yes"))) as server,
@@ -155,7 +193,7 @@ def _leave(port: int, body: bytes, begun: threading.Event) -> None:
     import socket
 
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
         assert begun.wait(10)
 

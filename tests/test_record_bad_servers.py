@@ -70,7 +70,7 @@ def begun(proxy: Recorder, body: bytes, size: int | None = None) -> socket.socke
     """Send a request, or only the beginning of one that is said to be larger."""
     connection = socket.create_connection(("127.0.0.1", proxy.port))
     length = len(body) if size is None else size
-    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
     connection.sendall(head.encode() + body)
     return connection
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from base64 import b64decode, b64encode
 from binascii import Error
 from collections.abc import Callable, Iterator
@@ -289,3 +290,56 @@ def test_how_many_secrets_are_known_does_not_slow_the_search_of_a_text() -> None
     with within(20, "looked for each secret by itself"):  # it takes a tenth of a second
         masked = masks.mask(text)
     assert found(secrets[::200], masked, []) == []
+
+
+HIDDEN = [
+    '\x1b[35mconfig.py\x1b[m:\x1b[1;31mSECRET_TOKEN\x1b[m = "{}"',
+    "\x1b[33mDB_PASSWORD\x1b[0m=\x1b[36m{}\x1b[0m", "ghp_\x1b[31m{0}{0}{0}\x1b[0m",
+    "\x1b]8;;https://a.org\x07DB_PASSWORD\x1b]8;;\x07={}", "password\xa0=\xa0{}",
+    "gh\u200bp_{0}{0}{0}", "API_KEY=\\\n{}",
+    r'{{"text": "\u001b[33mDB_PASSWORD\u001b[0m=\u001b[36m{}\u001b[0m"}}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("template", HIDDEN)
+def test_what_no_reader_sees_hides_no_secret(template: str) -> None:
+    secret = value(Random(4))
+    text = f"before \x1b[32mgreen\x1b[0m\n{template.format(secret)}\nafter {secret[:3]}\x1b[31m!"
+    masks = Masks()
+    masks.learn(text)
+    masked = masks.mask(text)
+    assert secret not in masked
+    assert "MASKED_" in masked
+    assert masked.startswith("before \x1b[32mgreen\x1b[0m\n")
+    assert masked.endswith(f"\nafter {secret[:3]}\x1b[31m!")
+
+
+def test_colours_alone_are_nothing_to_mask() -> None:
+    for text in lookalikes.TEXTS:
+        shown = f"\x1b[1m{text}\x1b[0m\xa0\u200b"
+        masks = Masks()
+        masks.learn(shown)
+        assert masks.mask(shown) == shown
+
+
+UNITS = (
+    "eyJ", "EAA", "eyJ.", "sk-", "sk-a", "AKIA", "ghp_", "xoxb-", "SG.", "ntn_", "$6$a$", "$y$a",
+    "1//0", "psk=", "passphrase ", "client-key-data:", "key='", "fm1_", "\x1b[", "\x1b]8;;", "\\\n",
+    "\\u001b[", "password", "password=", "token_", "a:", "://a:", "%41", "/home/", "curl -u ",
+    "<password>", "Cookie: a=", "Authorization: Bearer ", "-----BEGIN PRIVATE KEY-----\n",
+    '"', "\\",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["", "+", "!", "="])
+def test_no_text_takes_more_than_its_share_of_time(end: str) -> None:
+    for unit in UNITS:
+        spent = []
+        for size in (3_000, 30_000):
+            text = unit * (size // len(unit)) + end
+            begun = time.process_time()
+            masks = Masks()
+            masks.learn(text)
+            masks.mask(text)
+            spent.append(time.process_time() - begun)
+        assert spent[1] < 12 * max(spent[0], 0.025), (unit, spent)

@@ -132,8 +132,8 @@ async def answered(
 ) -> tuple[float, float, bytes]:
     """Ask, and return the seconds to the first event, to the end, and the answer."""
     begin = time.perf_counter()
-    head = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\n\r\n")  # fmt: skip
+    head = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: [::1]\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n")  # fmt: skip
     writer.write(head % len(body) + body)
     await reader.readuntil(b"\r\n\r\n")
     await reader.readuntil(b"data:")

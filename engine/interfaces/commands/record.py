@@ -21,11 +21,15 @@ NAME = "recorded"
               help="Where to listen; beyond this machine, anybody can ask.")  # fmt: skip
 @click.option("--task", "name", default=NAME, show_default=True, metavar="NAME",
               help="The task of the first conversation; the next are NAME-2, NAME-3.")  # fmt: skip
+@click.option("--allow", "allowed", multiple=True, metavar="NAME",
+              help="A further name of this machine (host.docker.internal), or a page that may ask"
+              " (http://localhost:3000).")  # fmt: skip
 @store_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND ...]")
 def command(
-    to: str, port: int | None, host: str, name: str, url: str, command: tuple[str, ...]
-) -> None:
+    to: str, port: int | None, host: str, name: str, allowed: tuple[str, ...], url: str,
+    command: tuple[str, ...],
+) -> None:  # fmt: skip
     """Pass requests on to a model's server, and record each prompt and answer.
 
     \b
@@ -38,4 +42,4 @@ def command(
     from backcast.engine.interfaces.proxy.serving import record
 
     wanted = port if port is not None else 0 if command else PORT
-    sys.exit(record(url, to, host, wanted, name, command, message))
+    sys.exit(record(url, to, host, wanted, name, command, message, allowed=allowed))

@@ -13,6 +13,7 @@ from backcast.domain.errors import BackcastError, InputError, MissingExtraError
 from backcast.engine.interfaces.installed import VERSION
 from backcast.engine.interfaces.mcp.arguments import FORMS
 from backcast.engine.interfaces.mcp.asking import SCHEME, AnsweredCall, AskedStore
+from backcast.engine.interfaces.own_pages import HOST, AllowedPages, own_names
 
 try:
     import mcp_types as types
@@ -23,7 +24,6 @@ try:
 except ImportError:
     raise MissingExtraError("'backcast mcp'", "mcp") from None
 
-HOST = "127.0.0.1"
 PATH = "/mcp"
 LARGEST = 200_000
 "Bytes of one request; arguments are short."
@@ -122,21 +122,36 @@ def serve_http(url: str, port: int, tell: Callable[[str], None]) -> None:
                 f"--port: needed a free port, found {port}: {error.strerror}; 0 takes any"
             ) from None
         bound = found.getsockname()[1]
-        names = [f"{name}:{bound}" for name in (HOST, "localhost")]
-        security = TransportSecuritySettings(
-            allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names]
-        )
+        pages = AllowedPages(frozenset(own_names(bound)))
+        security = TransportSecuritySettings(enable_dns_rebinding_protection=False)
         with closing(AskedStore(url)) as store:
             app = server_of(store).streamable_http_app(
                 streamable_http_path=PATH, stateless_http=True, json_response=True,
                 transport_security=security, host=HOST, max_request_body_size=LARGEST,
             )  # fmt: skip
             config = uvicorn.Config(
-                app, log_config=None, log_level="critical", access_log=False,
+                _for_own_pages(app, pages), log_config=None, log_level="critical", access_log=False,
                 server_header=False, timeout_graceful_shutdown=2, ws="none",
             )  # fmt: skip
             tell(f"http://{HOST}:{bound}{PATH} answers, on this machine alone; Ctrl-C ends it")
             uvicorn.Server(config).run([found])
+
+
+def _for_own_pages(app: Any, pages: AllowedPages) -> Any:
+    """Return an application that answers none but programs and its own page."""
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1")
+                   for name, value in scope.get("headers", ())}  # fmt: skip
+        reason = pages.refusal(headers) if scope["type"] == "http" else ""
+        if not reason:
+            await app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 403,
+                    "headers": [(b"content-type", b"text/plain")]})  # fmt: skip
+        await send({"type": "http.response.body", "body": reason.encode()})
+
+    return guarded
 
 
 def _quiet() -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from backcast.engine.interfaces.own_pages import AllowedPages, pages_of
 from backcast.engine.interfaces.proxy.connections import StreamTransport
 from backcast.engine.interfaces.proxy.gate import CallGate
 from backcast.engine.log.exchanges import spool
@@ -45,6 +46,8 @@ PATH = "/backcast/"
 "What a path begins with that names the task: /backcast/NAME/v1/chat/completions."
 AHEAD = 64
 "Chunks of a request that are held until the server takes them; later ones are on the disk alone."
+LARGEST = 64 * 2**20
+"Bytes of the largest request; makers of models take half of that."
 CONNECT = 10.0
 "Seconds for a connection to be made."
 IDLE = 4.0
@@ -58,8 +61,11 @@ class Proxy:
     def __init__(
         self, to: str, folder: Spool, done: Callable[[SpooledExchange], None],
         client: httpx.AsyncClient | None = None, gate: CallGate | None = None,
+        pages: AllowedPages | None = None,
     ) -> None:  # fmt: skip
-        """`done` is called with each exchange that ended; what `gate` refuses is not passed on."""
+        """`done` is called with each exchange that ended; what `gate` refuses is not passed on, nor
+        what comes from other pages than `pages`."""
+        self.pages = pages or pages_of("localhost", ())
         self.to, self.folder, self.done, self.gate = to.rstrip("/"), folder, done, gate
         limits = httpx.Limits(
             max_connections=None, max_keepalive_connections=64, keepalive_expiry=IDLE
@@ -74,6 +80,9 @@ class Proxy:
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Pass one request on."""
         if scope["type"] != "http":
+            return
+        if refused := self._refused(scope["headers"]):
+            await _answer_instead(send, *refused)
             return
         target, task = _target(scope)
         if self.gate and (reason := await self.gate.refused(task, scope["method"], target)):
@@ -103,6 +112,20 @@ class Proxy:
                 self.gate.ended(task, scope["method"], target, reached=reached)
             self.done(exchange)
 
+    def _refused(self, headers: Headers) -> tuple[int, str, str] | None:
+        """Return the answer to a request of a foreign page, or one that says it is too large."""
+        named = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+        if reason := self.pages.refusal(named):
+            return 403, "foreign_page", f"backcast record: {reason}: --allow lets it ask"
+        size = named.get("content-length", "0")
+        return _TOO_LARGE if size.isdecimal() and int(size) > LARGEST else None
+
+
+_TOO_LARGE = (
+    413, "request_too_large",
+    f"backcast record: needed a request of at most {LARGEST // 2**20} MiB, found a larger one",
+)  # fmt: skip
+
 
 def _is_last(event: Event) -> bool:
     return event["type"] == "http.response.body" and not event.get("more_body", False)
@@ -117,6 +140,8 @@ class _Passing:
         self.proxy, self.exchange, self.receive, self.send = proxy, exchange, receive, send
         self.chunks: asyncio.Queue[bytes | tuple[int, int] | None] = asyncio.Queue()
         "What came of the request, or where it ends on the disk, and its size; None at the end."
+        self.began = False
+        "Whether the answer has begun."
 
     async def run(self, scope: Event, target: str) -> None:
         """Pass the request and its answer on, until both have ended or the client has left."""
@@ -135,12 +160,18 @@ class _Passing:
 
     async def _heard(self) -> None:
         """Read what the client sends; return when it has left."""
-        more = True
+        more, size = True, 0
         while True:
             event = await self.receive()
             if event["type"] == "http.disconnect":
                 return
             if body := event.get("body", b""):
+                size += len(body)
+                if size > LARGEST:
+                    self.exchange.end(spool.CUT, _TOO_LARGE[2])
+                    if not self.began:
+                        await _answer_instead(self.send, *_TOO_LARGE)
+                    return
                 self.exchange.add(spool.ASKED, body)
                 # Never waits for the server: it could not be heard that the client leaves.
                 kept = self.chunks.qsize() >= AHEAD and not self.exchange.lost
@@ -182,6 +213,7 @@ class _Passing:
         size = response.headers.get("content-length", "")
         due = int(size) if size.isdecimal() else -1
         start = {"type": "http.response.start", "status": response.status_code, "headers": headers}
+        self.began = True
         await self.send(start)
         try:
             async for chunk in response.aiter_raw():

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from backcast.domain.errors import InputError, MissingExtraError
+from backcast.engine.interfaces.own_pages import AllowedPages, pages_of
 from backcast.engine.interfaces.proxy.gate import CallGate
 from backcast.engine.interfaces.proxy.left_behind import spool_folder
 from backcast.engine.interfaces.proxy.recording_process import RecordingProcess
@@ -70,12 +71,13 @@ def listening(host: str, port: int) -> socket.socket:
 def record(
     url: str, to: str, host: str, port: int, name: str, command: Sequence[str],
     tell: Callable[[str], None], *, gate: CallGate | None = None,
-    heard: Callable[[], None] = lambda: None,
+    heard: Callable[[], None] = lambda: None, allowed: Sequence[str] = (),
 ) -> int:  # fmt: skip
     """Serve until a signal comes or the command has ended, and return the exit code.
 
     With a `gate` only what it admits is passed on, and a server that is not there is refused;
-    `heard` hears its orders, in a thread of its own.
+    `heard` hears its orders, in a thread of its own. `allowed` are hosts and origins of pages that
+    may ask too.
     """
     to = upstream(to)
     with listening(host, port) as found:
@@ -90,7 +92,10 @@ def record(
             try:
                 fast = uvicorn.Config("").get_loop_factory()  # uvloop's, where that is installed
                 with asyncio.Runner(loop_factory=fast) as runner:
-                    code = runner.run(_served(found, host, to, folder, thread, command, tell, gate))
+                    pages = pages_of(host, allowed)
+                    code = runner.run(
+                        _served(found, host, to, folder, thread, command, tell, gate, pages)
+                    )
             finally:
                 thread.close()
                 folder.close()
@@ -114,9 +119,9 @@ class _Uvicorn(uvicorn.Server):
 
 async def _served(
     found: socket.socket, host: str, to: str, folder: Spool, thread: RecordingProcess,
-    command: Sequence[str], tell: Callable[[str], None], gate: CallGate | None,
+    command: Sequence[str], tell: Callable[[str], None], gate: CallGate | None, pages: AllowedPages,
 ) -> int:  # fmt: skip
-    proxy = Proxy(to, folder, thread.done, gate=gate)
+    proxy = Proxy(to, folder, thread.done, gate=gate, pages=pages)
     config = uvicorn.Config(
         proxy, log_config=None, log_level="critical", access_log=False, lifespan="off",
         server_header=False, date_header=False, timeout_graceful_shutdown=SECONDS,

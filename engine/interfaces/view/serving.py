@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from backcast.domain.errors import BackcastError, InputError
+from backcast.engine.interfaces.own_pages import HOST, AllowedPages, own_names
 from backcast.engine.interfaces.view.answering import PageServer
 from backcast.engine.interfaces.view.markup import tag
 from backcast.engine.log.store import EventStore
 
-HOST = "127.0.0.1"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:;"
     " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -39,7 +39,7 @@ class PageRequest(BaseHTTPRequestHandler):
     wbufsize = -1
     disable_nagle_algorithm = True  # else an answer may wait 40 ms for the one before
     answers: PageServer
-    names: frozenset[str]
+    pages: AllowedPages
 
     def do_GET(self) -> None:
         """Answer a request, if it comes from the page itself or from who typed its address."""
@@ -82,14 +82,9 @@ class PageRequest(BaseHTTPRequestHandler):
 
     def _check(self) -> None:
         """Refuse names of other machines, by which a foreign page could reach this server."""
-        if self.headers.get("Host", "") not in self.names:
-            raise Forbidden("needed the address that 'backcast view' printed, found another Host")
-        origin = self.headers.get("Origin")
-        if origin is not None and origin.removeprefix("http://") not in self.names:
-            raise Forbidden("needed a request of the page itself, found another Origin")
-        site, mode = self.headers.get("Sec-Fetch-Site"), self.headers.get("Sec-Fetch-Mode")
-        if site in ("cross-site", "same-site") and mode != "navigate":
-            raise Forbidden("needed a request of the page itself, found one of another site")
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        if reason := self.pages.refusal(headers):
+            raise Forbidden(reason)
 
     def _send(self, code: int, kind: str, text: str) -> None:
         body = text.encode(errors="backslashreplace")
@@ -148,7 +143,7 @@ def listening(
     answers = PageServer(store, task, version, notes, log, url)
     if task:
         answers.answer("/", {})  # once, for the first who looks not to wait
-    made = type("BoundRequest", (PageRequest,), {"answers": answers, "names": frozenset()})
+    made = type("BoundRequest", (PageRequest,), {"answers": answers})
     try:
         server = LoopbackServer((HOST, port), made)
     except OSError as error:
@@ -157,5 +152,5 @@ def listening(
         ) from None
     bound = server.server_address[1]
     server.answers = answers
-    made.names = frozenset(f"{name}:{bound}" for name in (HOST, "localhost"))  # type: ignore[attr-defined]
+    made.pages = AllowedPages(frozenset(own_names(bound)))  # type: ignore[attr-defined]
     return server

@@ -9,7 +9,7 @@ for randomness: digests, references and base64 alone are no secrets.
 import re
 from collections.abc import Iterator
 
-from backcast.engine.log.redaction.rules import WORD, SecretSpan, found_by, rule
+from backcast.engine.log.redaction.rules import WORD, SecretSpan, found_by, is_mixed, rule
 
 UNPACKED = re.compile(r"(?:\A|[^A-Za-z0-9+/=_-]|\\[nrt])\Z")
 "The text before a word that is no part of base64."
@@ -23,7 +23,24 @@ def is_unlike_words(secret: str) -> bool:
     )
 
 
+_SALTED = r"[./A-Za-z0-9]{1,32}\$[./A-Za-z0-9]{22,128}+"
 RULES = (
+    rule("password_hash", r"\$(?:[156]|apr1|y)\$(?:rounds=\d{1,9}\$|[./A-Za-z0-9]{1,8}\$)?"
+         rf"{_SALTED}|"
+         r"\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}", "$1$ $5$ $6$ $apr1$ $y$ $2a$ $2b$ $2x$ $2y$"),
+    rule("service_token", r"ntn_[A-Za-z0-9]{40,}+|glsa_[A-Za-z0-9]{20,}+(?:_[0-9a-f]{8})?"
+         r"|tskey-[a-z]{3,12}-[A-Za-z0-9-]{20,}+|e2b_[A-Za-z0-9]{20,}+|f(?:o1|m[12][ar]?)_"
+         r"[A-Za-z0-9+/=_-]{20,}+|lin_oauth_[A-Za-z0-9]{20,}+|csk-[A-Za-z0-9]{30,}+",
+         "ntn_ glsa_ tskey- e2b_ fo1_ fm1 fm2 lin_oauth_ csk-", is_unlike_words, before=WORD),
+    rule("service_token", r"secret_[A-Za-z0-9]{43}(?![A-Za-z0-9_])", "secret_", is_mixed,
+         before=WORD),
+    rule("google_key", r"1//0[A-Za-z0-9_-]{30,}+", "1//0", is_mixed, before=WORD),
+    rule("aws_key", r"(?:AKIA|ASIA)[0-9A-Z]{16}[ \t,;:|]{1,8}(?P<secret>[A-Za-z0-9/+]{40})"
+         r"(?![A-Za-z0-9/+=])", "AKIA ASIA", before=WORD),
+    rule("model_key", r"sk-ant-\\*[\"'][ \t]{0,4}\+?[ \t]{0,4}\\*[\"']"
+         r"(?P<secret>api\d\d-[A-Za-z0-9_-]{20,}+)", "sk-ant-"),
+    rule("fernet_key", r"\b[kK](?:ey|EY)[ \t]{0,3}=[ \t]{0,3}b?\\*[\"']"
+         r"(?P<secret>[A-Za-z0-9_-]{43}=)\\*[\"']", "key KEY Key", is_mixed),
     rule("aws_key", r"(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}", "AKIA ASIA ABIA ACCA",
          before=WORD),
     rule("github_token", r"gh[oprsu]_[A-Za-z0-9]{36,}+|github_pat_[A-Za-z0-9_]{22,}+",
@@ -46,7 +63,8 @@ RULES = (
     rule("sendgrid_key", r"SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}+", "SG."),
     rule("twilio_key", r"SK[0-9a-f]{32}(?![A-Za-z0-9])", "SK", before=WORD),
     rule("telegram_token", r"(?<!\d)\d{8,10}:AA[A-Za-z0-9_-]{33}", ":AA"),
-    rule("social_token", r"EAA[A-Za-z0-9]{40,}+(?![A-Za-z0-9+/=])", "EAA", before=UNPACKED),
+    rule("social_token", r"EAA[A-Za-z0-9]{40,}+[+/=]?", "EAA",
+         fits=lambda found: found[-1] not in "+/=", before=UNPACKED),
     rule("service_token", r"(?:dckr_pat_|sntry[su]_|lin_api_|sbp_|nvapi-|tvly-|lsv2_[ps]t_|fw_"
          r"|rubygems_|figd_|PMAK-|NRAK-|pul-|xkeysib-|dp\.[a-z]{2,5}\.|sq0[a-z]{3}-|ATATT3|ATCTT3"
          r"|CCIPAT_|ops_eyJ|phx_|vcp_|re_|key-)(?=[A-Za-z_-]{0,64}\d)[A-Za-z0-9_=-]{20,}+",
@@ -56,7 +74,8 @@ RULES = (
     rule("cloud_token", r"do[opr]_v1_[0-9a-f]{64}|dapi[0-9a-f]{32}|hv[sb]\.[A-Za-z0-9_-]{24,}+"
          r"|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}", "_v1_ dapi hvs. hvb. shpat_ shpca_ shppa_ shpss_"),
     rule("private_key", r"AGE-SECRET-KEY-1[0-9A-Z]{58}", "AGE-SECRET-KEY-1"),
-    rule("jwt", r"eyJ[A-Za-z0-9_-]{10,}+(?:\.[A-Za-z0-9_-]++){1,4}", "eyJ"),
+    rule("jwt", r"eyJ[A-Za-z0-9_-]{10,}+(?:\.[A-Za-z0-9_-]++){0,4}", "eyJ",
+         fits=lambda found: "." in found),
 )  # fmt: skip
 
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")

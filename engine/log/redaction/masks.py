@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 from backcast.engine.log.redaction import commands, formats, named, names, places
 from backcast.engine.log.redaction.patterns import Patterns
 from backcast.engine.log.redaction.rules import SecretSpan, is_mixed
+from backcast.engine.log.redaction.veils import unveiled
 
 KEPT = re.compile(r"MASKED(?:_[a-z]+)+_(?P<number>\d{1,9})|blob:[0-9a-f]{64}")
 "Texts that are never masked: masks, and the names of bodies."
@@ -67,6 +68,11 @@ class Masks:
             silent = False
             if found.sure:
                 self._know(text[found.start : found.end], found.kind)
+        plain = unveiled(text)
+        for found in self._announced(plain.text, name) if plain else ():
+            silent = False
+            if found.sure and plain:
+                self._know(plain.text[found.start : found.end], found.kind)
         if silent:
             self._silent.add((hash(text), len(text), name))
 
@@ -99,6 +105,9 @@ class Masks:
             yield from self._announced(text, name)
         yield from self._packed(text)
         yield from self._spread(text)
+        if plain := unveiled(text):
+            for found in chain(self._announced(plain.text, name), self._spread(plain.text)):
+                yield plain.origin(found)
 
     def _announced(self, text: str, name: str) -> Iterator[SecretSpan]:
         yield from names.in_field(name, text)

@@ -39,6 +39,8 @@ _QUOTE = r"(?:\\*[\"'])"
 _AUTHORIZATION = (
     rf"(?:uthorization|UTHORIZATION)(?:{_QUOTE}?\]?[ \t]{{0,3}}[:=,][ \t]{{0,3}}|{COMMA})"
 )
+_BEGIN = r"(?:\b|(?<=\\n)|(?<=\\t)|(?<=\\r))"
+"The beginning of a word, also behind a line end as JSON has it."
 
 RULES = (
     rule("url_password", rf"://{_USER}:(?P<secret>[^\s/?#\"'<>\\]{{1,500}})@(?=[\w\[])", "://",
@@ -47,7 +49,7 @@ RULES = (
     rule("url_password", r"%3[Aa]%2[Ff]%2[Ff][\w.~+-]{0,64}(?:%3[Aa]|:)"
          r"(?P<secret>(?:(?!%2[Ff])[^\s/?#\"'<>\\&]){1,500}?)(?:%40|@)",
          "%3A%2F%2F %3a%2f%2f", is_given),
-    rule("signature", r"(?:[?&;]|%26)(?:X-Amz-Signature|[Ss]ig|[Ss]ignature)(?:=|%3[Dd])"
+    rule("signature", r"(?:[?&;]|%26)(?:X-(?:Amz|Goog)-Signature|[Ss]ig|[Ss]ignature)(?:=|%3[Dd])"
          r"(?P<secret>[\w.~+/%-]{16,}+)", "ig= ignature= ig%3 ignature%3"),
     rule("signature", r"(?<=[ ,])(?:response|cnonce|oauth_token|oauth_signature|mac|Signature)="
          r"\\*[\"']?(?P<secret>[^\s\"'\\,]{16,}+)", "uthorization UTHORIZATION", is_given),
@@ -78,6 +80,14 @@ RULES = (
          lambda secret: bool(names.login_in_base64(secret))),
     rule(KIND, rf"\b(?i:auth){_QUOTE}?[ \t]{{0,3}}[:=][ \t]{{0,3}}{_QUOTE}[^\s\"'\\:/]{{1,64}}:"
          rf"(?P<secret>[^\s\"'\\/]{{4,}}+){_QUOTE}", "auth Auth AUTH", is_mixed),
+    rule(KIND, r"client-key-data\\*[\"']?[ \t]{0,3}[:=][ \t]{0,3}\\*[\"']?"
+         r"(?P<secret>[A-Za-z0-9+/]{20,}+={0,2})", "client-key-data"),
+    rule(KIND, _BEGIN + r"(?:psk|ssh-pass)\\*[\"']?[ \t]{0,3}[:=][ \t]{0,3}\\*[\"']?"
+         r"(?P<secret>[^\s\"'\\,;(){}\x1b]{8,64}+)", "psk ssh-pass", _is_no_code),
+    rule(KIND, _BEGIN + r"[Pp]assphrase[ \t]{1,3}"
+         r"(?P<secret>[^\s\"'\\,;(){}.\x1b]{8,64}+)", "assphrase", _is_no_code),
+    rule(KIND, _BEGIN + r"[Pp]asswort[ \t]{1,3}(?:lautet|ist)[ \t]{0,3}:?[ \t]{1,3}"
+         r"(?P<secret>[^\s\"'\\,;()\x1b]{6,64}+)", "asswort", _is_no_code),
     rule(HOME, rf"/{_FOLDERS}\\{{0,2}}/{_NAME}", "/home /Users", sure=False, before=_ROOT),
     rule(HOME, rf"%2[Ff]{_FOLDERS}%2[Ff](?P<secret>\w[\w.+-]{{0,63}})", "%2F %2f", sure=False),
     rule(HOME, r"[A-Za-z]:\\{1,8}(?:Users|Documents and Settings)\\{1,8}"
