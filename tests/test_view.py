@@ -508,7 +508,9 @@ def test_a_file_may_hold_the_last_steps_of_a_long_run_alone(*, redact: bool) -> 
     for kind in ("step", "moment"):
         shown = {event: expanded(held, held[kind][event]) for event in held[kind]}
         assert shown == {event: expanded(whole, whole[kind][event]) for event in shown}
-    assert f"Of {len(every)} steps this file holds the last 3." in page
+    assert (
+        f"Of {len(every)} steps this file holds the last 3: --last {len(every)} keeps all." in page
+    )
     assert f'min="{first}" max="{every[-1].last}"' in page
     assert page.count("<li ") == 3
     assert (sum(done), len(counted)) == (counted[0], 1)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from backcast.engine.log.store import EventStore
 
 PORT = 8098
+MANY = 2_000
+"Events from which on writing a file takes so long that it is announced."
 
 
 @click.command(name="view")
@@ -121,6 +123,8 @@ def _write(
     policies = [policy_asked(name) for name in what_if]
     notes, version = noting_damage(place.store), _version(place)
     names = RunNames(place.log, "" if place.log else shown(url))
+    if (events := place.store.version(place.task)) > MANY:
+        message(f"reading {events:,} events, and writing each as a moment: this takes a while")
     with ExitStack() as stack:
         text, masked = whole_page(
             place.store, place.task, version, notes, redact=redact, policies=policies, names=names,

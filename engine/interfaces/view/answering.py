@@ -155,8 +155,8 @@ def _listed(store: EventStore, task: str) -> tuple[str, str, tuple[object, ...]]
     is_cut = bool(found.format) and found.status in ("generating", "started")
     ended = "its log ends" if is_cut else found.ended
     status = ", ".join(filter(None, (ended, found.format, found.lacks)))
-    return when, task, (tag("time", when), status, f"{found.answers:,}" if found.answers else "", failed,
-                        found.goal[:GOAL])  # fmt: skip
+    answers = f"{found.answers:,}" if found.answers else ""
+    return when, task, (tag("time", when), status, answers, failed, found.goal[:GOAL])
 
 
 def _task_link(task: str) -> Markup:

@@ -125,10 +125,11 @@ def whole_page(
     if 0 < version < first:
         raise InputError(
             f"event {version} stands before the last {len(shown):,} steps, which begin with event"
-            f" {first}: --last N holds more"
+            f" {first}: --last {len(every)} keeps all"
         )
     if len(shown) < len(every):
-        notes = [*notes, f"Of {len(every):,} steps this file holds the last {len(shown):,}."]
+        held_words = f"Of {len(every):,} steps this file holds the last {len(shown):,}"
+        notes = [*notes, f"{held_words}: --last {len(every)} keeps all."]
     prompts = len(reader.prompts())
     held = sum(prompt >= first for prompt in reader.prompts())
     advance = advancing(

@@ -166,7 +166,7 @@ def page(
         tag("footer", said) if said else None,
         *foot,
         data_task=task, data_first=first, data_last=last, data_e=version,
-        data_live="1" if maker.live else "",
+        data_live="1" if maker.live else "", data_all=len(sequence.steps) if first > 1 else None,
         data_log=maker.mask(maker.log) or task,
         data_store=maker.mask(maker.store_url) if not maker.log else "",
     )  # fmt: skip

@@ -51,8 +51,10 @@ def row_name(fact: object) -> str:
     """Return the name of a row that a fact is in a log without steps; empty for other facts."""
     match fact:
         case ModuleIteration() | ModuleDeleted() | ModuleRenamed():
-            words = {ModuleDeleted: "without "}.get(type(fact), "") + fact.module_name
-            return f"{words} #{fact.iteration}" if isinstance(fact, ModuleIteration) else words
+            name = fact.module_name or "a module"
+            if isinstance(fact, ModuleIteration):
+                return f"{name} #{fact.iteration}"
+            return f"{name} deleted" if isinstance(fact, ModuleDeleted) else name
         case ChecksRan(module_name=str(module)):
             return f"checks of {module}"
         case PlanningComplete():

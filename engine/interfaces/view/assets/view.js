@@ -122,7 +122,8 @@
     const version = difference ? +difference.split("..")[1]
       : parseInt(other || given.get("e") || at, 10);
     if (!(version >= first && version <= last)) {
-      const bound = version < first ? `${first} is the first event here` : `${last} is the last event`;
+      const all = body.dataset.all ? `; a file by --last ${body.dataset.all} keeps all` : "";
+      const bound = version < first ? `${first} is the first event here${all}` : `${last} is the last event`;
       if (location.hash.length > 1) $("live").textContent = `not shown: ${bound}`;
       return;
     }
