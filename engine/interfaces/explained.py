@@ -11,6 +11,7 @@ from backcast.domain.context_events import ContextBuilt
 from backcast.domain.policy import MAP
 from backcast.engine.context.builder import TASK
 from backcast.engine.interfaces.addresses import Place
+from backcast.engine.interfaces.safe_console import SafeConsole
 from backcast.engine.interfaces.views import one_line, table
 from backcast.engine.replay.influence import Influence
 from backcast.engine.replay.kept_scores import ScoreBook
@@ -122,7 +123,7 @@ def explain(fact: ContextBuilt, address: str, known: KnownInfluences | None) -> 
 
 def _console() -> tuple[Console, int]:
     """Return where to print, and how wide a cell may be: no name is cut for a pipe or a file."""
-    return (Console(), 60) if sys.stdout.isatty() else (Console(width=WIDEST), WIDEST)
+    return (SafeConsole(), 60) if sys.stdout.isatty() else (SafeConsole(width=WIDEST), WIDEST)
 
 
 def _number(value: float | None) -> str:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from backcast.engine.log.importers.versions import Faulty
     from backcast.engine.log.store import EventStore
 
-SPEAKS = re.compile("(?![\n\t]|\r\n)[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+SPEAKS = re.compile(
+    "(?![\n\t]|\r\n)[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e"
+    "\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 "Characters that a terminal obeys or cannot show: controls, direction overrides, surrogates."
 
 EVERY = 30.0
@@ -64,6 +67,18 @@ def size_text(size: int) -> str:
     ('48.8 KB', '3.4 MB')
     """
     return f"{size / 2**20:.1f} MB" if size >= 2**20 else f"{size / 2**10:.1f} KB"
+
+
+def say(text: object = "", *, nl: bool = True, err: bool = False) -> None:
+    """Print a text, of lines or of JSON, that no terminal obeys. All commands print by this, by
+    `message`, by a `SafeConsole`, or exactly, by `hand_on`.
+    """
+    click.echo(SPEAKS.sub(_said, str(text)), nl=nl, err=err)
+
+
+def _said(match: re.Match[str]) -> str:
+    """Return a character escaped, as JSON has it where JSON may hold it as it is."""
+    return f"\\u{ord(match[0]):04x}" if match[0] >= "\x7f" else _escape(match[0])
 
 
 def message(text: object) -> None:

@@ -29,6 +29,7 @@ from backcast.domain.score_events import Scored
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.dispatch_titles import DISPATCH_FACTS, dispatch_title
 from backcast.engine.interfaces.failed_results import failure_line
+from backcast.engine.interfaces.safe_console import SafeConsole
 from backcast.engine.interfaces.terminal import escaped
 from backcast.projections import (
     changes,
@@ -66,7 +67,7 @@ def _unread(ref: str) -> str:
 
 def console() -> Console:
     """Return a console as wide as its terminal; 250 characters wide for a pipe or a file."""
-    return Console() if sys.stdout.isatty() else Console(width=250)
+    return SafeConsole() if sys.stdout.isatty() else SafeConsole(width=250)
 
 
 def event_json(event: WorkflowEvent) -> str:

@@ -17,6 +17,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import Place, address_argument, task_at
 from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.terminal import hand_on, say
 
 if TYPE_CHECKING:
     from backcast.domain.events import WorkflowEvent
@@ -226,12 +227,12 @@ def _print(redaction: "Redaction", as_json: bool) -> None:
     counts = dict(sorted(redaction.masks.counts.items()))
     if as_json:
         result = {"masked": counts, "texts": redaction.texts, "kept": redaction.kept}
-        click.echo(json_text(result), err=True)
+        say(json_text(result), err=True)
         return
     masked = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    click.echo(f"masked {masked or 'nothing'} in {redaction.texts} texts", err=True)
+    say(f"masked {masked or 'nothing'} in {redaction.texts} texts", err=True)
     if redaction.kept:
-        click.echo(f"kept {redaction.kept} bodies that are no text as they are", err=True)
+        say(f"kept {redaction.kept} bodies that are no text as they are", err=True)
 
 
 def write(path: Path, lines: Iterable[str]) -> None:
@@ -244,7 +245,7 @@ def write(path: Path, lines: Iterable[str]) -> None:
         if not sys.stdout:  # closed: click would write to nowhere
             raise InputError("-: cannot be written: the output is closed")
         for line in lines:
-            click.echo(line)
+            hand_on(line)
         return
     try:
         with _replacing(path) as out:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from backcast.domain.errors import InputError
+from backcast.engine.interfaces.terminal import say
 
 FOLDER = Path(__file__).parents[1] / "help"
 "The topics: a file each, which begins with a title and one sentence."
@@ -28,9 +29,9 @@ def command(topic: str | None) -> None:
     known = topics()
     if topic is None:
         for name, sentence in known.items():
-            click.echo(f"{name:<16}{sentence}")
+            say(f"{name:<16}{sentence}")
     elif topic in known:
-        click.echo((FOLDER / f"{topic}.md").read_text(encoding="utf-8"), nl=False)
+        say((FOLDER / f"{topic}.md").read_text(encoding="utf-8"), nl=False)
     else:
         near = get_close_matches(topic, known, 3, 0.5)
         hint = f"; near it: {', '.join(near)}" if near else ""

@@ -6,7 +6,7 @@ import click
 
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.options import json_option, opened, store_option
-from backcast.engine.interfaces.terminal import message
+from backcast.engine.interfaces.terminal import message, say
 
 WIDTH = 100
 "Characters that tell of a task."
@@ -46,4 +46,4 @@ def command(url: str, as_json: bool) -> None:
             about = summary_of(store, task)
             row |= about._asdict()
             line += f"  {one_line(said, WIDTH)}" if (said := about.words) else ""
-            click.echo(json_text(row) if as_json else line)
+            say(json_text(row) if as_json else line)
