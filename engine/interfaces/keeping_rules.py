@@ -49,7 +49,7 @@ def fit_keeping(
         raise InputError(f"{NEEDED} with a result of more than {settings.over:,} tokens")
     found = fit_keep(results, settings, counter.count)
     if not found.refusal:
-        write(out, _lines(found, out.stem))
+        write(out, _lines(found, out.stem), shared=True)
     if as_json:
         say(json_text(_json(found, None if found.refusal else out)))
     else:

@@ -156,7 +156,7 @@ def _end(
 
     policy = found.search.policy.model_copy(update={"name": out.stem, "version": 1})
     if not found.refusal:
-        write(out, file_lines(fit, found, policy, over, logs))
+        write(out, file_lines(fit, found, policy, over, logs), shared=True)
     if as_json:
         settings = {"base": over} | own_settings(policy, STRATEGIES[over])
         written = None if found.refusal else out
