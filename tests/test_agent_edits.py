@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from backcast.domain.events import ModuleIteration, WorkflowEvent
+from backcast.engine.history.compared_modules import OutsidePathError, in_folder
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
@@ -567,3 +568,19 @@ def test_the_editor_of_each_agent_is_followed(
         assert (last.fact.data["module_name"], report.edits.unknown) == (path, 0)
         assert store.get(last.fact.data["source"]) == b"x = 2\n"
         assert report.edits.failed == (format == "swe-agent")
+
+
+def test_compare_reads_nothing_outside_of_the_folder(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "private.txt", tmp_path / "repo"
+    outside.write_text("a private line\n")
+    folder.mkdir()
+    (folder / "link.py").symlink_to(outside)
+    (folder / "round.py").symlink_to("round.py")
+    (folder / "inner.py").symlink_to("own.py")
+    (folder / "own.py").write_text("x = 1\n")
+    text = in_folder(folder)
+    for path in (str(outside), "link.py", "sub/../../private.txt"):
+        with pytest.raises(OutsidePathError):
+            text(path)
+    assert text("round.py") is None
+    assert text("inner.py") == text("own.py") == b"x = 1\n"

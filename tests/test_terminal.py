@@ -9,11 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from backcast.domain.context_events import ContextBuilt
 from backcast.engine.context.search import embedders
 from backcast.engine.interfaces import terminal
-from backcast.engine.interfaces.cli import main
+from backcast.engine.interfaces.cli import cli, main
 from backcast.engine.interfaces.terminal import (
     escaped,
     escaped_lines,
@@ -273,3 +274,50 @@ def test_ends_of_lines_are_kept_where_they_are_meant() -> None:
     assert escaped_lines("a\tb\r\nc\rd\n\ud800") == "a\tb\r\nc\\rd\n\\ud800"
     assert in_a_line(f"a\n  b{RED}") == "a b\\x1b[31m"
     assert escaped_lines("zażółć 👩‍💻 \xa0") == "zażółć 👩‍💻 \xa0"
+
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_command_prints_through_what_escapes() -> None:
+    """So that no command can forget it: others than these would print as click or rich do."""
+    for path in (ROOT / "engine" / "interfaces").rglob("*.py"):
+        if path.name not in ("terminal.py", "safe_console.py"):
+            raw = r"click\.(?:echo|secho)\(|\bConsole\((?!stderr=True)"
+            assert not re.search(raw, path.read_text()), path
+
+
+HOSTILE = "x\x1b]0;TITLE\x07\x1b[2J\u202ey\x85\u200bz"
+OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069]")
+SHOWN = ("progress", "versions", "graph", "spending", "summaries", "libraries", "errors")
+
+
+def _hostile(value: object) -> object:
+    """A value whose texts try to be more than texts, but for digests and times."""
+    if isinstance(value, str):
+        return value if value.startswith("blob:") or value[:4].isdigit() else value + HOSTILE
+    if isinstance(value, list):
+        return [_hostile(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _hostile(item) for name, item in value.items()}
+    return value
+
+
+def test_no_command_prints_a_control_of_any_kind_of_event(tmp_path: Path) -> None:
+    log, good = tmp_path / "log.jsonl", list[str]()
+    kinds = [json.loads(line) for line in (ROOT / "fixtures/kinds.jsonl").read_text().splitlines()]
+    for kind in kinds:
+        event = {"task_id": "evil", "timestamp": "2026-11-20T12:00:00Z", **kind}
+        line = json.dumps(event | {"data": _hostile(event["data"])})
+        log.write_text(line + "\n")
+        if CliRunner().invoke(cli, ["log", str(log)]).exit_code == 0:
+            good.append(line)  # others have a text that must be of a form
+    assert len(good) > len(kinds) / 2
+    log.write_text("\n".join(good) + "\n")
+    printed = 0
+    commands = [["log"], ["log", "--json"], ["stats"], *(["show", name] for name in SHOWN)]
+    for command in commands:
+        result = CliRunner().invoke(cli, [*command, str(log)])
+        printed += len(result.output)
+        assert not OBEYED.search(result.output), (command, OBEYED.search(result.output))
+    assert printed > 5_000

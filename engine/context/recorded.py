@@ -302,7 +302,10 @@ def messages(fact: ContextBuilt, read: Callable[[str], bytes]) -> tuple[tuple[st
     if fact.policy is None:
         return messages_of(shown, FIRST_SYSTEM, FIRST_ORDER, 1)
     policy = policy_of(read(fact.policy))
-    version = int(fact.code.get("rendering", "1"))
+    stated = fact.code.get("rendering", "1")
+    if not (stated.isascii() and stated.isdecimal() and len(stated) < 6):
+        raise InputError(f"needed a prompt rendered by a version, found {stated[:40]!r}")
+    version = int(stated)
     return messages_of(shown, policy.system, policy.order, version, policy.words)
 
 

@@ -19,8 +19,14 @@ from backcast.projections import dependency_graph
 SAME, DIFFERS, UNKNOWN, MISSING, EXTRA, OUTSIDE = (
     "same", "differs", "unknown text", "missing", "deleted", "outside",
 )  # fmt: skip
+_OUTSIDE = "it lies outside of the working folder"
+_OUT = "a link that leads out of the folder"
 Other = Callable[[str], bytes | None]
 "Returns the text of a module elsewhere; None where there is none."
+
+
+class OutsidePathError(InputError):
+    """A path that leads out of the folder that is compared."""
 
 
 class ModuleVerdict(NamedTuple):
@@ -46,9 +52,13 @@ def compared_modules(
     for path in sorted(state.modules):
         module = state.modules[path]
         if path.startswith("../"):
-            yield ModuleVerdict(path, OUTSIDE, "it lies outside of the working folder")
+            yield ModuleVerdict(path, OUTSIDE, _OUTSIDE)
             continue
-        theirs = other(path)
+        try:
+            theirs = other(path)
+        except OutsidePathError as error:
+            yield ModuleVerdict(path, OUTSIDE, str(error))
+            continue
         if module.deleted:
             verdict = SAME if theirs is None else EXTRA
             yield ModuleVerdict(path, verdict, "the task deleted it")
@@ -100,11 +110,20 @@ def _lines(body: bytes, *, exact: bool) -> list[str]:
 
 
 def in_folder(folder: Path) -> Other:
-    """Return what reads the modules of a folder."""
+    """Return what reads the modules of a folder, and nothing that lies outside of it."""
+    whole = folder.resolve()
 
     def text(path: str) -> bytes | None:
         file = folder / path
-        if "\0" in path or not file.is_file():
+        if "\0" in path:
+            return None
+        try:
+            real = file.resolve()
+        except (OSError, RuntimeError):
+            return None  # a circle of links
+        if not real.is_relative_to(whole):
+            raise OutsidePathError(_OUT if file.is_symlink() else _OUTSIDE)
+        if not file.is_file():
             return None
         try:
             return file.read_bytes()

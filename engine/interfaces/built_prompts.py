@@ -3,13 +3,11 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.profiles import policy_by, profile_at
-from backcast.engine.interfaces.terminal import hand_on, message, told_if_long
+from backcast.engine.interfaces.terminal import hand_on, message, say, told_if_long
 
 FEW = 3
 "Items of a context, its task among them, that are too few for a project."
@@ -101,7 +99,7 @@ def show_built(
             " short prompts worse"
         )
     if as_json:
-        click.echo(json_text(_plain(found)))
+        say(json_text(_plain(found)))
     elif explain:
         from backcast.engine.interfaces.explained import influences_at, show
 

@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from difflib import unified_diff
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
-from backcast.engine.interfaces.terminal import escaped, hand_on_bytes, message
+from backcast.engine.interfaces.terminal import escaped, hand_on_bytes, message, say
 
 if TYPE_CHECKING:
     from backcast.engine.interfaces.addresses import Place
@@ -33,7 +31,7 @@ def print_dispatched(place: "Place", *, explain: bool, as_json: bool) -> None:
     assert started.prompt is not None
     text = text_of(place.store, started.prompt)
     if as_json:
-        click.echo(json_text({
+        say(json_text({
             "dispatch": f"{place.task}@{found.version}", "prompt": text, "digest": started.prompt,
             "tokens": started.prompt_tokens,
             "built": built.model_dump(mode="json") if built else None,
@@ -61,7 +59,7 @@ def print_dispatched(place: "Place", *, explain: bool, as_json: bool) -> None:
         f"the ledger as of @{built.stood_at}: {stands:,} tokens{beside} {whole:,} of the list,"
         " answers and test outputs",
     ):
-        click.echo(escaped(line))
+        say(escaped(line))
 
 
 def print_dispatched_difference(before: "Place", after: "Place", *, as_json: bool) -> None:
@@ -75,18 +73,18 @@ def print_dispatched_difference(before: "Place", after: "Place", *, as_json: boo
     names = [f"{before.task}@{found.version}" for found in pair]
     tokens = [found.started.prompt_tokens for found in pair]
     if as_json:
-        click.echo(json_text({"dispatches": names, "tokens": tokens, "parts": rows}))
+        say(json_text({"dispatches": names, "tokens": tokens, "parts": rows}))
         return
     counts = [f"{count or 0:,}" for count in tokens]
-    click.echo(escaped(f"{' -> '.join(names)}: {' -> '.join(counts)} tokens"))
+    say(escaped(f"{' -> '.join(names)}: {' -> '.join(counts)} tokens"))
     table(console(), ("part", "before", "after", ""),
           [(row["part"], row["before"] or "", row["after"] or "", row["state"])
            for row in rows])  # fmt: skip
     for row in rows:
         for line in row["lines"][:LISTED]:
-            click.echo(escaped(f"{row['part']}: {line}"))
+            say(escaped(f"{row['part']}: {line}"))
         if len(row["lines"]) > LISTED:
-            click.echo(escaped(f"{row['part']}: and {len(row['lines']) - LISTED} more lines"))
+            say(escaped(f"{row['part']}: and {len(row['lines']) - LISTED} more lines"))
 
 
 def _differing(

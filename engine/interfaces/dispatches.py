@@ -11,7 +11,7 @@ import click
 
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.options import opened
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, say
 
 if TYPE_CHECKING:
     from backcast.engine.interfaces.proxy.beside import ProxyBeside
@@ -130,13 +130,13 @@ def show_ledger(state: "dispatches.State", name: str, as_json: bool) -> None:
                            for version, found in dispatches.of_item(state, task.id)],
         })  # fmt: skip
     if as_json:
-        click.echo(json_text({"task_id": name, "tasks": rows}))
+        say(json_text({"task_id": name, "tasks": rows}))
         return
     for row in rows:
         mark = {"done": "x", "doing": "-"}.get(row["status"], " ")
         reason = f": {row['reason']}" if row["reason"] else ""
         decided_text = f"  ({row['decided']}{reason})" if row["decided"] else ""
-        click.echo(escaped(f"[{mark}] {row['task']} {row['title']}{decided_text}"))
+        say(escaped(f"[{mark}] {row['task']} {row['title']}{decided_text}"))
     show_dispatches([entry for row in rows for entry in row["dispatches"]], differences=False)
 
 
@@ -155,7 +155,7 @@ def show_dispatches(made: list[dict[str, Any]], *, differences: bool = True) -> 
         )  # fmt: skip
         for entry in made if differences else ():
             for difference in entry["differences"]:
-                click.echo(escaped(f"{entry['dispatch']}: {difference}"))
+                say(escaped(f"{entry['dispatch']}: {difference}"))
 
 
 def _agent(entry: dict[str, Any]) -> str:

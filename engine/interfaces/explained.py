@@ -11,6 +11,7 @@ from backcast.domain.context_events import ContextBuilt
 from backcast.domain.policy import MAP
 from backcast.engine.context.builder import TASK
 from backcast.engine.interfaces.addresses import Place
+from backcast.engine.interfaces.safe_console import SafeConsole
 from backcast.engine.interfaces.views import one_line, table
 from backcast.engine.replay.influence import Influence
 from backcast.engine.replay.kept_scores import ScoreBook
@@ -124,7 +125,7 @@ def _console() -> tuple[Console, int]:
     """Return where to print, and how wide a cell may be: no name is cut for a pipe or a file."""
     is_terminal = sys.stdout.isatty()
     width = None if is_terminal else WIDEST
-    return Console(width=width, highlight=False), 60 if is_terminal else WIDEST
+    return SafeConsole(width=width, highlight=False), 60 if is_terminal else WIDEST
 
 
 def _number(value: float | None) -> str:

@@ -3,11 +3,9 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import click
-
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
-from backcast.engine.interfaces.terminal import hand_on_bytes, message
+from backcast.engine.interfaces.terminal import hand_on_bytes, message, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,11 +41,11 @@ def print_request(place: "Place", tokenizer: str | None, *, anatomy: bool, as_js
         return
     parts = taken_apart(place.store, place.task, found, noted_count(tokenizer))
     if as_json:
-        click.echo(json_text(_plain(parts)))
+        say(json_text(_plain(parts)))
         return
     from backcast.engine.interfaces.anatomy_text import anatomy_text
 
-    click.echo(anatomy_text(parts, place.task))
+    say(anatomy_text(parts, place.task))
 
 
 def print_difference(before: "Place", after: "Place", *, as_json: bool) -> None:
@@ -64,9 +62,9 @@ def print_difference(before: "Place", after: "Place", *, as_json: bool) -> None:
         )
     found = compared(store, task, first, second, noted_count(None))
     if as_json:
-        click.echo(json_text(_plain(found)))
+        say(json_text(_plain(found)))
         return
-    click.echo(difference_text(found, task))
+    say(difference_text(found, task))
 
 
 def print_prefixes(place: "Place", *, as_json: bool) -> None:
@@ -78,9 +76,9 @@ def print_prefixes(place: "Place", *, as_json: bool) -> None:
     found = list(prefix_rows(place.store, place.task, last, noted_count(None)))
     if as_json:
         for row in found:
-            click.echo(json_text(_plain(row)))
+            say(json_text(_plain(row)))
         return
-    click.echo(prefixes_text(found, place.task))
+    say(prefixes_text(found, place.task))
 
 
 def print_origins(place: "Place", wanted: str, *, as_json: bool) -> None:
@@ -92,10 +90,10 @@ def print_origins(place: "Place", wanted: str, *, as_json: bool) -> None:
     asked = request_at(store, task, place.when or "last")
     found = origins(store, task, asked, wanted, noted_count(None))
     if as_json:
-        click.echo(json_text({"prompt": asked.version, "parts": _plain(found)}))
+        say(json_text({"prompt": asked.version, "parts": _plain(found)}))
         return
     for line in origin_lines(store, task, asked, found):
-        click.echo(line)
+        say(line)
 
 
 def origin_lines(
@@ -122,7 +120,7 @@ def print_old(place: "Place", *, as_json: bool) -> None:
     """Print what a prompt shows of files otherwise than the log has them by then."""
     asked, found = old_at(place.store, place.task, place.when or "last", noted_count(None))
     for old in found:
-        click.echo(json_text(_plain(old)) if as_json else old_line(place.task, old))
+        say(json_text(_plain(old)) if as_json else old_line(place.task, old))
     if not as_json:
         tokens = sum(old.part.tokens for old in found)
         message(f"{len(found)} stale in {place.task}@{asked.version}, {tokens:,} tokens")

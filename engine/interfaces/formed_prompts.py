@@ -2,10 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-import click
-
 from backcast.domain.json_text import json_text
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, say
 
 if TYPE_CHECKING:
     from backcast.engine.context.search import Document
@@ -35,7 +33,7 @@ def print_formed(place: "Place", profile: str | None, tokenizer: str | None, as_
     counter = counter_of(profile, tokenizer)
     found = formed_anatomy(place.store, place.task, place.when, counter.count)
     message(NOTE)
-    click.echo(json_text(plain(found)) if as_json else formed_text(found, place.task, counter.id))
+    say(json_text(plain(found)) if as_json else formed_text(found, place.task, counter.id))
 
 
 def print_formed_rows(place: "Place", as_json: bool) -> None:
@@ -50,9 +48,9 @@ def print_formed_rows(place: "Place", as_json: bool) -> None:
     rows = list(formed_rows(place.store, place.task, last, counter.count))
     message(NOTE)
     if not as_json:
-        click.echo(formed_prefixes_text(rows, place.task, counter.id))
+        say(formed_prefixes_text(rows, place.task, counter.id))
     for row in rows if as_json else ():
-        click.echo(json_text(plain(row)))
+        say(json_text(plain(row)))
 
 
 def print_formed_difference(before: "Place", after: "Place", as_json: bool) -> None:
@@ -65,7 +63,7 @@ def print_formed_difference(before: "Place", after: "Place", as_json: bool) -> N
     store, task = before.store, before.task
     found = formed_difference(store, task, before.when, after.when, counter_of(None).count)
     message(NOTE)
-    click.echo(json_text(plain(found)) if as_json else difference_text(found, task))
+    say(json_text(plain(found)) if as_json else difference_text(found, task))
 
 
 def print_formed_origins(place: "Place", wanted: str, as_json: bool) -> None:
@@ -79,13 +77,13 @@ def print_formed_origins(place: "Place", wanted: str, as_json: bool) -> None:
     version, found = formed_origins(store, task, place.when, wanted, counter_of(None).count)
     message(NOTE)
     if as_json:
-        click.echo(json_text({"prompt": version, "parts": plain(found)}))
+        say(json_text({"prompt": version, "parts": plain(found)}))
         return
-    click.echo(escaped(f"{task}@{version}"))
+    say(escaped(f"{task}@{version}"))
     for part, number in found:
-        click.echo(one_line(f"{part.title}, {part.tokens:,} tokens: {part.words}", 110))
+        say(one_line(f"{part.title}, {part.tokens:,} tokens: {part.words}", 110))
         for event in store.read(task, after=number - 1, last=number):
-            click.echo(cause_line(event))
+            say(cause_line(event))
 
 
 def formed_documents(place: "Place") -> "list[Document]":

@@ -25,7 +25,7 @@ from backcast.engine.interfaces.profiles import (
     policy_by,
     profile_by,
 )
-from backcast.engine.interfaces.terminal import escaped, hand_on, message
+from backcast.engine.interfaces.terminal import escaped, hand_on, message, say
 from backcast.engine.log.remote import shown
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def print_prompt(
     count = counter_of(profile, tokenizer).count
     found = prompt_under(place.store, place.task, place.when, settings, count)
     if as_json:
-        click.echo(json_text(prompt_json(found, name or "none")))
+        say(json_text(prompt_json(found, name or "none")))
         return
     if found.recorded.formed:
         message("note: no request was recorded; this is formed of the run's messages")
@@ -111,11 +111,11 @@ def print_difference(place: Place, policies: Sequence[str], as_json: bool) -> No
     settings = settings_of(names[0])
     found = prompt_under(place.store, place.task, place.when, settings, count)
     if as_json:
-        click.echo(json_text(prompt_json(found, names[0])))
+        say(json_text(prompt_json(found, names[0])))
         return
-    click.echo(escaped(f"{place.task}@{found.recorded.version}, recorded and {names[0]}"))
+    say(escaped(f"{place.task}@{found.recorded.version}, recorded and {names[0]}"))
     for line in difference_lines(found):
-        click.echo(escaped(line))
+        say(escaped(line))
 
 
 def message_policies(names: Sequence[str], *, every: bool) -> "list[HistoryPolicy]":
@@ -180,18 +180,18 @@ def try_histories(
         ended = {"logs": findings.plain(), "exit_code": code}
         for number, (figures_of, lines) in enumerate(zip(found, broken, strict=True)):
             verdict = {"broken": lines, "regression": bool(lines)} if number else {}
-            click.echo(json_text(as_json_of(figures_of, runs, number) | verdict | ended))
+            say(json_text(as_json_of(figures_of, runs, number) | verdict | ended))
     else:
         same = idle(found) if not rules else []
         head, *rest = rows([row for row in found if row.name not in same])
         table(console(), head, rest)
         if same:
-            click.echo(escaped(f"no prompt is changed by {', '.join(same)}"))
+            say(escaped(f"no prompt is changed by {', '.join(same)}"))
         if explain:
             for number, policy in enumerate(policies, 1):
                 if policy.name not in same:
                     for line in told_losses(runs, number, policy.name):
-                        click.echo(escaped(line))
+                        say(escaped(line))
     formed = sum(run.formed for run in runs)
     if formed:
         message(
@@ -251,8 +251,8 @@ def _broken(found: "Sequence[Any]", rules: "Sequence[Rules]") -> list[list[str]]
 def _print_judged(found: "Sequence[Any]", broken: Sequence[Sequence[str]]) -> None:
     for figures, lines in list(zip(found, broken, strict=bool(broken)))[1:]:
         for line in lines:
-            click.echo(escaped(f"REGRESSION under {figures.name}: {line}"))
+            say(escaped(f"REGRESSION under {figures.name}: {line}"))
         if not lines:
-            click.echo(escaped(f"no regression under {figures.name}"))
+            say(escaped(f"no regression under {figures.name}"))
     if any(broken):
         message("note: --explain names what each prompt lost")

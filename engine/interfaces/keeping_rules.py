@@ -5,14 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.addresses import each_log
 from backcast.engine.interfaces.histories import NEEDED, counter_of
 from backcast.engine.interfaces.profiles import policy_by
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, say
 
 if TYPE_CHECKING:
     from backcast.domain.compression_settings import CompressionSettings
@@ -51,9 +49,9 @@ def fit_keeping(
         raise InputError(f"{NEEDED} with a result of more than {settings.over:,} tokens")
     found = fit_keep(results, settings, counter.count)
     if not found.refusal:
-        write(out, _lines(found, out.stem))
+        write(out, _lines(found, out.stem), shared=True)
     if as_json:
-        click.echo(json_text(_json(found, None if found.refusal else out)))
+        say(json_text(_json(found, None if found.refusal else out)))
     else:
         head, *rest = rows(found)
         table(console(), head, rest)
@@ -61,7 +59,7 @@ def fit_keeping(
             ("training runs", found.before[0], found.after[0]),
             ("runs held out", found.before[1], found.after[1]),
         ):
-            click.echo(
+            say(
                 escaped(
                     f"{name}: {before.recall:.1f} -> {after.recall:.1f} % of {before.used:,} used"
                     f" things, {before.after:,} -> {after.after:,} tokens of {before.before:,}"

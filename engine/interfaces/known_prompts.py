@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import click
-
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.built_prompts import show_built
 from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, policy_by, profile_by
-from backcast.engine.interfaces.terminal import escaped, hand_on, message
+from backcast.engine.interfaces.terminal import escaped, hand_on, message, say
 
 BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--tokenizer",
             "context_tokens": "--context-tokens", "prompt_tokens": "--prompt-tokens",
@@ -128,7 +126,7 @@ def _print_recorded(place: Place, *, as_json: bool, explain: bool) -> None:
         return
     if as_json:
         shown = [{"role": role, "content": text} for role, text in rebuilt]
-        click.echo(json_text({"messages": shown, "digest": prompt.fact.digest}))
+        say(json_text({"messages": shown, "digest": prompt.fact.digest}))
         return
     for role, text in rebuilt:
         hand_on(f"[{role}]\n{text}\n")

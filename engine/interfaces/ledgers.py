@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import click
-
 from backcast.domain.dispatch_events import TasksRead
 from backcast.domain.errors import DamagedError
 from backcast.domain.events import TaskStarted
@@ -16,7 +14,7 @@ from backcast.engine.interfaces.dispatches import row_of, show_dispatches
 from backcast.engine.interfaces.empty import note_empty
 from backcast.engine.interfaces.histories import is_agents_run
 from backcast.engine.interfaces.profiles import counter_by
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, say
 from backcast.engine.interfaces.tool_shares import tool_share
 
 FILLED_BY = ("TASK_STARTED", "TASKS_READ", "MODULE_STARTED")
@@ -43,9 +41,9 @@ def show_ledgers(place: Place, policy: StallPolicy = STALLS, *, as_json: bool) -
         asked = row["recorded_as"] if row["calls"] != 0 else None  # else no model has seen it
         row["tools"] = tool_share(place.store, asked)
     if as_json:
-        click.echo(json_text(_json(place.task, ledger, states, rows)))
+        say(json_text(_json(place.task, ledger, states, rows)))
         return
-    click.echo("".join(f"{escaped(line)}\n" for line in ledger.lines()), nl=False)
+    say("".join(f"{escaped(line)}\n" for line in ledger.lines()), nl=False)
     show_dispatches(rows)
     if ledger.items:
         _note_saved(place, ledger)

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import click
-
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.domain.moment import Moment
@@ -19,7 +17,7 @@ from backcast.engine.context.plan_examples import (
 from backcast.engine.context.request import Request
 from backcast.engine.history.task_states import TaskStates, contributions_at, states_at
 from backcast.engine.interfaces.empty import note_empty
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, say
 from backcast.engine.log.store import EventStore
 from backcast.engine.workflow.decide import AskModel
 from backcast.engine.workflow.loop import spec_in
@@ -44,9 +42,9 @@ def show_plans(store: EventStore, task: str | None, moment: Moment, *, as_json: 
     for number, plan in enumerate(found):
         shown = _plain(plan, now)
         if as_json:
-            click.echo(json_text(shown))
+            say(json_text(shown))
             continue
-        click.echo("\n" * bool(number) + "\n".join(_lines(shown)))
+        say("\n" * bool(number) + "\n".join(_lines(shown)))
 
 
 def _situation(store: EventStore, task: str, states: TaskStates) -> PlanSituation:

@@ -8,12 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
 from backcast.domain.errors import BackcastError, InputError, ModelError, MomentError
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.running import INTERRUPTED, runtime_of
-from backcast.engine.interfaces.terminal import escaped, escaped_lines, message
+from backcast.engine.interfaces.terminal import escaped, escaped_lines, message, say
 
 if TYPE_CHECKING:
     from backcast.domain.moment import Moment
@@ -203,16 +201,16 @@ def print_answer(
             "quotes": quotes,
             "questions": len(state.questions), **spent._asdict(),
         }  # fmt: skip
-        click.echo(json_text(result))
+        say(json_text(result))
         return
     if answer.text:
-        click.echo(escaped_lines(answer.text))
+        say(escaped_lines(answer.text))
     if answer.unproven:
-        click.echo(f"  (unproven: {escaped(answer.unproven)})")
+        say(f"  (unproven: {escaped(answer.unproven)})")
     for place, quote in enumerate(answer.quotes):
         mark = "" if quote.proven else f"  (not proven: {quote.reason})"
         later = f"  (STALE: {moved[place]})" if place in moved else ""
-        click.echo(escaped(f'  {quote.node}: "{" ".join(quote.text.split())}"{mark}{later}'))
+        say(escaped(f'  {quote.node}: "{" ".join(quote.text.split())}"{mark}{later}'))
     for line in _notes(task, answer, moved, stopped=bool(stopped)):
         message(line)
     several = "1 question" if len(state.questions) == 1 else f"{len(state.questions)} questions"

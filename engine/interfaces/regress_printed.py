@@ -2,11 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-import click
-
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
-from backcast.engine.interfaces.terminal import message
+from backcast.engine.interfaces.terminal import message, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,19 +47,19 @@ def print_report(
         for number, column in enumerate(columns):
             more = tradeoff_table.by_name(costs).get(column.name, {})
             misses = {"missed": missed(found, number)}
-            click.echo(json_text({**summed(column), **misses, **more, **ended}))
+            say(json_text({**summed(column), **misses, **more, **ended}))
         return
     if costs:
         head, *rest = tradeoff_table.rows(costs)
         table(console(), head, rest)
         for line in tradeoff_table.lines(costs):
-            click.echo(line)
+            say(line)
         message(NOTE)
         return
     head, *rest = rows(columns)
     table(console(), head, [row for row in rest if any(row[1:])])
     for column in columns:
         for line in lines(column.beside) if column.beside else ():
-            click.echo(line)
+            say(line)
     message(NOTE)
     message(build_times(columns))

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.domain.routing import RoutingPolicy
@@ -14,7 +12,7 @@ from backcast.domain.spending import Amounts
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import UNREADABLE, each_log
 from backcast.engine.interfaces.log_findings import LogFindings
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, say
 from backcast.engine.log.remote import shown
 from backcast.engine.replay.routing import episodes_in
 from backcast.engine.workflow.dispatch.routing_file import policy_in
@@ -46,7 +44,7 @@ def try_routings(
                          " dispatch' makes some")  # fmt: skip
     results = [recorded(episodes), *(result(name, of, episodes) for name, of in policies)]
     if as_json:
-        click.echo(
+        say(
             json_text(
                 {
                     "tasks": len(episodes),
@@ -75,13 +73,13 @@ def _print(
         for found in results
     ])  # fmt: skip
     for found in results[1 : 1 + files]:
-        click.echo(f"\n{escaped(found.name)}:")
+        say(f"\n{escaped(found.name)}:")
         for log, episode, outcome in zip(logs, episodes, found.outcomes, strict=True):
             where = f"{log} " if len(set(logs)) > 1 else ""
-            click.echo(escaped(f"  {where}{episode.run} {episode.item}: {_said(outcome)}"))
+            say(escaped(f"  {where}{episode.run} {episode.item}: {_said(outcome)}"))
     for found in results[1:]:
         if found.why:
-            click.echo(escaped(f"{found.name}: no estimate: {found.why}"))
+            say(escaped(f"{found.name}: no estimate: {found.why}"))
     message("note: exact where the agents that would be asked were run; else bounds; each task is"
             " taken by itself, once for each time that it was begun")  # fmt: skip
     for found in results[1 : 1 + files]:

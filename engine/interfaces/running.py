@@ -12,7 +12,7 @@ from backcast.domain.errors import ConflictError, InputError, ModelError, StoreE
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import PROFILE_NAMES, policy_by, policy_option
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -327,7 +327,7 @@ def _report(store: "EventStore", task: str, out: str, stopped: str, as_json: boo
             "events": state.events, "replies": state.replies, "out": out,
             "modules": {path: module._asdict() for path, module in modules.items()},
         }  # fmt: skip
-        click.echo(json_text(result))
+        say(json_text(result))
     else:
         rows = [
             (
@@ -341,7 +341,7 @@ def _report(store: "EventStore", task: str, out: str, stopped: str, as_json: boo
         table(console(), ("module", "iterations", "tests passed", "status"), rows)
         answers = "1 answer" if state.replies == 1 else f"{state.replies} answers"
         where = f"; the code is in {out}" if modules else ""
-        click.echo(escaped(f"{state.status} after {answers}{where}"))
+        say(escaped(f"{state.status} after {answers}{where}"))
     if stopped:
         message(f"stopped: {one_line(stopped, 400)}")
         message(f"'backcast resume {task}' goes on from here")

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 
-import click
+from backcast.engine.interfaces.terminal import PAINTS
 
 GOOD, BAD = "✓", "✗"
 LEAST = 40
@@ -32,9 +32,9 @@ def cut_to(text: str, width: int | None) -> str:
 
 def coloured(text: str, colour: str) -> str:
     """Return a text in a colour; as it is where NO_COLOR is set, or stdout is no terminal."""
-    if screen_width() is None or os.environ.get("NO_COLOR"):
+    if not colour or screen_width() is None or os.environ.get("NO_COLOR"):
         return text
-    return click.style(text, fg=colour)
+    return f"{PAINTS[colour]}{text}{PAINTS['']}"
 
 
 def with_colour(sign: str) -> str:

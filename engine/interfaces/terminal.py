@@ -19,8 +19,16 @@ if TYPE_CHECKING:
     from backcast.engine.log.importers.versions import Faulty
     from backcast.engine.log.store import EventStore
 
-SPEAKS = re.compile("(?![\n\t]|\r\n)[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+SPEAKS = re.compile(
+    "(?![\n\t]|\r\n)[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e"
+    "\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 "Characters that a terminal obeys or cannot show: controls, direction overrides, surrogates."
+
+PAINTS = {"green": "\ue0f1", "red": "\ue0f2", "": "\ue0f0"}
+"""What stands for a colour of ours in a text that is printed by `say`, and for its end: private
+signs of Unicode, as an escape would be escaped."""
+_PAINTED = str.maketrans({"\ue0f1": "\x1b[32m", "\ue0f2": "\x1b[31m", "\ue0f0": "\x1b[0m"})
 
 EVERY = 30.0
 "Seconds between two lines of progress, at most, where no terminal shows it."
@@ -64,6 +72,21 @@ def size_text(size: int) -> str:
     ('48.8 KB', '3.4 MB')
     """
     return f"{size / 2**20:.1f} MB" if size >= 2**20 else f"{size / 2**10:.1f} KB"
+
+
+def say(text: object = "", *, nl: bool = True, err: bool = False) -> None:
+    """Print a text, of lines or of JSON, that no terminal obeys. All commands print by this, by
+    `message`, by a `SafeConsole`, or exactly, by `hand_on`.
+    """
+    shown = SPEAKS.sub(_said, str(text))
+    if PAINTS["red"] in shown or PAINTS["green"] in shown:
+        shown = shown.translate(_PAINTED)
+    click.echo(shown, nl=nl, err=err)
+
+
+def _said(match: re.Match[str]) -> str:
+    """Return a character escaped, as JSON has it where JSON may hold it as it is."""
+    return f"\\u{ord(match[0]):04x}" if match[0] >= "\x7f" else _escape(match[0])
 
 
 def message(text: object) -> None:

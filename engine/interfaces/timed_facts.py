@@ -7,8 +7,6 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.domain.moment import Moment
@@ -17,7 +15,7 @@ from backcast.domain.timed_facts import TAGS, TimedFact, about, holding
 from backcast.engine.history.moments import RECORDED, moment_at, parse_time
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.empty import note_empty
-from backcast.engine.interfaces.terminal import escaped, message, progress_bar
+from backcast.engine.interfaces.terminal import escaped, message, progress_bar, say
 
 if TYPE_CHECKING:
     from backcast.engine.context.fact_rows import Ranking
@@ -53,9 +51,9 @@ def show_facts(place: Place, asked: FactsAsked, *, as_json: bool) -> None:
         note = f"{len(chosen)} of {len(found):,} facts, {spent} of {asked.tokens} tokens"
         found = chosen
     if as_json:
-        click.echo(json_text(facts_json(found)))
+        say(json_text(facts_json(found)))
     else:
-        click.echo("".join(f"{line}\n" for line in fact_lines(found)), nl=False)
+        say("".join(f"{line}\n" for line in fact_lines(found)), nl=False)
     if note:
         message(f"note: {note}")
 

@@ -29,6 +29,7 @@ from backcast.domain.score_events import Scored
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.dispatch_titles import DISPATCH_FACTS, dispatch_title
 from backcast.engine.interfaces.failed_results import failure_line
+from backcast.engine.interfaces.safe_console import SafeConsole
 from backcast.engine.interfaces.screen import cut_to, screen_width
 from backcast.engine.interfaces.terminal import escaped
 from backcast.projections import (
@@ -74,7 +75,7 @@ def _unread(ref: str) -> str:
 
 def console() -> Console:
     """Return a console as wide as its terminal; 250 characters wide for a pipe or a file."""
-    return Console(width=None if sys.stdout.isatty() else 250, highlight=False)
+    return SafeConsole(width=None if sys.stdout.isatty() else 250, highlight=False)
 
 
 def event_json(event: WorkflowEvent) -> str:

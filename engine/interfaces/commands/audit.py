@@ -6,7 +6,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, task_at
 from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.terminal import message
+from backcast.engine.interfaces.terminal import message, say
 
 
 @click.command(name="audit")
@@ -52,11 +52,11 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
         agents = agents_prompts(place, resolved, at) if is_agents_run(place) else ""
     if not as_json:
         show(life, console())
-        click.echo(f"\n{summed_up(life.standing, agents)}")
+        say(f"\n{summed_up(life.standing, agents)}")
         return
     for occurrence in life.occurrences:
         usual = occurrence._field_defaults
         fields = {k: v for k, v in occurrence._asdict().items() if k not in usual or v != usual[k]}
         fields["timestamp"] = plain(occurrence.timestamp)
-        click.echo(json_text(fields))
-    click.echo(json_text(life.standing._asdict()))
+        say(json_text(fields))
+    say(json_text(life.standing._asdict()))

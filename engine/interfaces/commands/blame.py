@@ -6,6 +6,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, task_at
 from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.terminal import say
 
 
 @click.command(name="blame")
@@ -44,7 +45,7 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
     if as_json:
         events = list(found.events)
         more = {"prompt": found.version, "events": events, "behind": plain(found.behind)}
-        click.echo(json_text(plain(found.blame) | more))
+        say(json_text(plain(found.blame) | more))
         return
     for line in blame_lines(found):
-        click.echo(line)
+        say(line)

@@ -11,7 +11,7 @@ from backcast.engine.history.address import Address, parse
 from backcast.engine.interfaces.addresses import address_argument, require, task_at
 from backcast.engine.interfaces.empty import FILLED_BY, note_empty
 from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.terminal import message
+from backcast.engine.interfaces.terminal import message, say
 
 
 @click.command(name="compare")
@@ -51,7 +51,7 @@ def command(address: Address, other: str, url: str, as_json: bool) -> None:
             note_empty(place.store, place.task, place.moment, *FILLED_BY["versions"])
     if as_json:
         for verdict in found:
-            click.echo(json_text(plain(verdict)))
+            say(json_text(plain(verdict)))
     else:
         rows = [(v.path, v.verdict, v.line or "", v.reason or v.ours, v.theirs) for v in found]
         table(console(), ("module", "verdict", "line", "by the log", "there"), rows)

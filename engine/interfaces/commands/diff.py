@@ -14,7 +14,7 @@ from backcast.engine.interfaces.dispatched_prompts import (
 )
 from backcast.engine.interfaces.foreign_prompts import is_foreign, print_difference, print_prefixes
 from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.terminal import escaped
+from backcast.engine.interfaces.terminal import escaped, say
 
 if TYPE_CHECKING:
     from backcast.engine.interfaces.differing import ShownDifference
@@ -140,12 +140,12 @@ def _compare_agents(before: Place, after: Place, as_json: bool) -> None:
 
     runs = compared_run(before), compared_run(after)
     if as_json:
-        click.echo(json_text({"runs": plain(runs), "same_calls": same_calls(*runs)}))
+        say(json_text({"runs": plain(runs), "same_calls": same_calls(*runs)}))
         return
     heads, *rows = agent_rows(*runs)
     table(console(), heads, rows)
     for line in parting_lines(*runs):
-        click.echo(escaped(line))
+        say(escaped(line))
 
 
 def _compare_runs(before: Place, after: Place, as_json: bool) -> None:
@@ -170,15 +170,15 @@ def _compare_runs(before: Place, after: Place, as_json: bool) -> None:
             named = [pair for pair in found if pair[side] == prompt]
     differing = [pair for pair in found if not pair.same]
     if not as_json:
-        click.echo(f"{len(found)} pairs of prompts, {len(differing)} differ")
+        say(f"{len(found)} pairs of prompts, {len(differing)} differ")
         if differing:
             where = [f"{side.version} {side.name}" if side else "none" for side in differing[0]]
-            click.echo(escaped(f"the first that differ: {where[0]} and {where[1]}"))
+            say(escaped(f"the first that differ: {where[0]} and {where[1]}"))
     for pair in named or differing[:1]:
         if difference := between(stores, pair):
             _print(ShownDifference(difference, ""), as_json)
     if as_json and not (named or differing):
-        click.echo(json_text({"pairs": len(found), "differ": 0}))
+        say(json_text({"pairs": len(found), "differ": 0}))
 
 
 def _print(shown: "ShownDifference", as_json: bool) -> None:
@@ -190,7 +190,7 @@ def _print(shown: "ShownDifference", as_json: bool) -> None:
 
         found = shown.found
         made_by = {"same": found.same, "events": shown.events, "settings": shown.settings}
-        click.echo(json_text(plain(found) | made_by))
+        say(json_text(plain(found) | made_by))
         return
     for line in difference_lines(shown):
-        click.echo(line)
+        say(line)

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -17,6 +18,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import Place, address_argument, task_at
 from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.terminal import hand_on, say
 
 if TYPE_CHECKING:
     from backcast.domain.events import WorkflowEvent
@@ -175,7 +177,7 @@ def _write_redacted(
     redaction, last = Redaction(Masks(patterns)), store.version(task)
     with progress_bar("redacting", None) as advance:
         masked = redacted(lambda: parts(store, task, last, lacks), redaction, advance)
-        write(file, map(line_for, masked))
+        write(file, map(line_for, masked), shared=True)
     return redaction
 
 
@@ -201,7 +203,8 @@ def _write_long_form(file: Path, place: Place, patterns: "Patterns | None") -> "
         for part in parts(store, task, store.version(task)):
             redaction.learn(part)
             advance(1)
-    write(file, long_form(task, state, redaction.masked_text, store.get).splitlines())
+    write(file, long_form(task, state, redaction.masked_text, store.get).splitlines(),
+          shared=True)  # fmt: skip
     return redaction
 
 
@@ -226,28 +229,29 @@ def _print(redaction: "Redaction", as_json: bool) -> None:
     counts = dict(sorted(redaction.masks.counts.items()))
     if as_json:
         result = {"masked": counts, "texts": redaction.texts, "kept": redaction.kept}
-        click.echo(json_text(result), err=True)
+        say(json_text(result), err=True)
         return
     masked = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    click.echo(f"masked {masked or 'nothing'} in {redaction.texts} texts", err=True)
+    say(f"masked {masked or 'nothing'} in {redaction.texts} texts", err=True)
     if redaction.kept:
-        click.echo(f"kept {redaction.kept} bodies that are no text as they are", err=True)
+        say(f"kept {redaction.kept} bodies that are no text as they are", err=True)
 
 
-def write(path: Path, lines: Iterable[str]) -> None:
+def write(path: Path, lines: Iterable[str], *, shared: bool = False) -> None:
     """Write lines to a file, compressed where it ends in .zst, or to stdout (-).
 
     The file is there when all of it is written, and not before; what stood there stays till then.
+    A new file is its owner's alone, as prompts are, unless it is `shared`: made for others.
     Raises `InputError` where it cannot be written, and where a database would be lost.
     """
     if str(path) == "-":
         if not sys.stdout:  # closed: click would write to nowhere
             raise InputError("-: cannot be written: the output is closed")
         for line in lines:
-            click.echo(line)
+            hand_on(line)
         return
     try:
-        with _replacing(path) as out:
+        with _replacing(path, shared) as out:
             if path.suffix != ".zst":
                 out.writelines(f"{line}\n".encode() for line in lines)
                 return
@@ -262,7 +266,7 @@ def write(path: Path, lines: Iterable[str]) -> None:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+def _replacing(path: Path, shared: bool) -> Iterator[BinaryIO]:
     """Open a file beside another, which it takes the place of at the end."""
     path = path.resolve()
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
@@ -275,7 +279,8 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         )
     beside = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
     try:
-        with beside.open("xb") as out:
+        private = partial(os.open, mode=0o666 if shared else 0o600)
+        with open(beside, "xb", opener=private) as out:
             yield out
             out.flush()
             os.fsync(out.fileno())

@@ -21,7 +21,7 @@ from backcast.engine.interfaces.options import (
 from backcast.engine.interfaces.profiles import policy_by, policy_option, refuse_messages
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, say
 from backcast.engine.log.remote import shown
 
 if TYPE_CHECKING:
@@ -156,21 +156,21 @@ def _end(
 
     policy = found.search.policy.model_copy(update={"name": out.stem, "version": 1})
     if not found.refusal:
-        write(out, file_lines(fit, found, policy, over, logs))
+        write(out, file_lines(fit, found, policy, over, logs), shared=True)
     if as_json:
         settings = {"base": over} | own_settings(policy, STRATEGIES[over])
         written = None if found.refusal else out
-        click.echo(json_text(fit_json(fit, found, settings, written)))
+        say(json_text(fit_json(fit, found, settings, written)))
         return
     head, *rest = rows(found)
     table(console(), head, rest)
     if not found.refusal:
         beside = found.scores[1].beside
         assert beside is not None, "it is better by so much"
-        click.echo(
+        say(
             escaped(
                 f"{out}: on {found.judged} steps held out {interval(beside)} nats per token to"
                 f" {fit.base.name}, worse on {beside.worse}"
             )
         )
-    click.echo(escaped(note(fit.known.reader)))
+    say(escaped(note(fit.known.reader)))

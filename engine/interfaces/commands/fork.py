@@ -12,7 +12,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, require
 from backcast.engine.interfaces.options import json_option, opened, store_option
-from backcast.engine.interfaces.terminal import message
+from backcast.engine.interfaces.terminal import message, say
 
 if TYPE_CHECKING:
     from backcast.engine.history.branches import Branch
@@ -87,13 +87,13 @@ def _report(store: "EventStore", branch: "Branch", at: int | None, as_json: bool
 
     if as_json:
         made = {"task_id": branch.task_id, "origin": branch.origin, "version": branch.version}
-        click.echo(json_text(made))
+        say(json_text(made))
         return
     new, origin = one_line(branch.task_id, 200), one_line(branch.origin, 200)
     where = "its last event" if at is None else f"event {at}"
     where = f"before the step of {where}" if at and branch.version < at else f"at {where}"
     events = "1 event" if branch.version == 1 else f"{branch.version} events"
-    click.echo(f"forked {origin} {where} as {new}: {events}")
+    say(f"forked {origin} {where} as {new}: {events}")
     does = f"backcast context {new} --for NODE --policy FILE' shows what a model would see"
     if has_messages(store, branch.origin):  # the branch lacks the prompt that comes next
         named = ["CONTEXT_BUILT" if has_requests(store, branch.origin) else "MODEL_REPLIED"]

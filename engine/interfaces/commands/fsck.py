@@ -8,7 +8,7 @@ import click
 from backcast.domain.errors import BackcastError
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.options import json_option, opened, store_option
-from backcast.engine.interfaces.terminal import escaped, note_faults
+from backcast.engine.interfaces.terminal import escaped, note_faults, say
 
 
 @click.command(name="fsck")
@@ -31,12 +31,12 @@ def command(url: str, as_json: bool) -> None:
         count = 0
         for damage in check(store, advance):
             count += 1
-            click.echo(json_text({"damage": damage}) if as_json else escaped(str(damage)))
+            say(json_text({"damage": damage}) if as_json else escaped(str(damage)))
         store.report = lambda damage: None  # it is among the lines above
         with suppress(BackcastError):
             note_faults(store, store.tasks(), as_json)
     if as_json:
-        click.echo(json_text({"damaged": count, "exit_code": 1 if count else 0}))
+        say(json_text({"damaged": count, "exit_code": 1 if count else 0}))
     else:
-        click.echo(f"{count} damaged" if count else "clean", err=True)
+        say(f"{count} damaged" if count else "clean", err=True)
     sys.exit(1 if count else 0)

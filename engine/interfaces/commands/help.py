@@ -9,6 +9,7 @@ import click
 
 from backcast.domain.errors import InputError
 from backcast.engine.interfaces.screen import screen_width
+from backcast.engine.interfaces.terminal import say
 
 FOLDER = Path(__file__).parents[1] / "help"
 "The topics: a file each, which begins with a title and one sentence."
@@ -67,18 +68,18 @@ def _list(known: dict[str, str]) -> None:
     for title, names in {**GROUPS, "More": [one for one in known if one not in grouped]}.items():
         if not names:
             continue
-        click.echo(title)
+        say(title)
         for name in names:
             line, indent = f"  {name:<16}{known[name]}", " " * 18
             within = min(width, WIDEST) if width else len(line)
-            click.echo(textwrap.fill(line, within, subsequent_indent=indent))
+            say(textwrap.fill(line, within, subsequent_indent=indent))
 
 
 def _show(text: str) -> None:
     """Print a topic: as it stands, or for a terminal within its width."""
     width = screen_width()
     if width is None:
-        click.echo(text, nl=False)
+        say(text, nl=False)
         return
     from rich.console import Console
     from rich.markdown import Markdown

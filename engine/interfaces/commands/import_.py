@@ -15,7 +15,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.found_logs import FOLDERS, chosen_log
 from backcast.engine.interfaces.many_logs import SOME, LogTimes, shown_progress
 from backcast.engine.interfaces.options import json_option, opened, store_option
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, say
 from backcast.engine.log.remote import shown
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _each(request: _ImportRequest, logs: Sequence[str], failed: int) -> int:
                 skipped += len(report.skipped)
             advance(1)
     times.report()
-    click.echo(
+    say(
         f"{len(logs) - failed} of {len(logs)} logs imported: added {added} events, {known} known"
         f" already, {skipped} skipped", err=request.as_json,
     )  # fmt: skip
@@ -288,9 +288,9 @@ def _anew(
     _print_problems(report)
     for pair in compared:
         if request.as_json:
-            click.echo(json_text(plain(pair)))
+            say(json_text(plain(pair)))
             continue
-        click.echo(_summed(pair))
+        say(_summed(pair))
         if pair.differs:
             table(console(), ("", pair.task, pair.anew, "moved"), _rows(pair))
     return _Imported(0 if compared else 1, report)
@@ -328,12 +328,12 @@ def _print(report: "Report", as_json: bool, log: str = "") -> None:
     _print_problems(report, log)
     if as_json:
         named = {"log": log} if log else {}
-        click.echo(json_text(named | vars(report) | {"edits": report.edits.plain()}))
+        say(json_text(named | vars(report) | {"edits": report.edits.plain()}))
         return
     tasks = ", ".join(
         f"{count} to task {escaped(task)}" for task, count in sorted(report.tasks.items())
     )
-    click.echo(
+    say(
         f"{escaped(log)}{': ' if log else ''}added {report.added} events"
         f"{f' ({tasks})' if tasks else ''},"
         f" {report.known} known already, {len(report.skipped)} skipped"

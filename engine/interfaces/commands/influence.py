@@ -22,7 +22,7 @@ from backcast.engine.interfaces.options import (
 from backcast.engine.interfaces.profiles import RECORDED, read_setting
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, say
 from backcast.engine.log.remote import copies_kept
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _print_all(
         among = several or answer.tasks > 1
         if answer.found:
             if among and not as_json:
-                click.echo(escaped(f"{answer.log}:"))
+                say(escaped(f"{answer.log}:"))
             _print(answer.log, answer.found, reader, sizes, as_json)
         elif answer.error:
             if not among:
@@ -172,15 +172,15 @@ def _print(
             "influences": [plain(worth) for worth in found.influences],
             "not_read": found.not_read, "halves": found.halves,
         }  # fmt: skip
-        click.echo(json_text(line))
+        say(json_text(line))
     else:
-        click.echo(escaped(f"{found.place}: {total_of(found)}"))
+        say(escaped(f"{found.place}: {total_of(found)}"))
         table(console(), HEAD, list(rows(found)), 120)
         named = "" if log == DEFAULT_STORE else f"{log}#"
         address = f"{named}{found.task}@{found.version}"
         for verdict in verdicts(found, address, sizes):
-            click.echo(escaped(verdict))
-        click.echo(escaped(note_of(reader)))
+            say(escaped(verdict))
+        say(escaped(note_of(reader)))
     if found.items:
         message(
             f"note: {found.items} items by a sparse linear fit to {found.halves} random halves of"

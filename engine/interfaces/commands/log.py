@@ -15,7 +15,7 @@ from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, log_at, require
 from backcast.engine.interfaces.empty import note_empty
 from backcast.engine.interfaces.options import json_option, opened, store_option
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, say
 
 PREPARING = ("STEP_STARTED", "MODULE_OUTLINED", "SOURCE_READ")
 "Event types that --brief leaves out."
@@ -123,7 +123,7 @@ def command(
             )
         ):
             found = True
-            click.echo(line)
+            say(line)
             if follow:
                 sys.stdout.flush()
         if not found:
@@ -164,9 +164,9 @@ def _draw(address: Address, events: "Iterator[WorkflowEvent]", as_json: bool) ->
     for task, read in by_task.items():
         calls = calls_of(read)
         if as_json:
-            click.echo(json_text({"task_id": task, "calls": [call._asdict() for call in calls]}))
+            say(json_text({"task_id": task, "calls": [call._asdict() for call in calls]}))
             continue
         asks = any(isinstance(event.fact, QuestionAsked) for event in read)
         for line in QuestionTree(task, read).lines() if asks else tree(task, calls):
-            click.echo(line)
+            say(line)
     return bool(by_task)

@@ -11,7 +11,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, task_at
 from backcast.engine.interfaces.options import json_option, opened, store_option
-from backcast.engine.interfaces.terminal import escaped, escaped_lines, hand_on, message
+from backcast.engine.interfaces.terminal import escaped, escaped_lines, hand_on, message, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def show(address: Address, url: str, explain: bool, as_json: bool, **options: An
         events = since(store, then) if explain or as_json else {}
         tagged = taggers(store, then) if explain else {}
     if as_json:
-        click.echo(json_text(plain_of(then, events)))
+        say(json_text(plain_of(then, events)))
         return
     hand_on(then.shown.text)
     message(then.line)
@@ -104,10 +104,10 @@ def diff(before: Address, after: Address, url: str, as_json: bool, **options: An
             old, new = new, old
     lines = compared(old, new)
     if as_json:
-        click.echo(json_text([line._asdict() for line in lines]))
+        say(json_text([line._asdict() for line in lines]))
         return
     for line in lines:
-        click.echo(escaped_lines(str(line)))
+        say(escaped_lines(str(line)))
     message(f"items that differ: {len(lines)}")
 
 
@@ -176,9 +176,9 @@ def update(
             " before the first one that was read is passed over: --anew begins again"
         )
     if as_json:
-        click.echo(json_text(done.plain()))
+        say(json_text(done.plain()))
     elif done.map is not None:
-        click.echo(escaped(str(done)))
+        say(escaped(str(done)))
 
 
 @command.command(name="export")

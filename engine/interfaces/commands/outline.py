@@ -6,6 +6,7 @@ from backcast.domain.errors import InputError
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, task_at
 from backcast.engine.interfaces.options import store_option
+from backcast.engine.interfaces.terminal import say
 
 
 @click.command(name="outline")
@@ -24,4 +25,4 @@ def command(address: Address, url: str) -> None:
     if address.when or address.log:
         raise InputError(f"needed a task of the store, found {str(address)!r}")
     with task_at(address, url) as place:
-        click.echo(f"outlined {outline_all(place.store, place.task, anew=True)} texts")
+        say(f"outlined {outline_all(place.store, place.task, anew=True)} texts")

@@ -9,7 +9,7 @@ import click
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.options import json_option
 from backcast.engine.interfaces.profiles import policy_by, policy_option
-from backcast.engine.interfaces.terminal import SPEAKS
+from backcast.engine.interfaces.terminal import SPEAKS, say
 
 LABELS = {
     "name": "What reports call it.",
@@ -45,14 +45,14 @@ def command(policy_name: str | None, listed: bool, as_json: bool) -> None:
         return
     found = policy_by(policy_name)
     if as_json:
-        click.echo(json_text({"digest": found.digest, "settings": found.model_dump(mode="json")}))
+        say(json_text({"digest": found.digest, "settings": found.model_dump(mode="json")}))
         return
-    click.echo(f"# digest {found.digest}")
+    say(f"# digest {found.digest}")
     # A file's tables are laid over those of its base, so without this one some would have more.
-    click.echo(f"{BASE} = {_toml(base_of(policy_name or DEFAULT.name))}")
+    say(f"{BASE} = {_toml(base_of(policy_name or DEFAULT.name))}")
     words = LABELS | words_of(Policy)
     for line in toml_lines(found.model_dump(mode="json"), words=words):
-        click.echo(line)
+        say(line)
 
 
 def _list(as_json: bool) -> None:
@@ -63,11 +63,11 @@ def _list(as_json: bool) -> None:
     width = max(map(len, about))
     for name, line in about.items():
         if as_json:
-            click.echo(json_text({"name": name, "digest": known[name].digest, "about": line}))
+            say(json_text({"name": name, "digest": known[name].digest, "about": line}))
         else:
-            click.echo(f"{name:{width}}  {line}")
+            say(f"{name:{width}}  {line}")
     if not as_json:
-        click.echo(message_policies.FAMILIES)
+        say(message_policies.FAMILIES)
 
 
 def toml_lines(

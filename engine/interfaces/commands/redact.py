@@ -9,7 +9,7 @@ from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.commands.export import patterns_named
 from backcast.engine.interfaces.options import json_option, opened, store_option
-from backcast.engine.interfaces.terminal import message, progress_bar
+from backcast.engine.interfaces.terminal import message, progress_bar, say
 
 if TYPE_CHECKING:
     from backcast.engine.log.redaction.striking import Struck
@@ -67,16 +67,16 @@ def command(
 def _print(struck: "Struck", *, in_place: bool, as_json: bool) -> None:
     """Say what was struck, and never what it was."""
     if as_json:
-        click.echo(json_text(struck._asdict() | {"in_place": in_place}))
+        say(json_text(struck._asdict() | {"in_place": in_place}))
         return
     said = "struck out" if in_place else "would be struck out"
     if not struck.masks:
-        click.echo("nothing to strike out")
+        say("nothing to strike out")
     for mask, count in sorted(struck.masks.items()):
-        click.echo(f"{mask}: {said} of {count} places")
+        say(f"{mask}: {said} of {count} places")
     for name, versions in sorted(struck.events.items()):
         shown = ", ".join(map(str, versions[:20])) + (", ..." if len(versions) > 20 else "")
-        click.echo(f"{name}: {len(versions)} events: {shown}")
+        say(f"{name}: {len(versions)} events: {shown}")
     if struck.unread:
         message(f"{struck.unread} answers are compressed in a way that is not looked into")
     if struck.masks and not in_place:

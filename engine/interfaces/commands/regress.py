@@ -35,7 +35,7 @@ from backcast.engine.interfaces.regress_printed import print_report
 from backcast.engine.interfaces.regress_trial import Trial, growing_report
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading
-from backcast.engine.interfaces.terminal import message
+from backcast.engine.interfaces.terminal import message, say
 from backcast.engine.log.remote import copies_kept, is_remote, shown
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def command(
             failed = trial.failed > trial.lacking and not findings.unreadable
             code = 1 if failed else UNREADABLE
             if as_json:
-                click.echo(json_text({"logs": findings.plain(), "exit_code": code}))
+                say(json_text({"logs": findings.plain(), "exit_code": code}))
             if findings.unreadable or trial.failed:
                 raise SystemExit(code)  # the reason is on stderr
             raise InputError(NOTHING)

@@ -6,7 +6,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, task_at
 from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.terminal import message
+from backcast.engine.interfaces.terminal import message, say
 
 
 @click.command(name="resummarise")
@@ -69,7 +69,7 @@ def command(
     for node, problem in result.failed:
         message(f"{node}: {problem}")
     if as_json:
-        click.echo(json_text(result._asdict() | {"left_out": refused}))
+        say(json_text(result._asdict() | {"left_out": refused}))
     else:
-        click.echo(f"wrote {result.written}, {result.kept} still hold, {len(result.failed)} failed")
+        say(f"wrote {result.written}, {result.kept} still hold, {len(result.failed)} failed")
     raise SystemExit(1 if result.failed else 0)

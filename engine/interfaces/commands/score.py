@@ -20,7 +20,7 @@ from backcast.engine.interfaces.options import (
 from backcast.engine.interfaces.profiles import RECORDED, read_setting
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, say
 from backcast.engine.log.remote import copies_kept
 
 if TYPE_CHECKING:
@@ -98,17 +98,17 @@ def _print(scoring: "Scoring", by_line: bool, as_json: bool) -> None:
     names = [setting.name for setting in scoring.plan.settings]
     scores = score_summary(scoring.steps, names)
     if as_json:
-        click.echo(json_text(report_json(scoring, scores)))
+        say(json_text(report_json(scoring, scores)))
     else:
         for step in scoring.steps if by_line else ():
             for line in by_lines(step, names):
-                click.echo(line)
-            click.echo()
+                say(line)
+            say()
         if scoring.steps:
             head, *rest = rows(scores, len(scoring.steps))
             table(console(), head, [row for row in rest if any(row[1:])])
             for verdict in verdicts(scores):
-                click.echo(escaped(verdict))
-            click.echo(escaped(note(scoring.plan.reader)))
+                say(escaped(verdict))
+            say(escaped(note(scoring.plan.reader)))
     for remark in remarks(scoring):
         message(remark)

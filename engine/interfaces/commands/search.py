@@ -11,7 +11,7 @@ from backcast.engine.history.address import parse
 from backcast.engine.interfaces.addresses import ANY, AddressType, task_at
 from backcast.engine.interfaces.empty import FILLED_BY, note_empty
 from backcast.engine.interfaces.options import json_option, opened, store_option
-from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,9 +119,9 @@ def _search_task(
     }
     for hit in hits:
         if as_json:
-            click.echo(json_text(hit._asdict() | {"text": texts[hit.id]}))
+            say(json_text(hit._asdict() | {"text": texts[hit.id]}))
         else:
-            click.echo(f"{hit.score:.4f}  {escaped(hit.id)}{words_of.get(hit.id, '')}")
+            say(f"{hit.score:.4f}  {escaped(hit.id)}{words_of.get(hit.id, '')}")
 
 
 def _purpose(text: str) -> str:
@@ -170,10 +170,10 @@ def _search_all(
             hits = _hits(store, current, query, count, embedder, counted, words=words)
         for found in found_texts(store, texts, hits):
             if as_json:
-                click.echo(json_text(plain(found, texts)))
+                say(json_text(plain(found, texts)))
                 continue
             for line in lines(found, texts):
-                click.echo(line)
+                say(line)
 
 
 def _hits(

@@ -14,6 +14,7 @@ from backcast.engine.interfaces.addresses import Place, address_argument, task_a
 from backcast.engine.interfaces.empty import FILLED_BY, note_empty
 from backcast.engine.interfaces.options import json_option, opened, store_option
 from backcast.engine.interfaces.profiles import TOKENIZERS
+from backcast.engine.interfaces.terminal import say
 
 ANY_TASK = "[TASK][@WHEN]"
 SHOWN = {
@@ -193,7 +194,7 @@ def _print(name: str, state: object, as_json: bool) -> None:
     from backcast.engine.interfaces.views import console, show
 
     if as_json:
-        click.echo(json_text(plain(state)))
+        say(json_text(plain(state)))
     else:
         show(name, state, console())
 
@@ -228,7 +229,7 @@ def graph(address: Address, url: str, node: str | None, hops: int, as_json: bool
         raise _no_node(place.task, node)
     if as_json:
         around = None if node is None else found.neighbours(node, hops)
-        click.echo(json_text(graph_json(found, around)))
+        say(json_text(graph_json(found, around)))
     elif node is None:
         show_graph(found, behind, console())
     else:
@@ -267,7 +268,7 @@ def summaries(
             place.store, place.task, at, node, limits, counter, opened_by=behind
         ):
             text = json_text(summary.plain()) if as_json else str(summary)
-            click.echo(text if as_json or not count else f"\n{text}")
+            say(text if as_json or not count else f"\n{text}")
             count += 1
     if node is not None and not count:
         raise _no_node(place.task, node)
@@ -293,11 +294,11 @@ def patterns(address: Address, url: str, as_json: bool) -> None:
         if not modules:
             note_empty(place.store, place.task, place.moment, *FILLED_BY["versions"])
         elif not found:
-            click.echo(f"no habit shows clearly in {modules} modules", err=True)
+            say(f"no habit shows clearly in {modules} modules", err=True)
     if as_json:
-        click.echo(json_text(habits_json(found)))
+        say(json_text(habits_json(found)))
     else:
-        click.echo("".join(f"{pattern.said()}\n" for pattern in found), nl=False)
+        say("".join(f"{pattern.said()}\n" for pattern in found), nl=False)
 
 
 @command.command()
@@ -325,12 +326,12 @@ def libraries(
     with task_at(address, url) as place:
         found = known(place, names, module_of(module))
     if as_json:
-        click.echo(json_text(libraries_json(found)))
+        say(json_text(libraries_json(found)))
         return
     for library in found:
-        click.echo("\n".join(library_lines(library)))
+        say("\n".join(library_lines(library)))
     if not found:
-        click.echo("no third-party library is imported at this moment", err=True)
+        say("no third-party library is imported at this moment", err=True)
 
 
 @command.command()

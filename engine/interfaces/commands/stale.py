@@ -10,7 +10,7 @@ from backcast.engine.interfaces.addresses import address_argument, task_at
 from backcast.engine.interfaces.empty import FILLED_BY, note_empty
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import policy_by, policy_option
-from backcast.engine.interfaces.terminal import escaped
+from backcast.engine.interfaces.terminal import escaped, say
 
 
 @click.command(name="stale")
@@ -55,10 +55,10 @@ def command(
         if not (found or begin or state_at(place.store, summaries, place.task, at).nodes):
             note_empty(place.store, place.task, at, *FILLED_BY["summaries"])
     for proof in found:
-        click.echo(json_text(plain(proof)) if as_json else escaped(str(proof)))
+        say(json_text(plain(proof)) if as_json else escaped(str(proof)))
     if not as_json:
         counts = Counter(one.by for one in found)
         parts = ", ".join(f"{counts[by]} by {by}" for by in sorted(counts))
         # By digest is the usual.
         usual = counts.keys() <= {summaries.DIGEST}
-        click.echo(f"{len(found)} stale" + ("" if usual else f": {parts}"), err=True)
+        say(f"{len(found)} stale" + ("" if usual else f": {parts}"), err=True)

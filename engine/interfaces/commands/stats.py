@@ -9,7 +9,7 @@ from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, task_at
 from backcast.engine.interfaces.options import json_option, plot_option, store_option
 from backcast.engine.interfaces.profiles import TOKENIZERS
-from backcast.engine.interfaces.terminal import message
+from backcast.engine.interfaces.terminal import message, say
 
 
 @click.command(name="stats")
@@ -65,7 +65,7 @@ def command(
         write_plot(plot, run_plot(found.task, found.prompts))
         message(f"drew {len(found.prompts):,} prompts into {plot}")
     if as_json:
-        click.echo(json_text(stats_json(found)))
+        say(json_text(stats_json(found)))
         return
     if not found.kinds:
         return
@@ -73,4 +73,4 @@ def command(
         head, *rest = rows
         table(console(), head, rest)
     for line in (*again_lines(found), *stats_lines(found)):
-        click.echo(escaped(line))
+        say(escaped(line))

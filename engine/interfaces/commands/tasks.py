@@ -7,7 +7,7 @@ import click
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.options import json_option, opened, store_option
 from backcast.engine.interfaces.screen import cut_to, screen_width
-from backcast.engine.interfaces.terminal import message
+from backcast.engine.interfaces.terminal import message, say
 
 WIDTH = 100
 "Characters that tell of a task."
@@ -37,7 +37,7 @@ def command(url: str, as_json: bool) -> None:
         forked, same = branches(store), same_sessions(store)
         width = screen_width()
         if width and store.tasks() and not as_json:
-            click.echo("  events  task, how it ended, and its goal")
+            say("  events  task, how it ended, and its goal")
         for task in store.tasks():
             row: dict[str, Any] = {"task_id": task, "events": store.version(task)}
             line = f"{row['events']:>8,}  {one_line(task, 200)}"
@@ -51,4 +51,4 @@ def command(url: str, as_json: bool) -> None:
             row |= {name: value for name, value in about._asdict().items() if name != "until"}
             room = max(WIDTH, width - len(line) - 2) if width else WIDTH
             line += f"  {one_line(said, room)}" if (said := about.words) else ""
-            click.echo(json_text(row) if as_json else cut_to(line, width))
+            say(json_text(row) if as_json else cut_to(line, width))

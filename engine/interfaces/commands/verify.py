@@ -15,7 +15,7 @@ from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argum
 from backcast.engine.interfaces.log_findings import LogFindings
 from backcast.engine.interfaces.options import engine_on, json_option, on_option, store_option
 from backcast.engine.interfaces.running import INTERRUPTED
-from backcast.engine.interfaces.terminal import message, note_fault
+from backcast.engine.interfaces.terminal import message, note_fault, say
 from backcast.engine.log.remote import shown
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ def command(
     code = code or (UNREADABLE if sums.lacking else 0)
     if as_json:
         logs = findings.plain() | {"unverified": sums.unverified}
-        click.echo(json_text(sums.plain() | {"exit_code": code, "logs": logs}))
+        say(json_text(sums.plain() | {"exit_code": code, "logs": logs}))
     if sums.prompts or not unreadable:
-        click.echo("; ".join(filter(None, [str(sums), findings.torn])), err=True)
+        say("; ".join(filter(None, [str(sums), findings.torn])), err=True)
     raise SystemExit(code)
 
 
@@ -292,7 +292,7 @@ def print_verdict(
     if as_json:
         from backcast.engine.history.state_json import plain
 
-        click.echo(json_text(plain(verdict) | dict(beside or {})))
+        say(json_text(plain(verdict) | dict(beside or {})))
         return
     from backcast.engine.interfaces.views import one_line
 
@@ -306,4 +306,4 @@ def print_verdict(
         answer.why for _, answer in found if answer.verdict != "same" and len(answer.why) > LONG
     }  # fmt: skip
     where = f"{verdict.task_id}@{verdict.version}"
-    click.echo(one_line(f"{where:<20} {verdict.name}  {answers}", 1_000))
+    say(one_line(f"{where:<20} {verdict.name}  {answers}", 1_000))

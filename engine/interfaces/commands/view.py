@@ -130,7 +130,7 @@ def _write(
             place.store, place.task, version, notes, redact=redact, policies=policies, names=names,
             advancing=lambda total: stack.enter_context(progress_bar("writing", total)), last=last,
         )  # fmt: skip
-    write(file, [text])
+    write(file, [text], shared=redact)
     size = size_text(len(text.encode()))
     message(f"{file}: {size}, opens without a server" + (f"; masked {masked}" * bool(masked)))
 

@@ -39,8 +39,11 @@ OURS = {
     "XDG_CONFIG_HOME": os.devnull,
     "LC_ALL": "C",
 }
-PATIENCE = 600
-"Seconds that git may take for one answer; it reads every file that a configuration includes."
+PATIENCE, SOON = 600, 20
+"""Seconds that git may take for one answer, and for one that reads no history; it reads every file
+that a configuration includes."""
+LARGEST = 2**20
+"Bytes that are read of a list of commits."
 EMPTY = Path(__file__).parent / "empty_repositories"
 "A git folder without objects for each kind of object names."
 
@@ -112,7 +115,8 @@ def opened(path: Path) -> GitRepository:
     if found:
         raise InputError(f"{path}: needed a git repository, found {found}")
     git_dir = _located(path, place)
-    about = _ask_itself(path, git_dir, "rev-parse", "--show-object-format", "--git-common-dir")
+    about = _ask_itself(path, git_dir, "rev-parse", "--show-object-format", "--git-common-dir",
+                        seconds=SOON)  # fmt: skip
     format, _, common = about.partition(b"\n")
     folder, empty = Path(_path(common, git_dir)), EMPTY / os.fsdecode(format)
     if not empty.is_dir():
@@ -127,22 +131,24 @@ def _located(path: Path, place: Path) -> Path:
     """Return the git folder for a path as git finds it, for us or else for its user."""
     command = [_program(path), "rev-parse", "--absolute-git-dir"]
     try:
-        found = _answer(path, command, _closed(), place)
+        found = _answer(path, command, _closed(), place, seconds=SOON)
     except InputError as error:
         trusting = {name: value for name, value in os.environ.items() if name.startswith(TRUST)}
         try:
-            found = _answer(path, command, {**_kept(), "LC_ALL": "C", **trusting}, place)
+            found = _answer(
+                path, command, {**_kept(), "LC_ALL": "C", **trusting}, place, seconds=SOON
+            )
         except InputError:
             raise error from None
     return Path(_path(found, place))
 
 
-def _ask_itself(path: Path, git_dir: Path, *arguments: str) -> bytes:
+def _ask_itself(path: Path, git_dir: Path, *arguments: str, seconds: int = PATIENCE) -> bytes:
     """Return the answer of the repository itself, for questions that read no objects."""
     # Its own folder as work tree stands in for any that it configures, which may be gone.
     named = {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(git_dir)}
     command = [_program(path), "--no-pager", *arguments]
-    return _answer(path, command, _closed(named), git_dir)
+    return _answer(path, command, _closed(named), git_dir, seconds=seconds)
 
 
 def _program(path: Path) -> str:
@@ -200,7 +206,10 @@ def _closed(named: Mapping[str, str] | None = None) -> dict[str, str]:
 def _lines(file: Path) -> list[bytes]:
     """Return the lines of a file that are no comments; none if it cannot be read."""
     try:
-        lines = file.read_bytes().split(b"\n")
+        if not file.is_file():
+            return []  # a pipe or a device need never end
+        with file.open("rb") as held:
+            lines = held.read(LARGEST).split(b"\n")
     except OSError:
         return []
     return [line for line in lines if line.strip() and not line.startswith(b"#")]
@@ -212,15 +221,16 @@ def _path(answer: bytes, folder: Path) -> str:
 
 
 def _answer(
-    path: Path, command: list[str], environment: Mapping[str, str], folder: Path, asked: bytes = b""
-) -> bytes:
+    path: Path, command: list[str], environment: Mapping[str, str], folder: Path,
+    asked: bytes = b"", seconds: int = PATIENCE,
+) -> bytes:  # fmt: skip
     try:
         result = subprocess.run(
             command, input=asked, capture_output=True, env=environment, cwd=folder,
-            timeout=PATIENCE, check=False,
+            timeout=seconds, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise InputError(f"{path}: git gave no answer within {PATIENCE} s") from None
+        raise InputError(f"{path}: git gave no answer within {seconds} s") from None
     except OSError as error:
         raise InputError(f"{path}: git could not be run: {error.strerror or error}") from None
     if result.returncode:

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -196,6 +196,9 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
         """Open a file, or with an empty path a store in memory."""
         if path and not create and not Path(path).exists():
             raise UnavailableError(f"{path}: no such store; 'backcast import' makes one")
+        if path and create:
+            with suppress(OSError):  # it is there, or SQLite says what is wrong
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         synchronous = "FULL" if fsync == "full" else "NORMAL"
         recorder = cls(_Datastore(_uri(path, create), synchronous, cls.lock_timeout))
         recorder.synchronous = synchronous
