@@ -7,6 +7,7 @@ BackcastError
 │   ├── MomentError       a time, position or commit that names no moment of the log
 │   └── UnknownTaskError  a task that the store does not hold
 ├── ModelError            a model gave no answer
+├── SandboxError          this machine cannot run checks as they are to be run
 ├── WorkerError           a worker process was ended from outside
 └── StoreError            the store cannot do what was asked
     ├── ConflictError     the task has moved on, or holds other facts at that version
@@ -105,6 +106,10 @@ class ModelError(BackcastError):
         it), refused (it does not take such a request), garbled (an answer that is none), cancelled
         (nobody waits for it any more), or budget (too little of it is left for the call)."""
         super().__init__(message)
+
+
+class SandboxError(BackcastError):
+    """This machine cannot run checks as they are to be run, so none was run."""
 
 
 class WorkerError(BackcastError):

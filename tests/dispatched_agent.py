@@ -72,6 +72,16 @@ def act(what: str) -> str:
     match what:
         case "good" | "exit" | "silent" | "big" | "daemon" | "outside" | "git" | "twice" | "fenced":
             mend()
+        case "links":
+            mend()
+            os.symlink("/etc/passwd", "names.txt")
+            return claim(["cart.py", "names.txt"])
+        case "nests":
+            mend()
+            named = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", "sub"]
+            subprocess.run(["git", "init", "-q", "sub"], check=True)
+            subprocess.run([*named, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+            return claim(["cart.py", "sub"])
         case "marks":
             Path(f"{TASK}.txt").write_text("done")
             return claim([f"{TASK}.txt"])

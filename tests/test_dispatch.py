@@ -27,6 +27,7 @@ from backcast.engine.workflow.dispatch.folders import PREFIX, new_folder
 from backcast.engine.workflow.dispatch.leftovers import MARK, running
 from backcast.engine.workflow.dispatch.loop import begin, work
 from backcast.engine.workflow.dispatch.source import source_at
+from backcast.engine.workflow.dispatch.work_tree import leads_out
 from tests.upstreams import BACKCAST, backcast, refused
 
 AGENT = Path(__file__).with_name("dispatched_agent.py")
@@ -175,6 +176,35 @@ def test_a_false_claim_completes_nothing(tmp_path: Path, what: str) -> None:
     assert [fact["action"] for fact in done.facts("ITEM_DECIDED")] == ["halt"]
     assert "backcast/cart" not in git(tmp_path / "cart", "branch")
     assert "- [ ] 1.1" in (tmp_path / "cart/tasks.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("links", "not kept: a link out of the project, names.txt -> /etc/passwd"),
+        ("nests", "not kept: a repository of its own, sub"),
+    ],
+)
+def test_what_is_no_part_of_the_project_is_not_kept(tmp_path: Path, what: str, reason: str) -> None:
+    found = dispatched(tmp_path, what)
+    [checked] = found.facts("CLAIM_CHECKED")
+    assert (checked["passed"], checked["accepted"], checked["reason"]) == (2, False, reason)
+    assert "backcast/cart" not in git(tmp_path / "cart", "branch")
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "leads"),
+    [
+        ("a", "b", False),
+        ("d/a", "../b", False),
+        ("d/a", "../../b", True),
+        ("d/e/up", "same/../../x", True),  # `same` may be a link itself
+        ("a", "/etc/passwd", True),
+        ("a", "./.git/config", True),
+    ],
+)
+def test_a_link_leads_out_by_its_own_text(path: str, target: str, leads: bool) -> None:
+    assert leads_out(path, target) is leads
 
 
 def test_an_approval_does_not_override_a_failed_check(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def _worked_through(tasks: Path, url: str, **options: Any) -> str:
             routes=routes._replace(forms=known) if routes else None,
             stalls=routing_in(stalls).stalls if stalls else STALLS,
             tests=options["tests"], attempts=options["attempts"], proxy=proxy,
-            limits=SandboxLimits(seconds=seconds, cpu_seconds=int(seconds) + 1),
+            limits=SandboxLimits(seconds=seconds, cpu_seconds=int(seconds) + 1,
+                                 full=options["sandbox"] == "full"),
             budget=parsed(options["budget"]) if options["budget"] is not None else Allowance(),
             only=options["only"], again=options["again"], concurrency=options["concurrency"],
         )  # fmt: skip

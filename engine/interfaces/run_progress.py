@@ -21,8 +21,10 @@ from backcast.domain.events import (
     WorkflowEvent,
 )
 from backcast.domain.memory_events import MapEdited
+from backcast.domain.missing_layers import without_layers
 from backcast.domain.plans import OF_PLAN
 from backcast.domain.question_events import AnswerGiven, QuestionAsked, step_question
+from backcast.engine.interfaces.terminal import message
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.models.so_far import AnswersSoFar
 
@@ -41,6 +43,8 @@ class RunProgress:
         self._beside: dict[int | str, tuple[str, str]] = {}
         "What was asked, and how long its prompt is, by call and by module, in a wave."
         self._call = 0
+        self._lacking = ""
+        "What is told already of the layers that checks lack on this machine."
 
     def __enter__(self) -> Self:
         if self.status:
@@ -56,10 +60,20 @@ class RunProgress:
     def take(self, events: Sequence[WorkflowEvent]) -> None:
         """Print the lines of appended events, and update the status."""
         for event in events:
+            if isinstance(event.fact, ChecksRan):
+                self._tell_lacking(event.fact)
             if line := self._line(event):
                 self.out.print(one_line(line, 300), markup=False, highlight=False, soft_wrap=True)
         if self.status:
             self.status.update(self)
+
+    def _tell_lacking(self, fact: ChecksRan) -> None:
+        """Say once what checks were run without."""
+        lacking = without_layers(fact.isolation)
+        if lacking != self._lacking:
+            self._lacking = lacking
+            if lacking:
+                message(lacking)
 
     def __rich__(self) -> Text:
         """Return the current step, with how much has come of its answer: it is shown anew."""

@@ -153,6 +153,7 @@ def runtime_of(options: dict[str, Any], store: "EventStore", task: str) -> "Runt
     from backcast.engine.context.recorded import policy_embedder
     from backcast.engine.history.branches import lineage_of
     from backcast.engine.models.kept_states import KeepsStates
+    from backcast.engine.workflow.loop import require_no_link
     from backcast.engine.workflow.runtime import open_runtime, used_before
 
     caps = _caps(options["kept_prefixes"])
@@ -167,6 +168,7 @@ def runtime_of(options: dict[str, Any], store: "EventStore", task: str) -> "Runt
     profile = options["profile"] or (before.profile if same else None)
     template = options["template"] or (before.profile.template if same and before.profile else "")
     out = options["out"] or Path(before.out or f"out/{task}")
+    require_no_link(out, task)
     try:
         runtime = open_runtime(
             name, task, profile, policy, template=template, root=lineage_of(store, task).root,

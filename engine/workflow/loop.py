@@ -140,6 +140,21 @@ def spec_in(store: EventStore, task_id: str) -> Spec:
     return spec_of(store.get(event.fact.spec))
 
 
+def require_no_link(folder: Path, task_id: str) -> None:
+    """Raise `InputError` where a relative folder is reached by a link out of the current one.
+
+    A working folder that came from elsewhere may hold such a link; an absolute path is one's own.
+    """
+    here = Path.cwd().resolve()
+    if folder.is_absolute() or ".." in folder.parts:
+        return
+    if not folder.resolve().is_relative_to(here):
+        raise InputError(
+            f"{folder}: needed a folder for the code inside {here}, found a link out of it; name"
+            f" the place itself: 'backcast resume {task_id} --out FOLDER'"
+        )
+
+
 def write_code(store: EventStore, task_id: str, folder: Path) -> list[Path]:
     """Write the latest text of every module and test into a folder, and return the files.
 
@@ -147,6 +162,7 @@ def write_code(store: EventStore, task_id: str, folder: Path) -> list[Path]:
     that holds none of the store's texts: it is somebody's own, and is left as it is.
     """
     state = state_at(store, dependency_graph, task_id)
+    require_no_link(folder, task_id)
     written = []
     for path in sorted(state.modules):
         source = state.modules[path].source

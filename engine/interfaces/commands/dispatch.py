@@ -24,6 +24,8 @@ from backcast.engine.interfaces.options import json_option, store_option
               help="Files, folders or patterns of tests that decide; else test_*.py.")  # fmt: skip
 @click.option("--test-seconds", type=click.FloatRange(min=1), default=300, show_default=True,
               metavar="N", help="For each run of the tests.")  # fmt: skip
+@click.option("--sandbox", type=click.Choice(("usual", "full")), default="usual", show_default=True,
+              help="full: no test is run where a layer of isolation is missing.")  # fmt: skip
 @click.option("--budget", metavar="AMOUNTS",
               help="2usd,40min,30calls,90000tokens: for the whole run.")  # fmt: skip
 @click.option("--attempts", type=click.IntRange(1, 20), default=3, show_default=True, metavar="N",

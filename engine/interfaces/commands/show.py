@@ -14,7 +14,7 @@ from backcast.engine.interfaces.addresses import Place, address_argument, task_a
 from backcast.engine.interfaces.empty import FILLED_BY, note_empty
 from backcast.engine.interfaces.options import json_option, opened, store_option
 from backcast.engine.interfaces.profiles import TOKENIZERS
-from backcast.engine.interfaces.terminal import say
+from backcast.engine.interfaces.terminal import message, say
 
 ANY_TASK = "[TASK][@WHEN]"
 SHOWN = {
@@ -57,6 +57,8 @@ def _projection(name: str, projection: str, help: str) -> None:
             unknown = {} if name != "versions" or as_json else _unknown_texts(place)
             if _is_empty(name, state):
                 note_empty(place.store, place.task, moment, *FILLED_BY[name])
+            elif name == "checks":
+                _note_lacking(place, state)
         if unknown:
             _print_versions(state, unknown)
         else:
@@ -167,6 +169,19 @@ def _is_empty(name: str, state: Any) -> bool:
         "spending": lambda state: range(spending.committed(state).calls),
     }  # fmt: skip
     return not rows[name](state) if name in rows else not state.events
+
+
+def _note_lacking(place: Place, state: Any) -> None:
+    """Note what the runs of checks that are shown were run without, by what is recorded."""
+    from backcast.domain.events import ChecksRan
+    from backcast.domain.missing_layers import without_layers
+    from backcast.projections import checks
+
+    for version in sorted(run.version for _, run in checks.every(state)):
+        event = next(iter(place.store.read(place.task, after=version - 1)))
+        if isinstance(event.fact, ChecksRan) and (lacking := without_layers(event.fact.isolation)):
+            message(f"note: {lacking}")
+            return
 
 
 def _unknown_texts(place: Place) -> dict[str, str]:

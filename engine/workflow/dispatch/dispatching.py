@@ -17,6 +17,8 @@ from backcast.domain.dispatch_prompt import BLOCKS
 from backcast.domain.dispatch_results import read_result
 from backcast.domain.errors import InputError
 from backcast.domain.events import CallCost, Fact
+from backcast.domain.missing_layers import without_layers
+from backcast.domain.name_list import first_names
 from backcast.domain.spending import Price
 from backcast.domain.task_list import ListedTask
 from backcast.engine.log.blobs import Blob
@@ -102,6 +104,7 @@ def check(run: DispatchRun, version: int) -> None:
     patch = run.store.get(ended.patch) if ended.patch else b""
     began = ended.commit or found.started.commit or run.source.commit
     commit, clash = run.base() if found.checked else began, ""
+    strange = list[str]()
     wanted = ended.outcome == "answered" and claim is not None and claim["status"] == "completed"
     if wanted:
         try:
@@ -111,6 +114,7 @@ def check(run: DispatchRun, version: int) -> None:
                 except InputError as problem:
                     clash = str(problem)
                     raise
+                strange = tree.leading_out(commit, made)
                 before = tree.bodies(f"{commit}^{{tree}}")
                 after = tree.bodies(made)
             finding = found_by_tests(before, after, run.settings.tests, run.settings.limits)
@@ -122,6 +126,8 @@ def check(run: DispatchRun, version: int) -> None:
     )
     if clash:
         accepted, reason = False, f"its changes do not fit what was done meanwhile: {clash}"
+    if accepted and strange:
+        accepted, reason = False, f"not kept: {first_names(strange, 3)}"
     output = Blob(finding.output)
     ran = {} if finding.passed is None else {
         "passed": finding.passed, "failed": finding.failed, "errors": finding.errors,
@@ -139,6 +145,12 @@ def check(run: DispatchRun, version: int) -> None:
     )
     item = found.started.item
     run.tell(f"{item}: {'holds' if accepted else 'does not hold'}: {reason}")
+    lacking = without_layers(finding.isolation)
+    if lacking and not any(
+        without_layers(other.checked.isolation) == lacking
+        for number, other in run.state.dispatches.items() if number != version and other.checked
+    ):  # fmt: skip
+        run.tell(lacking)
     if fact.differences:
         run.tell(f"{item}: but it {'; it '.join(fact.differences)}")
 

@@ -114,6 +114,22 @@ class WorkTree:
                           *pair)  # fmt: skip
         return TreeState(tree, tuple(sorted(files, key=lambda file: file.path)), patch)
 
+    def leading_out(self, before: str, tree: str) -> list[str]:
+        """Return what a tree has anew that is no part of the project: links that lead out of it or
+        into its git folder, and nested repositories; each with what it is."""
+        raw = self._ask("diff-tree", "-r", "-z", "--no-renames", before, tree)
+        parts = raw.decode(errors="surrogateescape").split("\0")
+        found = list[str]()
+        for about, path in zip(parts[0::2], parts[1::2], strict=False):
+            _, mode, _, name, _ = about.split()
+            if mode == "160000":
+                found.append(f"a repository of its own, {path}")
+            elif mode == "120000":
+                target = os.fsdecode(self._ask("cat-file", "blob", name))
+                if leads_out(path, target):
+                    found.append(f"a link out of the project, {path} -> {target[:100]}")
+        return found
+
     def bodies(self, tree: str) -> dict[str, bytes]:
         """Return the plain files of a tree by path; `InputError` where they are too large."""
         listed = self._ask("ls-tree", "-r", "-z", "-l", tree).decode(errors="surrogateescape")
@@ -155,6 +171,20 @@ class WorkTree:
     def _ask(self, *arguments: str, asked: bytes = b"", check: bool = True) -> bytes:
         named = {"GIT_DIR": str(self._own), "GIT_WORK_TREE": str(self.path)}
         return git(self.path, named, *arguments, asked=asked, check=check)
+
+
+def leads_out(path: str, target: str) -> bool:
+    """Return whether a link leads out of its tree, or into a git folder.
+
+    Only steps up at the beginning are certain to pass no other link.
+    """
+    steps = [step for step in target.split("/") if step not in ("", ".")]
+    up = next((at for at, step in enumerate(steps) if step != ".."), len(steps))
+    return (
+        target.startswith("/")
+        or up > path.count("/")
+        or any(step == ".." or step.lower() == ".git" for step in steps[up:])
+    )
 
 
 def git(

@@ -15,12 +15,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
 from backcast.domain.errors import InputError
 from backcast.engine.workflow.sandbox.isolation import is_spare
+from backcast.engine.workflow.sandbox.libraries import library_places
 
 LONGEST_PATH, LONGEST_PART = 500, 150
 "Bytes in UTF-8, so that paths fit below any directory."
@@ -195,9 +195,7 @@ def readable() -> tuple[str, ...]:
     """Return the paths that a run may read beside its box: this Python's and the system's."""
     paths = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     paths |= {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    for name in ("pytest", "coverage"):
-        if (spec := find_spec(name)) and spec.origin:
-            paths.add(str(Path(spec.origin).parent.parent))
+    paths |= library_places()
     hop = sys.executable
     while os.path.islink(hop):  # each of the links must be there to be followed
         paths.add(os.path.dirname(hop))

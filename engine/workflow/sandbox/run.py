@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backcast.domain.errors import InputError
 from backcast.domain.events import CheckFailure
-from backcast.engine.workflow.sandbox import guard, outcome, pristine, witness
+from backcast.engine.workflow.sandbox import guard, layers, outcome, pristine, witness
 from backcast.engine.workflow.sandbox.box import Box, check_paths, new_box, readable, safe_path
 from backcast.engine.workflow.sandbox.evidence import RunEvidence
 from backcast.engine.workflow.sandbox.expected import GivenTexts, read_texts
@@ -40,10 +40,6 @@ from backcast.engine.workflow.sandbox.wording import worded
 IMPORTS = "check_imports.py"
 "The test file beside the code that imports the modules where there are no tests."
 SETTINGS = "[pytest]\npythonpath = files{below}\nconsider_namespace_packages = true\n"
-WEAKER = ((), ("user",), ("root", "landlock"), ("user", "root", "landlock"),
-          ("user", "root", "landlock", "namespaces"))  # fmt: skip
-"""Layers to skip, in this order, until the interpreter starts: a Python that only its owner may
-read, for example, does not start for another user."""
 SIGNS = {
     "MemoryError": "memory",
     "[Errno 12] ": "memory",
@@ -85,6 +81,8 @@ class SandboxLimits(BaseModel):
     "Bytes of each file that the run writes."
     output_bytes: int = Field(default=2**20, gt=0)
     "Bytes of output that are kept; a run that prints more is stopped."
+    full: bool = False
+    "Whether to run nothing where a layer of isolation is missing on this machine."
     coverage: bool = False
     "Whether to measure executed lines; needs the package `coverage`."
 
@@ -126,7 +124,8 @@ def run_checks(
 
     `files` are bodies by relative POSIX path; `given` names those that the code under test did not
     bring, whose text says which tests must pass: by default the tests and each conftest.py.
-    `InputError` for an unsafe path; whatever the code itself does is an outcome. `without` names
+    `InputError` for an unsafe path, `SandboxError` where this machine cannot run tests; whatever
+    the code itself does is an outcome. `without` names
     layers (see `isolation.Orders`) to leave out, so that the others can be tested alone.
     """
     check_paths(files)
@@ -203,12 +202,18 @@ def _evidence(
 def _run(
     orders: Orders, without: Collection[str], limits: SandboxLimits, deadline: float
 ) -> WatchedRun:
-    """Run with every layer with which the interpreter can start."""
-    for skip in WEAKER:
-        fewer = orders._replace(skip=sorted({*skip, *without}))
-        run = WatchedRun(limits.output_bytes, deadline).watch(fewer)
-        if run.started or run.named:
-            break
+    """Run with every layer that the machine allows, which the run itself does not decide."""
+    skip = tuple(sorted(without))
+    if limits.full:
+        layers.require_full(skip)
+    run = WatchedRun(limits.output_bytes, deadline).watch(orders._replace(skip=[*skip]))
+    if run.started or run.named:
+        return run
+    fewer = layers.skipped(skip)
+    if fewer != skip:
+        run = WatchedRun(limits.output_bytes, deadline).watch(orders._replace(skip=[*fewer]))
+    if not run.started and not run.named:
+        layers.require_pytest(fewer)
     return run
 
 
