@@ -125,7 +125,8 @@ def test_questions_about_an_agents_prompts_are_answered(tmp_path: Path, name: st
                 if event["type"] == "TOOL_RETURNED" and "test_cart.py" in _output(tmp_path, event)
                 and "AssertionError" in _output(tmp_path, event)][:1]  # fmt: skip
     blamed = backcast(tmp_path, "blame", name, "AssertionError").decode()
-    assert f"{name}@{failed}  TOOL_RETURNED" in blamed
+    cause = next(line for line in blamed.splitlines() if line.split()[0] == f"{name}@{failed}")
+    assert "  TOOL_RETURNED " in cause
     assert "the program put it" in backcast(tmp_path, "blame", name, "You mend programs").decode()
     code, [line] = refused(tmp_path, "blame", name, "said nowhere")
     assert code == 2
