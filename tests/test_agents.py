@@ -125,7 +125,7 @@ def test_questions_about_an_agents_prompts_are_answered(tmp_path: Path, name: st
                 if event["type"] == "TOOL_RETURNED" and "test_cart.py" in _output(tmp_path, event)
                 and "AssertionError" in _output(tmp_path, event)][:1]  # fmt: skip
     blamed = backcast(tmp_path, "blame", name, "AssertionError").decode()
-    cause = next(line for line in blamed.splitlines() if line.split()[0] == f"{name}@{failed}")
+    cause = next(line for line in blamed.splitlines() if line.startswith(f"  {name}@{failed} "))
     assert "  TOOL_RETURNED " in cause
     assert "the program put it" in backcast(tmp_path, "blame", name, "You mend programs").decode()
     code, [line] = refused(tmp_path, "blame", name, "said nowhere")
