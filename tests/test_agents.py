@@ -132,7 +132,7 @@ def test_questions_about_an_agents_prompts_are_answered(tmp_path: Path, name: st
     assert code == 2
     assert "--anatomy' lists the parts" in line
     found = backcast(tmp_path, "search", name, "price of all of it", "--words").decode()
-    assert any(line.split()[2:3] == ["result"] for line in found.splitlines()[:3])
+    assert any(line.split()[1:2] == ["result"] for line in found.splitlines()[:3])
     rows = backcast(tmp_path, "diff", name).decode().splitlines()
     assert [row.split()[-1] for row in rows[2:6]] == ["on"] * 4  # each goes on
 
