@@ -125,13 +125,14 @@ def test_questions_about_an_agents_prompts_are_answered(tmp_path: Path, name: st
                 if event["type"] == "TOOL_RETURNED" and "test_cart.py" in _output(tmp_path, event)
                 and "AssertionError" in _output(tmp_path, event)][:1]  # fmt: skip
     blamed = backcast(tmp_path, "blame", name, "AssertionError").decode()
-    assert f"{name}@{failed}  TOOL_RETURNED" in blamed
+    cause = next(line for line in blamed.splitlines() if line.startswith(f"  {name}@{failed} "))
+    assert "  TOOL_RETURNED " in cause
     assert "the program put it" in backcast(tmp_path, "blame", name, "You mend programs").decode()
     code, [line] = refused(tmp_path, "blame", name, "said nowhere")
     assert code == 2
     assert "--anatomy' lists the parts" in line
     found = backcast(tmp_path, "search", name, "price of all of it", "--words").decode()
-    assert any(line.split()[2:3] == ["result"] for line in found.splitlines()[:3])
+    assert any(line.split()[1:2] == ["result"] for line in found.splitlines()[:3])
     rows = backcast(tmp_path, "diff", name).decode().splitlines()
     assert [row.split()[-1] for row in rows[2:6]] == ["on"] * 4  # each goes on
 

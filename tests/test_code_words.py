@@ -63,7 +63,7 @@ def test_a_message_finds_the_function_that_prints_it(backcast: Backcast, shared_
     again = found(backcast, shared_url, "jammed, call the keeper")
     assert again == hits, "so do the words that were kept"
     out, _, _ = backcast("search", "shop", "jammed", "-k", 1, "--words", "--store", shared_url)
-    assert out == "0.3333  method:till.py::Till.open  Open it.\n"
+    assert out == "method:till.py::Till.open  Open it.\n"
 
 
 def test_code_is_found_as_it_was_at_the_moment(backcast: Backcast, shared_url: str) -> None:

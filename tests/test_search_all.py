@@ -105,7 +105,7 @@ def test_tasks_are_found_by_their_goals_and_what_was_written_about_no_module(
     nodes = [(hit["node"], hit["reference"]) for hit in found(backcast, url)]
     assert ("library:mailer", None) in nodes
     out, _, _ = backcast("search", "Keep members", "--all", "--words", "--store", url)
-    assert out.splitlines() == ["0.3333  club (generating)  task:club"]
+    assert out.splitlines() == ["club (generating)  task:club"]
 
 
 @pytest.mark.parametrize(

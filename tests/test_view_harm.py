@@ -120,7 +120,7 @@ def test_another_site_reaches_nothing_by_its_name_or_by_a_form(tmp_path: Path) -
         port = address.rstrip("/").rpartition(":")[2]
         found.driver.get(f"http://evil.test:{port}/")
         page = found.driver.find_element("css selector", "body").text
-        assert page == "needed the address that 'backcast view' printed, found another Host"
+        assert page == "needed the address that was printed, found another Host"
         site = tmp_path / "site.html"
         site.write_text(
             f"<form method=post action='{address}whatif'><input name=w value=79>"

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 def print_report(
     columns: "Sequence[Column]", found: "Sequence[Tried]", reports: "Sequence[Path]",
-    costs: "TradeOffs | None", ended: "Mapping[str, object] | None",
+    costs: "TradeOffs | None", ended: "Mapping[str, object] | None", *, explain: bool = False,
 ) -> None:  # fmt: skip
     """Write reports, and print the table; where `ended` is given, each policy as JSON with these
-    fields too."""
+    fields too. With `explain` the table of strategies has what was expected of each."""
     from backcast.engine.interfaces import tradeoff_table
     from backcast.engine.interfaces.regress_report import (
         NOTE,
@@ -50,9 +50,9 @@ def print_report(
             say(json_text({**summed(column), **misses, **more, **ended}))
         return
     if costs:
-        head, *rest = tradeoff_table.rows(costs)
+        head, *rest = tradeoff_table.rows(costs, explain=explain)
         table(console(), head, rest)
-        for line in tradeoff_table.lines(costs):
+        for line in tradeoff_table.lines(costs, explain=explain):
             say(line)
         message(NOTE)
         return

@@ -180,7 +180,7 @@ def _reference(store: EventStore, place: TaskNode, moment: Moment) -> str:
 def lines(found: FoundText, texts: StoreTexts) -> Iterator[str]:
     """Yield the lines of a text that was found."""
     first, *others = found.nodes
-    yield escaped(f"{found.hit.score:.4f}  {_named(first.task, texts)}  {first.node}")
+    yield escaped(f"{_named(first.task, texts)}  {first.node}")
     if found.reference:
         yield escaped("        " + " ".join(filter(None, [found.reference, found.when])))
     if others:

@@ -12,11 +12,14 @@ NAMED = 3
 "Pairs that a line names."
 
 
-def rows(found: TradeOffs, *, timed: bool = True) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of the table: its heads, then a row for each strategy."""
+def rows(
+    found: TradeOffs, *, timed: bool = True, explain: bool = True
+) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of the table: its heads, then a row for each strategy; with `explain` what
+    was expected of it, too."""
     yield "", "compression", "information kept", *(TIMED if timed else ())
     for row in found.rows:
-        claim = MATRIX.get(row.name)
+        claim = MATRIX.get(row.name) if explain else None
         times = (
             _cell(f"{row.rebuild:,.1f}", claim and claim.rebuild),
             _cell(f"{row.latency:,.1f}", claim and claim.latency),
@@ -37,13 +40,14 @@ def _cell(found: str, said: str | None) -> str:
     return f"{found} ({said})" if said else found
 
 
-def lines(found: TradeOffs, *, timed: bool = True) -> Iterator[str]:
-    """Yield what the columns are, and which expectations these logs bear out."""
+def lines(found: TradeOffs, *, timed: bool = True, explain: bool = True) -> Iterator[str]:
+    """Yield what the columns are, and with `explain` which expectations these logs bear out."""
     prompts = "1 prompt" if found.prompts == 1 else f"{found.prompts} prompts"
-    yield (
-        "In brackets: what the studies that Backcast grew from expected of a strategy"
-        " ('backcast help seeds')."
-    )
+    if explain:
+        yield (
+            "In brackets: what the studies that Backcast grew from expected of a strategy"
+            " ('backcast help seeds')."
+        )
     yield (
         f"compression: of the project's code, in tokens, the share that {prompts} left out;"
         " information kept: evidence recall, of what the accepted code used the share that the"
@@ -55,7 +59,7 @@ def lines(found: TradeOffs, *, timed: bool = True) -> Iterator[str]:
             f" ({found.fold:,.0f} ms for each strategy); latency: to build the next one; medians,"
             " with all vectors made"
         )
-    for verdict in verdicts(found.rows):
+    for verdict in verdicts(found.rows) if explain else ():
         if verdict.column in ("rebuild cost", "latency") and not timed:
             continue
         line = (

@@ -57,7 +57,9 @@ if TYPE_CHECKING:
               help="All policies of an agent's messages, as a table.")  # fmt: skip
 @click.option("--routing", "routings", multiple=True, type=Path, metavar="FILE.toml",
               help="Of dispatches: who would have been asked, at which cost.")  # fmt: skip
-@click.option("--explain", is_flag=True, help="Of such policies: what each prompt lost.")
+@click.option(
+    "--explain", is_flag=True, help="Of these: what each prompt lost, or what was expected."
+)
 @click.option("--baseline", default=RECORDED, metavar="OLD", show_default=True,
               help="TOML, a name, each prompt's own, or a report (.json).")  # fmt: skip
 @click.option("--limit", "limits", multiple=True, metavar="RULE=N", help="What counts as worse.")
@@ -153,8 +155,10 @@ def command(
             addresses, url, of_messages, rules, profile, plot, explain=explain, as_json=as_json
         )
         raise SystemExit(code)
-    if explain:
-        raise click.UsageError("--explain: needed --histories, or a policy of an agent's messages")
+    if explain and not strategies:
+        raise click.UsageError(
+            "--explain: needed --histories, --strategies, or a policy of an agent's messages"
+        )
     growing = growing_report(reports)  # before the work, which is long
     if strategies:
         baseline, policies = strategies_of(policies, baseline, model)
@@ -206,7 +210,7 @@ def command(
     ended = {"logs": findings.plain() | {"unmeasured": trial.failed}, "exit_code": code}
     print_report(
         columns, found, [path for path in reports if path != growing], costs,
-        ended if as_json else None,
+        ended if as_json else None, explain=explain,
     )  # fmt: skip
     if not strategies:
         for line in next_looks(columns, policies):

@@ -11,6 +11,7 @@ from backcast.engine.history.address import parse
 from backcast.engine.interfaces.addresses import ANY, AddressType, task_at
 from backcast.engine.interfaces.empty import FILLED_BY, note_empty
 from backcast.engine.interfaces.options import json_option, opened, store_option
+from backcast.engine.interfaces.screen import cut_to, screen_width
 from backcast.engine.interfaces.terminal import escaped, message, say
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _search_task(
         if as_json:
             say(json_text(hit._asdict() | {"text": texts[hit.id]}))
         else:
-            say(f"{hit.score:.4f}  {escaped(hit.id)}{words_of.get(hit.id, '')}")
+            say(cut_to(f"{escaped(hit.id)}{words_of.get(hit.id, '')}", screen_width()))
 
 
 def _purpose(text: str) -> str:
