@@ -81,11 +81,12 @@ def _show(text: str) -> None:
     if width is None:
         say(text, nl=False)
         return
-    from rich.console import Console
     from rich.markdown import Markdown
     from rich.theme import Theme
 
+    from backcast.engine.interfaces.safe_console import SafeConsole
+
     shown = Markdown(text, code_theme="ansi_light", hyperlinks=False)
     plain = Theme({"markdown.code": "bold cyan"})  # on the terminal's own ground
-    console = Console(file=sys.stdout, width=min(width, WIDEST), highlight=False, theme=plain)
+    console = SafeConsole(file=sys.stdout, width=min(width, WIDEST), highlight=False, theme=plain)
     console.print(shown)
