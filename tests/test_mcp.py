@@ -104,14 +104,14 @@ def test_a_step_that_failed_is_explained(asked: AskedStore) -> None:
     assert "'code orders.py #1': checks failed" in text
     assert "why: 1 of 6 checks failed" in text
     assert 'line 20: raise ValueError(f"needed a line such as' in text
-    assert "next: step 14 (event 79), 'code orders.py #2': checks passed" in text
+    assert "next: step 14 (event 83), 'code orders.py #2': checks passed" in text
     assert "of 2 known things that the accepted code used it showed 2" in text
     assert stale == "stale: 0"
 
 
 def test_a_step_that_did_not_fail_says_so_and_names_those_that_did(asked: AskedStore) -> None:
     text, _ = told(asked, "explain", task="till", event="step 12")
-    assert "it did not fail; steps of this run with trouble: 1 (refused, event 16)" in text
+    assert "it did not fail; steps of this run with trouble: 1 (refused, event 18)" in text
 
 
 def test_without_an_event_the_last_trouble_is_explained(asked: AskedStore) -> None:

@@ -139,7 +139,7 @@ def test_every_named_policy_stands_side_by_side_at_a_step() -> None:
         body = server.compute("/whatif", {"w": "84", "policy": "all", "toml": ""})
         wrong = server.compute("/whatif", {"w": "84", "policy": "all", "toml": "errors = 0"})
     rows = [" ".join(words(row).split()) for row in re.findall("<tr>.*?</tr>", body)]
-    assert rows[0].startswith("policy tokens shows of what was used to_text")
+    assert rows[0].startswith("policy tokens shows of what was used function to_text")
     assert rows[1].startswith("recorded 860 3 of 4 not at all")
     found = {row.split()[0]: row.split()[2:5] for row in rows[1:]}
     assert set(found) == {"recorded", *NAMES} - {"default"}
