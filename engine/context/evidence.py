@@ -212,10 +212,9 @@ class Evidence(dict[str, Floats]):
     def by_calls(self) -> None:
         """Note the functions that need the target, tests apart."""
         target = self.asked.target
-        for path, part in self.symbols.parts.items():
-            if path == self.path or self.path in part.imports:
-                callers = (node for node, needs in part.needs.items() if target in needs)
-                self.mark("callers", (node for node in callers if node != target))
+        for part in self.symbols.parts.values():
+            if found := part.callers.get(target):
+                self.mark("callers", (node for node in found if node != target))
 
     def by_words(self) -> None:
         """Note BM25 over interfaces and bodies, and the needs of similar functions."""

@@ -51,6 +51,8 @@ class ModuleSymbols(NamedTuple):
     "Its functions, methods and classes, tests apart; sorted."
     needs: Mapping[str, tuple[str, ...]]
     "The functions and classes that each of its nodes needs."
+    callers: Mapping[str, list[str]]
+    "Its nodes that need a function or class, tests apart, by what they need."
     reads: Mapping[str, tuple[str, ...]]
     "The constants of modules that each of its nodes needs."
     tests: Mapping[str, tuple[str, ...]]
@@ -105,6 +107,7 @@ def module_symbols(
     if before is not None and before.links is links:
         return before._replace(facets=facets, symbols=symbols, numbers=numbers)
     needs: dict[str, list[str]] = {}
+    callers: dict[str, list[str]] = {}
     reads: dict[str, list[str]] = {}
     tests: dict[str, list[str]] = {}
     imports: dict[str, None] = {}
@@ -117,6 +120,8 @@ def module_symbols(
         other, _, name = where.partition("::")
         if what in KINDS:
             needs.setdefault(source, []).append(target)
+            if not source.startswith("test:"):
+                callers.setdefault(target, []).append(source)
         elif what == "attribute" and "." not in name:
             reads.setdefault(source, []).append(target)
         if what in KINDS or what in ("module", "attribute"):
@@ -128,6 +133,7 @@ def module_symbols(
         facets,
         symbols,
         {source: tuple(targets) for source, targets in needs.items()},
+        callers,
         {source: tuple(targets) for source, targets in reads.items()},
         {target: tuple(sources) for target, sources in tests.items()},
         frozenset(imports),
