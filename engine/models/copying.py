@@ -13,7 +13,6 @@ from hashlib import sha256
 from time import monotonic
 
 from backcast.domain.errors import InputError, ModelError
-from backcast.engine.models.chat import PLAIN, OwnTemplate
 from backcast.engine.models.likelihood import (
     DIGITS,
     ReadText,
@@ -54,7 +53,7 @@ class CopyReader:
         self.trained = self.window = WINDOW
         self.model = f"{COPY} {VERSION}"
         self.id = tokenizer.id
-        self.counted_as = OwnTemplate(PLAIN).text
+        self.counted_as = "mistral"
         self.template = sha256(self.counted_as.encode()).hexdigest()[:DIGITS]
         self.reader = f"{VERSION}, no weights"
         self.heard: Callable[[int], None] = lambda tokens: None
@@ -68,7 +67,7 @@ class CopyReader:
         return self._tokenizer.count(text)
 
     def prompt(self, messages: Sequence[tuple[str, str]], header: str = "") -> RenderedPrompt:
-        """Return messages as plain text: see `rendered_prompt`."""
+        """Return messages as Mistral 7B is given them: see `rendered_prompt`."""
         return rendered_prompt(self.counted_as, messages, header)
 
     def spelled(self, prompt: RenderedPrompt, text: str) -> SpelledText:
