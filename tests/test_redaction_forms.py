@@ -342,4 +342,5 @@ def test_no_text_takes_more_than_its_share_of_time(end: str) -> None:
             masks.learn(text)
             masks.mask(text)
             spent.append(time.process_time() - begun)
-        assert spent[1] < 12 * max(spent[0], 0.025), (unit, spent)
+        # Ten times the text: ten times the time, where a hundred times would be quadratic.
+        assert spent[1] < 40 * max(spent[0], 0.003), (unit, spent)
