@@ -143,14 +143,14 @@ def listening(
     answers = PageServer(store, task, version, notes, log, url)
     if task:
         answers.answer("/", {})  # once, for the first who looks not to wait
-    made = type("BoundRequest", (PageRequest,), {"answers": answers})
     try:
-        server = LoopbackServer((HOST, port), made)
+        server = LoopbackServer((HOST, port), PageRequest)
     except OSError as error:
         raise InputError(
             f"--port: needed a free port, found {port}: {error.strerror}; 0 takes any"
         ) from None
     bound = server.server_address[1]
     server.answers = answers
-    made.pages = AllowedPages(frozenset(own_names(bound)))  # type: ignore[attr-defined]
+    known = {"answers": answers, "pages": AllowedPages(frozenset(own_names(bound)))}
+    server.RequestHandlerClass = type("BoundRequest", (PageRequest,), known)
     return server
