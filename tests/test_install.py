@@ -1,4 +1,4 @@
-"""Stories of `scripts/install`: what it waits for, where programs stand in for those that it starts."""
+"""Stories of `scripts/install`, where programs stand in for those that it starts."""
 
 import subprocess
 from pathlib import Path
