@@ -94,6 +94,17 @@ def test_words_apart_are_the_tokens_that_sentencepiece_makes_of_the_whole(
     assert counter.count(text) == len(counter.encode(text))
 
 
+def test_a_counter_that_has_to_forget_counts_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("LINES", "WORDS"):
+        monkeypatch.setattr(f"backcast.engine.models.tokenizers.{limit}", 3)
+    forgetful, whole = Mistral(3), tokenizer_of("mistral-v3")
+    texts = [f"def f{n}(a, b):\n    return a + b\n    g(a)\n" * (n % 3) for n in range(20)]
+    for text in [*texts, *reversed(texts)]:
+        assert forgetful.count(text) == whole.count(text)
+        assert forgetful.encode(text) == whole.encode(text)
+    assert len(forgetful._sizes) < 12 and len(forgetful._words) < 20
+
+
 @pytest.mark.parametrize("version", [1, 3])
 def test_no_piece_of_a_vocabulary_goes_beyond_a_word(version: int) -> None:
     counter = tokenizer_of(f"mistral-v{version}")

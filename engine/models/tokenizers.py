@@ -17,7 +17,7 @@ import re
 import sys
 import warnings
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import pairwise
@@ -94,10 +94,12 @@ class Mistral:
             raise MissingExtraError("counting as Mistral does", "mistral") from None
         self._words: dict[str, bytes] = {}
         "The tokens of each word, in the form of an array's bytes."
+        self._word_sizes: dict[str, int] = {}
+        "How many tokens each of these words is."
         self._lines: dict[str, bytes] = {}
-        "The same of each line, without its end."
+        "The tokens of each line that was encoded, without its end."
         self._sizes: dict[str, int] = {}
-        "How many tokens each line is, without its end."
+        "How many tokens each line is that was counted, without its end."
         self._end = self._encoded("\n")[-1]
         self._line_end = array("i", [self._end]).tobytes()
         self.id = f"mistral-common v{version}, {self._pieces.vocab_size()} pieces"
@@ -110,7 +112,7 @@ class Mistral:
         try:
             return sum(map(size_of, lines)) + len(lines) - 1
         except KeyError:
-            self._know(lines)
+            self._count(lines)
             return sum(map(size_of, lines)) + len(lines) - 1
 
     def encode(self, text: str) -> list[int]:
@@ -118,7 +120,11 @@ class Mistral:
         if not text:
             return []
         lines, known = f" {text}".split("\n"), self._lines
-        self._know(lines)
+        if new := [*dict.fromkeys(line for line in lines if line not in known)]:
+            if len(known) > LINES:
+                known.clear()
+                new = lines
+            known.update(zip(new, self._read(new), strict=True))
         return array("i", self._line_end.join([known[line] for line in lines])).tolist()
 
     def piece(self, token: int) -> bytes:
@@ -128,33 +134,43 @@ class Mistral:
             return bytes([int(piece.id_to_piece(token)[3:5], 16)])
         return str(piece.id_to_piece(token)).replace("\u2581", " ").encode()
 
-    def _know(self, lines: list[str]) -> None:
-        """Read those of some lines whose tokens are not known."""
-        sizes = self._sizes
-        if new := [line for line in lines if line not in sizes]:
-            if len(sizes) > LINES:
-                sizes.clear()
-                self._lines.clear()
-                new = lines
-            read, width = self._read(new), len(self._line_end)
-            self._lines.update(zip(new, read, strict=True))
-            sizes.update(zip(new, [len(tokens) // width for tokens in read], strict=True))
+    def _count(self, lines: list[str]) -> None:
+        """Count the tokens of those of some lines whose size is not known."""
+        sizes, size_of = self._sizes, self._word_sizes.__getitem__
+        unknown = dict[str, list[str]]()
+        if len(sizes) > LINES:
+            sizes.clear()
+        for line in lines:
+            if line not in sizes:
+                words = _words(line)
+                try:
+                    sizes[line] = sum(map(size_of, words))
+                except KeyError:
+                    unknown[line] = words
+        if unknown:
+            self._learn(unknown.values())
+            for line, words in unknown.items():
+                sizes[line] = sum(map(size_of, words))
 
     def _read(self, lines: Sequence[str]) -> list[bytes]:
-        """Return the tokens of each line, which stands behind a line end, or a space of its own.
-
-        No piece holds a line end, nor a space behind anything else, nor a letter beside a digit or
-        a sign, those of `GLUED` apart, and tokens are only made of pieces. So each word has tokens
-        of its own, and is asked for once. Lines with letters of other alphabets are words.
-        """
-        if len(self._words) > WORDS:
-            self._words.clear()
-        cut = [[line] if GLUED in line or not line.isascii() else WORD.findall(line)
-               for line in lines]  # fmt: skip
+        """Return the tokens of each line, which stands behind a line end, or a space of its own."""
+        cut = list(map(_words, lines))
+        self._learn(cut)
         known = self._words
-        if new := [*dict.fromkeys(word for line in cut for word in line if word not in known)]:
-            known.update(zip(new, self._apart(new), strict=True))
-        return [b"".join([known[word] for word in line]) for line in cut]
+        return [b"".join([known[word] for word in words]) for words in cut]
+
+    def _learn(self, lines: Iterable[list[str]]) -> None:
+        """Ask for the tokens of those words of some lines that are not known."""
+        known = self._words
+        if len(known) > WORDS:
+            known.clear()
+            self._word_sizes.clear()
+        words = set[str]().union(*lines)
+        if new := [*words.difference(known)]:
+            tokens, width = self._apart(new), len(self._line_end)
+            known.update(zip(new, tokens, strict=True))
+            sizes = [len(of_word) // width for of_word in tokens]
+            self._word_sizes.update(zip(new, sizes, strict=True))
 
     def _apart(self, words: Sequence[str]) -> list[bytes]:
         """Return the tokens of each word."""
@@ -167,6 +183,16 @@ class Mistral:
     def _encoded(self, text: str) -> list[int]:
         clean = text.encode(errors="replace").decode()
         return list(self._pieces.encode(clean))
+
+
+def _words(line: str) -> list[str]:
+    """Return the parts of a line that have tokens of their own.
+
+    No piece holds a line end, nor a space behind anything else, nor a letter beside a digit or a
+    sign, those of `GLUED` apart, and tokens are only made of pieces. So each word is asked for
+    once. Lines with letters of other alphabets are words.
+    """
+    return [line] if GLUED in line or not line.isascii() else WORD.findall(line)
 
 
 def _pieces(version: int) -> Any:

@@ -31,6 +31,8 @@ COMMITS = 60
 "Commits of a history that are imported, the newest."
 WARM, TIMED = (10, 100), 50
 "Functions that are asked for before those whose times are taken, and the number of these."
+TURN = 10
+"Requests that one answers before the next has its turn."
 SCRIPT = Path(__file__).with_name("context_timed.py")
 OURS, AIDER = "Backcast", "aider RepoMap"
 BOUNDS = {50: Bound("<=", 20), 95: None}
@@ -89,14 +91,19 @@ def _times(bench: Bench, folder: Path) -> Times:
     with ExitStack() as stack:
         rounds, every = _rounds(bench, repository, stack, times.notes)
         times = times._replace(all=every)
-        for task in tasks:
-            for name, (peer, question, fixed) in rounds.items():
-                asked: dict[str, Any] = {"task": task}
-                if name == AIDER:
-                    asked = {"chat": [task.path], "request": task.request, "tokens": TOKENS}
-                answer = peer.ask(question, **asked, **fixed)
-                times.answers.setdefault(name, []).append(answer)
+        for turn in range(0, len(tasks), TURN):
+            for name, one in rounds.items():
+                answers = times.answers.setdefault(name, [])
+                answers += [_answer(name, one, task) for task in tasks[turn : turn + TURN]]
     return times
+
+
+def _answer(name: str, one: Round, task: Task) -> dict[str, Any]:
+    """Ask a process for a task."""
+    asked: dict[str, Any] = {"task": task}
+    if name == AIDER:
+        asked = {"chat": [task.path], "request": task.request, "tokens": TOKENS}
+    return one.peer.ask(one.question, **asked, **one.fixed)
 
 
 def _rounds(
