@@ -384,3 +384,6 @@ def test_the_text_of_an_event_is_printed_and_where_it_has_none_what_prints_it(
     )
     _, err, code = backcast("cat", f"{TILL}@78")
     assert ("brought no text: answers, results, checks and modules do" in err, code) == (True, 2)
+    found, err, code = backcast("cat", f"{TILL}@80", "--json")
+    said = json.loads(found)
+    assert (said["text"], said["task"], said["event"], err, code) == (out, "till", 80, "", 0)

@@ -1,5 +1,6 @@
 """What an import brings that has no outline of its own is said at once, with the reason."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -183,6 +184,20 @@ def test_other_logs_say_it_when_they_are_outlined(
     with pytest.raises(SystemExit):
         main(("outline", "task", "--store", url))
     assert "note: 1 module cannot be outlined: a.py:1" in capsys.readouterr().err
+
+
+def test_programs_learn_how_many_texts_were_outlined_and_which_were_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    with EventStore.open(url, create=True) as store:
+        Task("task", store).wrote("a.py", "def f(")
+    for count in (1, 0):
+        with pytest.raises(SystemExit):
+            main(("outline", "task", "--store", url, "--json"))
+        found = json.loads(capsys.readouterr().out)
+        assert (found["task"], found["outlined"]) == ("task", count)
+        assert found["without"][0].startswith("1 module cannot be outlined: a.py:1")
 
 
 def test_a_context_of_what_has_no_inside_says_so(

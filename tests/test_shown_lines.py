@@ -87,6 +87,10 @@ def test_lines_are_given_as_they_were_last_shown_and_told_apart(
         "      5\tfive\n      6\tsix\n",
     )
     assert "its text was never shown as a whole; tools showed 5 lines of it, by events" in err
+    code, out, _ = ran(capsys, "cat", reference, "--json")
+    lines = json.loads(out)["lines"]
+    assert [each["text"] for each in lines] == ["two", "three", "FOUR", "five", "six"]
+    assert (code, lines[4]["event"], lines[4]["changed_by"]) == (1, opened, edited + 1)
     part = ran(capsys, "cat", f"{reference}#L4-L5")[1]
     assert [line for line in part.splitlines() if "\t" in line] == [
         "      4\tFOUR",

@@ -211,6 +211,7 @@ def test_bytes_that_are_no_text_are_shown_on_a_terminal(shown: Backcast, url: st
     with EventStore.open(url) as store:
         ref = store.put(b"\xff\x1b[31m\r\n\x00")
     assert shown("cat", ref)[0] == "\\xff\\x1b[31m\r\n\\x00"
+    assert json.loads(shown("cat", ref, "--json")[0]) == {"blob": ref, "base64": "/xtbMzFtDQoA"}
 
 
 def test_a_progress_bar_names_what_is_done(

@@ -73,7 +73,7 @@ def _worked_through(tasks: Path, url: str, **options: Any) -> str:
     stalls = options["stalls"] or options["routing"]
     name = options["name"] or tasks.stem
     seconds = options["test_seconds"]
-    with _proxy(options["to"], url, name) as proxy, opened(url, create=True) as store:
+    with opened(url, create=True) as store, _proxy(options["to"], url, name) as proxy:
         settings = DispatchSettings(
             implementer=known[names[0]], reviewer=known.get(options["reviewer"] or ""),
             routes=routes._replace(forms=known) if routes else None,

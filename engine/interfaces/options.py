@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,17 +113,24 @@ def engine_on(name: str, processes: int | None = None) -> "Iterator[WorkEngine]"
         yield engine
 
 
+def _tidied(url: str) -> AbstractContextManager[None]:
+    from backcast.engine.log.recorder.unused import removed_if_unused
+
+    return removed_if_unused(url)
+
+
 @contextmanager
 def opened(url: str, *, create: bool = False) -> Iterator["EventStore"]:
     """Open the store at a URL; each damaged row that is met is reported on stderr, once.
 
-    `InputError` for a store that no later command would find.
+    A store that is made here, and to which nothing is written, is removed at the end. `InputError`
+    for a store that no later command would find.
     """
     from backcast.engine.log.recorder import check_kept
     from backcast.engine.log.rows import DamageReporter
     from backcast.engine.log.store import EventStore
 
     check_kept(url)
-    with EventStore.open(url, create=create) as store:
+    with _tidied(url) if create else nullcontext(), EventStore.open(url, create=create) as store:
         store.report = DamageReporter(lambda damage: message(f"skipped {damage}"))
         yield store

@@ -112,7 +112,13 @@ def remarks(scoring: Scoring) -> Iterator[str]:
     if plan.not_sampled:
         yield f"note: the sample leaves out {plan.not_sampled} steps"
     if scoring.not_reached:
-        yield f"note: {scoring.not_reached} steps were not reached: the same command goes on there"
+        goes_on = ": the same command goes on there" if scoring.steps else ""
+        yield f"note: {scoring.not_reached} steps were not reached{goes_on}"
+    if not plan.looked_at_all:
+        yield (
+            "note: half of the time went by before all steps were looked at: those that were not"
+            " are in no figure, and more --seconds reach them"
+        )
     unnamed = sum(None in step.names for step in scoring.steps)
     if unnamed:
         yield f"note: {unnamed} steps were scored before names were told apart"
@@ -122,7 +128,7 @@ def remarks(scoring: Scoring) -> Iterator[str]:
 
 def as_json(scoring: Scoring, scores: Sequence[PolicyScore]) -> dict[str, Any]:
     """Return the whole result as JSON."""
-    reader = scoring.plan.reader
+    plan, reader = scoring.plan, scoring.plan.reader
     return {
         "format": FORMAT,
         "note": note(reader),
@@ -134,9 +140,10 @@ def as_json(scoring: Scoring, scores: Sequence[PolicyScore]) -> dict[str, Any]:
         "verdicts": list(verdicts(scores)),
         "steps": [_step(scoring, step) for step in scoring.steps],
         "left_out": [plain(step) for step in left_out(scoring)],
-        "outcome_unknown": scoring.plan.unknown,
-        "not_sampled": scoring.plan.not_sampled,
+        "outcome_unknown": plan.unknown,
+        "not_sampled": plan.not_sampled,
         "not_reached": scoring.not_reached,
+        "looked_at_all": plan.looked_at_all,
         "kept": not any(book.unkept for book in scoring.books.values()),
     }  # fmt: skip
 

@@ -61,8 +61,25 @@ class Reading(NamedTuple):
         from backcast.engine.replay.kept_scores import score_books
 
         plan = self.plan(reader, settings)
+        if self.seconds is not None:
+            return self._scored_in_time(plan, logs, self.seconds)
         self.take(plan, logs)
         return self.read(plan, score_books(logs.logs, self.scores))
+
+    def _scored_in_time(
+        self, plan: "ScorePlan", logs: "LogShelf", seconds: float
+    ) -> "tuple[Scoring, bool]":
+        """Build and read step by step until the time is up."""
+        from backcast.engine.interfaces.bounded_scoring import scored_in_time
+        from backcast.engine.replay.kept_scores import score_books
+        from backcast.engine.replay.score_bounded import BoundedPlan
+
+        bounded = BoundedPlan(plan, seconds)
+        with logs.progress("steps looked at") as advance:
+            bounded.add(logs, self.sample, advance, logs.keep)
+        if not logs.read:
+            raise SystemExit(UNREADABLE)  # the reasons are on stderr
+        return scored_in_time(bounded, score_books(logs.logs, self.scores))
 
     def take(self, plan: "ScorePlan", logs: "LogShelf") -> None:
         """Add the steps of some logs to a plan; end where none of the logs can be read."""
@@ -92,7 +109,7 @@ class Reading(NamedTuple):
         plan = CutPlan(self.plan(reader, settings))
         self.take(plan, logs)
         if not plan.cut:
-            _refuse_nothing(plan)
+            refuse_nothing(plan)
         books = score_books(logs.logs, self.scores)
         threads = self.threads or threads_each(engine)
         scoring = ScoringElsewhere(plan, books, engine, sent(reader, self.context_tokens, threads))
@@ -102,7 +119,7 @@ class Reading(NamedTuple):
         )
         interrupted = _run_elsewhere(scoring)
         if not (interrupted or scoring.steps or scoring.failed):
-            _refuse_nothing(plan)
+            refuse_nothing(plan)
         return scoring, interrupted
 
     def plan(self, reader: "OutcomeReader", settings: "Sequence[Setting]") -> "ScorePlan":
@@ -113,25 +130,23 @@ class Reading(NamedTuple):
 
     def read(self, plan: "ScorePlan", books: "dict[str, ScoreBook]") -> "tuple[Scoring, bool]":
         """Read what of a plan was never read; return the scores, and whether Ctrl-C ended it."""
-        return _scored(plan, books, self.seconds)
+        return _scored(plan, books)
 
 
-def _scored(
-    plan: "ScorePlan", books: "dict[str, ScoreBook]", seconds: float | None
-) -> "tuple[Scoring, bool]":
+def _scored(plan: "ScorePlan", books: "dict[str, ScoreBook]") -> "tuple[Scoring, bool]":
     from backcast.engine.replay.score_run import Scoring
 
     if not plan.jobs:
-        _refuse_nothing(plan)
+        refuse_nothing(plan)
     waiting = plan.to_read(books)
-    scoring = Scoring(plan, books, seconds)
+    scoring = Scoring(plan, books)
     prompts, tokens = len(plan.jobs) * len(plan.settings), sum(waiting.values())
     message(
         f"{prompts} prompts of {len(plan.jobs)} steps: {len(waiting)} differ and were never read,"
         f" {tokens:,} tokens at most"
     )
-    forecast, note_unkept = ReadingForecast(scoring, tokens, len(waiting)), _unkept_noted(scoring)
-    with progress_bar("tokens", tokens, ends=scoring.until) as bar:
+    forecast, note_unkept = ReadingForecast(tokens), unkept_noted(scoring)
+    with progress_bar("tokens", tokens) as bar:
 
         def advance(size: int) -> None:
             bar(size)
@@ -142,16 +157,14 @@ def _scored(
             scoring.run(advance)
         except KeyboardInterrupt:
             return scoring, True
-    if seconds is not None and scoring.waiting and not scoring.steps:
-        message(forecast.unread(seconds))
     return scoring, False
 
 
 class ReadingForecast:
     """How long reading takes, as far as what was read tells."""
 
-    def __init__(self, scoring: "Scoring", tokens: int, prompts: int) -> None:
-        self.scoring, self.tokens, self.prompts = scoring, tokens, prompts
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
         self.read, self.begun, self.busy, self._said = 0, monotonic(), process_time(), False
 
     def add(self, size: int) -> None:
@@ -166,27 +179,9 @@ class ReadingForecast:
 
     def _line(self, spent: float) -> str:
         pace = self.read / spent
-        rest, ends = (self.tokens - self.read) / pace, self.scoring.until - monotonic()
-        at = f"at {pace:,.0f} tokens a second{little_time(spent, process_time() - self.busy)}"
-        if rest <= ends:
-            return f"about {duration(rest)} more, {at}"
-        steps = len(self.scoring.plan.jobs)
-        each = self.tokens / max(1, self.prompts) * len(self.scoring.plan.settings)
-        within = min(steps, int(self.read / each + ends * pace / each))
-        return (
-            f"{duration(ends)} more, then --seconds ends it: about {within} of {steps} steps, {at}"
-        )
-
-    def unread(self, seconds: float) -> str:
-        """Return why nothing was read in a time, and which time a step takes."""
-        job = self.scoring.waiting[0]
-        whole = max(job.tokens) + sum(job.tokens[1:]) // 2  # prompts begin alike
-        spent = monotonic() - self.begun
-        took = f": a step takes about {duration(whole * spent / self.read)}" if self.read else ""
-        return (
-            f"nothing was read in {seconds:g} s{took}: needed more --seconds, or prompts of fewer"
-            " --context-tokens"
-        )
+        rest = duration((self.tokens - self.read) / pace)
+        busy = little_time(spent, process_time() - self.busy)
+        return f"about {rest} more, at {pace:,.0f} tokens a second{busy}"
 
 
 def little_time(spent: float, busy: float) -> str:
@@ -202,13 +197,13 @@ def little_time(spent: float, busy: float) -> str:
     return f" (this process got {busy:.0f} s of the processor in {spent:.0f} s: others use it)"
 
 
-def _refuse_nothing(plan: "ScorePlan") -> NoReturn:
+def refuse_nothing(plan: "ScorePlan") -> NoReturn:
     """Raise `InputError`, since a plan has no step that can be read."""
     reasons = [f"{step.step}: {step.reason}" for step in plan.left_out[:1]] or ["found none"]
     raise InputError(f"needed a step whose outcome can be read: {reasons[0]}")
 
 
-def _unkept_noted(scoring: "Scoring") -> "Callable[[], None]":
+def unkept_noted(scoring: "Scoring") -> "Callable[[], None]":
     """Return what notes why new scores are not kept, each reason once."""
     noted = set[str]()
 
@@ -223,7 +218,7 @@ def _unkept_noted(scoring: "Scoring") -> "Callable[[], None]":
 
 def _run_elsewhere(scoring: "ScoringElsewhere") -> bool:
     """Have steps scored by workers; return whether Ctrl-C ended it."""
-    note_unkept = _unkept_noted(scoring)
+    note_unkept = unkept_noted(scoring)
     with progress_bar("steps", scoring.not_reached) as bar:
 
         def advance(steps: int) -> None:

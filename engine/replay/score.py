@@ -52,6 +52,8 @@ class ScorePlan:
     """The steps of some logs that are to be scored."""
 
     spare = SPARE
+    looked_at_all = True
+    "Whether the time let all logs be looked through."
 
     def __init__(
         self, reader: OutcomeReader, settings: Sequence[Setting], profile: ModelProfile
@@ -82,7 +84,7 @@ class ScorePlan:
         of the logs that are needed still; `building` gives what is called for each step of a sample
         whose prompts are built.
         """
-        chosen: list[_Found] = []
+        chosen: list[FoundStep] = []
         order: dict[str, int] = {}
         for log in logs:
             order.setdefault(log.name, len(order))
@@ -103,7 +105,11 @@ class ScorePlan:
             self._take(chosen, sample, order, building)
 
     def _take(
-        self, drawn: Sequence["_Found"], sample: int, order: Mapping[str, int], building: Building
+        self,
+        drawn: Sequence["FoundStep"],
+        sample: int,
+        order: Mapping[str, int],
+        building: Building,
     ) -> None:
         """Add so many of some steps, by lot those that can be read."""
         first, others, lacking = drawn[:sample], [*drawn[sample:]], 0
@@ -124,7 +130,7 @@ class ScorePlan:
         for _, step, outcome, unit in self._found(log, versions):
             self._plan(log, step, outcome, unit)
 
-    def _found(self, log: Log, versions: Collection[int] | None = None) -> Iterator["_Found"]:
+    def _found(self, log: Log, versions: Collection[int] | None = None) -> Iterator["FoundStep"]:
         """Yield the steps of a log whose outcome is known, and note those that cannot be read.
 
         With `versions` only the steps at these are looked at.
@@ -153,7 +159,7 @@ class ScorePlan:
                     continue
                 run = recorded or step.action is not None
                 unit = f"{log.name}: {task}" if run else f"{log.name}: {place_of_step(step)}"
-                yield _Found(log, step, outcome, unit)
+                yield FoundStep(log, step, outcome, unit)
 
     def _plan(self, log: Log, step: ReplayStep, outcome: KnownOutcome, unit: str) -> bool:
         """Add a step with its prompts; where one cannot be, note why, and return False."""
@@ -225,7 +231,7 @@ class ScorePlan:
         }
 
 
-class _Found(NamedTuple):
+class FoundStep(NamedTuple):
     """A step of an open log whose outcome is known."""
 
     log: Log
@@ -234,13 +240,13 @@ class _Found(NamedTuple):
     unit: str
 
 
-def _counted(found: Iterable[_Found], advance: Advance) -> Iterator[_Found]:
+def _counted(found: Iterable[FoundStep], advance: Advance) -> Iterator[FoundStep]:
     for step in found:
         advance(1)
         yield step
 
 
-def _order(names: Mapping[str, int], found: _Found) -> tuple[int, str, int]:
+def _order(names: Mapping[str, int], found: FoundStep) -> tuple[int, str, int]:
     return names[found.log.name], found.step.task_id, found.step.version
 
 

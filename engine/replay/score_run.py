@@ -29,6 +29,9 @@ class Scoring:
         self.waiting = list(plan.jobs) if seconds is None else sorted(plan.jobs, key=draw)
         self.steps: list[StepScore] = []
         self.failed: list[LeftOut] = []
+        self.gone = False
+        "Whether the server of the model is gone, after a second try."
+        self._failed_last = False
 
     @property
     def not_reached(self) -> int:
@@ -41,8 +44,7 @@ class Scoring:
 
         What was read is kept at once, so that this can be ended at any moment.
         """
-        gone = False
-        while self.waiting:
+        while self.waiting and not self.gone:
             job = self.waiting[0]
             try:
                 facts = [self._fact(job, n, advance) for n in range(len(job.tokens))]
@@ -50,10 +52,9 @@ class Scoring:
                 if error.kind == "timeout" and monotonic() > self.until:
                     return
                 self.failed.append(LeftOut(job.place, str(error)))
-                gone, before = error.kind == "unavailable", gone
-                if gone and before:  # a server that is gone is not waited for at each step
-                    self.waiting.pop(0)
-                    return
+                before, self._failed_last = self._failed_last, error.kind == "unavailable"
+                # A server that is gone is not waited for at each step.
+                self.gone = before and self._failed_last
             except InputError as error:
                 self.failed.append(LeftOut(job.place, str(error)))
             else:

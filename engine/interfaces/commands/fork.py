@@ -69,15 +69,18 @@ def _imported(store: "EventStore", address: Address) -> str:
 
     file, task = Path(address.log), address.task
     counted("events", file)
-    report = run(store, "events", file, progress=progress_bar)
-    tasks = sorted({batch.task_id for batch in read(file, None, Report())})
+    report = Report()
+    tasks = sorted({batch.task_id for batch in read(file, None, report)})
+    if task not in tasks and (task or len(tasks) > 1) and not report.skipped:
+        several = f"{file}#TASK, since the log holds several"
+        needed = several if task is None else f"task {task!r} in it"
+        raise InputError(f"{file}: needed {needed}, found {', '.join(tasks[:5])}")
+    if tasks and not report.skipped:  # nothing is stored of what cannot be forked
+        report = run(store, "events", file, progress=progress_bar)
     if report.skipped or not tasks:
         found = report.skipped[0] if report.skipped else "nothing in it"
         raise InputError(f"{file}: needed a log that 'backcast export' wrote, found {found}")
-    if task in tasks or (task is None and len(tasks) == 1):
-        return task or tasks[0]
-    needed = f"{file}#TASK, since the log holds several" if task is None else f"task {task!r} in it"
-    raise InputError(f"{file}: needed {needed}, found {', '.join(tasks[:5])}")
+    return task or tasks[0]
 
 
 def _report(store: "EventStore", branch: "Branch", at: int | None, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, UnavailableError
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.found_logs import FOLDERS, chosen_log
 from backcast.engine.interfaces.many_logs import SOME, LogTimes, shown_progress
@@ -242,8 +242,11 @@ def _so_far(request: _ImportRequest, path: Path) -> str:
     from backcast.engine.log.importers import git
 
     task = request.task or git.task_of(path)
-    with opened(request.url) as store:
-        stored = git.stored_line(store, task)
+    try:
+        with opened(request.url) as store:
+            stored = git.stored_line(store, task)
+    except UnavailableError:
+        return "nothing is stored yet"  # a store that holds nothing is gone again
     total = git.count(path, last=stored.last)
     if not stored.commits:
         return "nothing is stored yet"

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
               help="A context part of N tokens; the window changes by the difference.")  # fmt: skip
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N of the steps.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S",
-              help="Read no longer than this; steps are taken by lot.")  # fmt: skip
+              help="Take no longer than this; steps are taken by lot.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="As many as cores are free.")
 @click.option("--scores", type=Path, metavar="FILE",
               help="Where scores are kept, not in the store or FILE.jsonl.scores.")  # fmt: skip
