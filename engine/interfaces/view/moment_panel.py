@@ -13,6 +13,7 @@ from backcast.engine.history.staleness import Stale, stale
 from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
 from backcast.engine.interfaces.view.panels import PanelMaker, in_chunks
 from backcast.engine.interfaces.view.reading import RunReader
+from backcast.engine.interfaces.view.status_words import status_words
 from backcast.projections import (
     context_map,
     dependency_graph,
@@ -78,7 +79,7 @@ def moment_parts(maker: PanelMaker, states: MomentStates, version: int) -> Marku
     modules = states.progress.modules, states.versions.modules
     outdated = states.stale, states.summaries.nodes, states.map, states.graph.modules
     parts = (
-        maker.keep(_progress(states)),
+        maker.keep(_progress(maker, states, version)),
         maker.keep(_changed(maker, states, version)),
         maker.unless_same("modules", modules, lambda: _modules(maker, states)),
         maker.unless_same("stale", outdated, lambda: _stale(maker, states)),
@@ -89,15 +90,13 @@ def moment_parts(maker: PanelMaker, states: MomentStates, version: int) -> Marku
     return joined(parts)
 
 
-def _progress(states: MomentStates) -> Markup:
+def _progress(maker: PanelMaker, states: MomentStates, version: int) -> Markup:
     state = states.progress
-    words = state.status
-    if state.status == progress.HISTORY:
-        words = progress.history_words(state.commits, state.started_at, state.last_at)
+    words, waits = status_words(maker.shown.sequence, state, version)
     goal = " ".join((state.goal or "").split())
     rows = [
         ("goal", goal if len(goal) <= GOAL else f"{goal[: GOAL - 1]}…"), ("status", words),
-        ("reason", state.reason or ""), ("waiting for", progress.waiting_for(state)),
+        ("reason", state.reason or ""), ("waiting for", waits),
         ("answers", str(state.replies or "")),
     ]  # fmt: skip
     lines = [tag("div", tag("dt", name), tag("dd", value), class_=name if name == "goal" else None)
@@ -115,7 +114,7 @@ def _modules(maker: PanelMaker, states: MomentStates) -> Markup:
         module = states.progress.modules.get(path, progress.ModuleProgress())
         failing = f"{module.failed} failing" if module.failed else ""
         failing = "checks pass" if module.failed == 0 else failing
-        status = "" if states.progress.status == progress.HISTORY else module.status
+        status = module.status if maker.shown.sequence.plans else ""
         said = ("deleted" if head.deleted else status, failing,
                 "conflict" if path in conflicts else "")  # fmt: skip
         words = ", ".join(filter(None, said))
