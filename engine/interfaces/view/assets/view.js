@@ -12,20 +12,39 @@
 
   // Where panels come from: the server, or the parts that stand in the file.
   let parts = null;
-  const expand = (text) => text.replace(/<r (\d+)>/g, (_, number) => expand(parts.texts[number]));
+  const expand = (text) => text.replace(/<r (\d+)>/g, (_, number) => expand(textOf(number)));
+  function textOf(number) { // new lines of its own, in turn with runs of lines that others have
+    const { lines, runs, fresh } = parts, [own, ...rest] = runs[number];
+    let place = fresh[number] + own, end = 0;
+    const part = (from, to) => lines.slice(from, to).join("");
+    let found = part(fresh[number], place);
+    for (let n = 0; n < rest.length; n += 3) {
+      end += rest[n] + rest[n + 1];
+      found += part(end - rest[n + 1], end) + part(place, place + rest[n + 2]);
+      place += rest[n + 2];
+    }
+    return found;
+  }
   const ready = live ? Promise.resolve() : read().then((found) => { parts = found; });
   async function read() {
     const letters = atob($("parts").textContent), packed = new Uint8Array(letters.length);
     for (let n = 0; n < letters.length; n += 1) packed[n] = letters.charCodeAt(n);
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return JSON.parse(await new Response(stream).text());
+    const held = JSON.parse(await new Response(stream).text());
+    let count = 0;
+    held.fresh = held.runs.map((run) => { // where the lines of each text begin that are new in it
+      const begin = count;
+      for (let n = 0; n < run.length; n += 3) count += run[n];
+      return begin;
+    });
+    return held;
   }
   async function panel(kind, query) {
     if (!live) {
       await ready;
       const known = parts[kind] || {}, asked = query.d || query.w || query.e;
       const number = known[asked] ?? known[query.w ? ofStep(known, query.w) : ""];
-      return number === undefined ? missing(kind, query) : expand(parts.texts[number]);
+      return number === undefined ? missing(kind, query) : expand(textOf(number));
     }
     const given = new URLSearchParams({ ...query, task });
     const answer = await fetch(`/${kind}?${given}`);
@@ -281,7 +300,7 @@
     let texts = 0, later = 0, next = 0;
     for (const [version, what, item, number] of parts.search) {
       const holder = document.createElement("template");
-      holder.innerHTML = parts.texts[number];
+      holder.innerHTML = textOf(number);
       const text = holder.content.textContent, spot = text.toLowerCase().indexOf(needle);
       if (spot < 0) continue;
       if (version > at) {
