@@ -14,6 +14,13 @@ from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, 
 from backcast.engine.interfaces.view.panels import PanelMaker, in_chunks
 from backcast.engine.interfaces.view.reading import RunReader
 from backcast.engine.interfaces.view.status_words import status_words
+from backcast.engine.interfaces.view.summary_tree import (
+    OUTLINED,
+    folded_symbols,
+    module_tree,
+    summary_section,
+    summary_trees,
+)
 from backcast.projections import (
     context_map,
     dependency_graph,
@@ -77,12 +84,13 @@ def moment_parts(maker: PanelMaker, states: MomentStates, version: int) -> Marku
     """Return the parts of the panel as of an event; each is kept by itself, since few change at
     an event."""
     modules = states.progress.modules, states.versions.modules
-    outdated = states.stale, states.summaries.nodes, states.map, states.graph.modules
+    outdated = states.stale, states.summaries.nodes, states.graph.modules
     parts = (
         maker.keep(_progress(maker, states, version)),
         maker.keep(_changed(maker, states, version)),
         maker.unless_same("modules", modules, lambda: _modules(maker, states)),
-        maker.unless_same("stale", outdated, lambda: _stale(maker, states)),
+        maker.unless_same("summaries", outdated, lambda: _summaries(maker, states)),
+        maker.unless_same("stale", (states.map, outdated[2]), lambda: _stale_items(states)),
         maker.unless_same("map", (states.map,), lambda: _map(states)),
         maker.keep(_in_hand(maker, states)),
         _absent(states),
@@ -119,8 +127,7 @@ def _modules(maker: PanelMaker, states: MomentStates) -> Markup:
                 "conflict" if path in conflicts else "")  # fmt: skip
         words = ", ".join(filter(None, said))
         is_open = bool(head.source) and len(heads) <= FEW
-        key = "module", path, head.version, head.iteration, head.writer, words, is_open
-        rows.append(maker.made(key, partial(_module_row, maker, path, head, words, is_open)))
+        rows.append(_module_row(maker, path, head, words, is_open))
     more = f"… and {len(heads) - MOST:,} more" if len(heads) > MOST else None
     listed = tag("div", in_chunks(maker, rows), class_="modules")
     return tag("section", tag("h3", f"Modules: {len(heads)}"), listed,
@@ -134,15 +141,35 @@ def _changed(maker: PanelMaker, states: MomentStates, version: int) -> Markup:
         return Markup("")
     heads = versions.latest(states.versions).items()
     found = [(path, head) for path, head in heads if head.version >= step.first]
-    rows = [_module_row(maker, path, head, "deleted" * head.deleted, is_open=bool(head.source))
-            for path, head in found[:FEW]]  # fmt: skip
+    rows = [joined([
+        _module_row(maker, path, head, "deleted" * head.deleted, is_open=bool(head.source)),
+        _outlined(maker, states, path),
+    ]) for path, head in found[:FEW]]  # fmt: skip
     more = tag("p", f"… and {len(found) - FEW:,} more") if len(found) > FEW else None
     listed = tag("div", *rows, class_="modules")
     title = tag("h3", f"Changed in this commit: {len(found)}")
     return tag("section", title, listed, more) if found else Markup("")
 
 
+def _outlined(maker: PanelMaker, states: MomentStates, path: str) -> Markup:
+    """Return the classes and functions of a module that a commit changed, once it is outlined."""
+    module = states.graph.modules.get(path)
+    if module is None or not module.facets or module.outlined != module.source:
+        return Markup("")
+    if states.summaries.nodes or len(states.graph.modules) <= OUTLINED:
+        return Markup("")  # it stands in the tree of all modules
+    tree = module_tree(states.graph, path)
+    return maker.made(("changed", *tree.key), lambda: folded_symbols(maker, tree))
+
+
 def _module_row(
+    maker: PanelMaker, path: str, head: versions.ModuleVersion, words: str, is_open: bool
+) -> Markup:
+    key = "module", path, head.version, head.iteration, head.writer, words, is_open
+    return maker.made(key, partial(_made_row, maker, path, head, words, is_open))
+
+
+def _made_row(
     maker: PanelMaker, path: str, head: versions.ModuleVersion, words: str, is_open: bool
 ) -> Markup:
     line = joined([
@@ -152,20 +179,23 @@ def _module_row(
     if not is_open:
         return maker.keep(tag("p", line))
     kept = maker.keep(joined(cut(maker.shown.text(head.source))))
-    return maker.keep(folded(line, tag("pre", kept, class_="text")))
+    return maker.keep(folded(line, tag("pre", kept, class_="text"), key=f"module {path}"))
 
 
-def _stale(maker: PanelMaker, states: MomentStates) -> Markup:
-    rows = [(tag("code", one.node), one.by, str(one.reason or one.proof)) for one in states.stale]
-    modules = Modules(dependency_graph.present(states.graph))
-    rows += [(tag("code", f"map item {item}"), "digest", "what it was made of has changed")
-             for item in (stale_in(states.map, modules) if states.map.items else ())]  # fmt: skip
-    count = len(states.summaries.nodes)
-    if not rows and not count:
+def _summaries(maker: PanelMaker, states: MomentStates) -> Markup:
+    trees = summary_trees(states.graph, states.summaries, states.stale)
+    return summary_section(maker, trees)
+
+
+def _stale_items(states: MomentStates) -> Markup:
+    """Return the items of the map that are made of what has changed."""
+    if not states.map.items:
         return Markup("")
-    body = table(("summary", "by", "why"), rows[:MOST])
-    none = tag("p", f"None of {count} summaries.", class_="note")
-    return tag("section", tag("h3", f"Stale: {len(rows)}"), body or none)
+    modules = Modules(dependency_graph.present(states.graph))
+    rows = [(tag("code", item), "what it was made of has changed")
+            for item in stale_in(states.map, modules)]  # fmt: skip
+    body = table(("item of the map", "why"), rows[:MOST])
+    return tag("section", tag("h3", f"Stale in the map: {len(rows)}"), body) if rows else body
 
 
 def _map(states: MomentStates) -> Markup:

@@ -177,7 +177,7 @@
         if (document.activeElement === body || middle.contains(document.activeElement)) focusHead();
         if (!given.get("i")) scrollTo(0, 0);
       }
-      moment.innerHTML = momentHtml;
+      keepFolds(momentHtml);
       for (const event of middle.querySelectorAll(".event"))
         event.classList.toggle("on", +event.dataset.e === version);
       if (given.get("i")) item(given.get("i"), +given.get("l"));
@@ -191,6 +191,18 @@
     }
   }
 
+  const folds = new Map(); // what one opened or closed in the panel of the moment stays so
+  moment.addEventListener("click", (click) => {
+    const part = click.target.closest("summary")?.parentElement;
+    if (part?.dataset.k && !click.target.closest("a")) folds.set(part.dataset.k, !part.open);
+  });
+  function keepFolds(html) {
+    const holder = document.createElement("template");
+    holder.innerHTML = html;
+    for (const part of holder.content.querySelectorAll("details[data-k]"))
+      if (folds.has(part.dataset.k)) part.open = folds.get(part.dataset.k);
+    moment.replaceChildren(holder.content);
+  }
   function focusHead() { // what had the focus was replaced: the keyboard goes on from the new step
     const head = middle.querySelector("h2");
     if (head) { head.tabIndex = -1; head.focus({ preventScroll: true }); }
