@@ -47,7 +47,7 @@ def step_row(maker: PanelMaker, step: RunStep) -> Markup:
             tag("span", _FOLDERS.sub("…/", _KIND.sub("", step.title)), class_="name"),
             tag("small", SHORTER.get(step.outcome, step.label), class_="label"),
             href=maker.href(step.event), data_e=step.event,
-            title=f"{step.title}: {step.label}" + (f"\n{step.why}" if step.why else ""),
+            title=f"{step.title}{': ' * bool(step.label)}{step.label}\n{step.why}".strip(),
         ),
         data_first=step.first, data_last=step.last, data_o=step.outcome,
         data_p=step.asked or None,
@@ -112,6 +112,14 @@ def _listed(pairs: Sequence[tuple[str, str]]) -> Markup:
     return tag("dl", *(tag("div", tag("dt", name), tag("dd", words)) for name, words in pairs))
 
 
+_LETTERS = tag(
+    "p", tag("label", tag("input", type="checkbox", id="letters", checked=True),
+             " Single letters and signs are keys. Without that only arrows, Enter and Esc are;"
+             " this browser remembers it."),
+)  # fmt: skip
+"The switch for who speaks to the computer, or whose hand may slip."
+
+
 def page(
     maker: PanelMaker, version: int, middle: Markup | None, head: Sequence[object],
     foot: Sequence[object] = (), notes: Sequence[str] = (), said: str = "", first: int = 1,
@@ -159,8 +167,8 @@ def page(
             tag("div", middle or step, id="middle", tabindex=-1),
             tag("aside", moment, id="moment", aria_label="the moment"),
         ),
-        tag("dialog", tag("h2", "Keys"), _listed(KEYS), tag("h2", "Words"), _listed(WORDS),
-            id="keys"),
+        tag("dialog", tag("h2", "Keys"), _listed(KEYS), _LETTERS, tag("h2", "Words"),
+            _listed(WORDS), id="keys"),
         tag("noscript", tag("p", "Without JavaScript the panels stay as they are; links lead to"
             " other steps where the page is served.", class_="banner")),
         tag("footer", said) if said else None,

@@ -2,6 +2,7 @@
 
 KEYS = (
     ("j  k", "next step, step before"), ("→  ←", "next event, event before"),
+    ("↑  ↓", "in the list: step before, next step; Home, End, PageUp, PageDown; Enter leads to it"),
     ("n  p", "next trouble, trouble before"), ("g  G", "first event, last event"),
     ("d", "compare with the prompt before"), ("m", "mark this prompt; d then compares with it"),
     ("w", "what fell out"), ("i", "what is in it, and why"),

@@ -83,10 +83,21 @@
     }
     return all[low];
   }
+  function asOption(row, isOn) { // one tab stop for the list; what is read is more than the sign
+    const link = row.firstElementChild, number = row.querySelector(".number").textContent;
+    row.setAttribute("role", "none");
+    link.setAttribute("role", "option");
+    link.setAttribute("aria-label", `${number ? `step ${number}, ` : ""}${link.title.split("\n")[0]}`);
+    link.setAttribute("aria-selected", isOn);
+    link.tabIndex = isOn ? 0 : -1;
+  }
   function choose(row) {
-    if (chosen) chosen.classList.remove("on");
+    if (chosen) { chosen.classList.remove("on"); asOption(chosen, false); }
+    const had = list.contains(document.activeElement);
     chosen = row;
     row.classList.add("on");
+    asOption(row, true);
+    if (had) row.firstElementChild.focus({ preventScroll: true });
     const top = row.getBoundingClientRect().top - list.getBoundingClientRect().top + list.scrollTop;
     if (top < list.scrollTop || top > list.scrollTop + list.clientHeight - 40)
       list.scrollTop = top - list.clientHeight / 2;
@@ -114,6 +125,18 @@
   function nextStep(way) {
     const all = rows(), row = all[all.indexOf(rowAt(at)) + way];
     if (row) go(eventOf(row));
+  }
+
+  function moveInList(key) { // as a listbox does; the panels follow
+    const every = rows(), here = every.indexOf(rowAt(at));
+    const page = Math.max(1, Math.floor(list.clientHeight * every.length / list.scrollHeight) - 1);
+    const to = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: every.length - 1,
+      PageDown: here + page, PageUp: here - page }[key];
+    if (to === undefined) return false;
+    const row = every[Math.max(0, Math.min(every.length - 1, to))];
+    choose(row);
+    step(eventOf(row));
+    return true;
   }
 
   // The address holds where one is: e an event, d two prompts, i an item, l a line of it.
@@ -345,6 +368,7 @@
           if (same === chosen) { chosen = row; row.classList.add("on"); }
         }
         else list.append(row);
+        asOption(row, row === chosen);
       }
       countTroubles();
       const more = newest - last;
@@ -463,7 +487,12 @@
       if (key.key === "Escape") { key.target.blur(); }
       return;
     }
+    if (list.contains(key.target)) {
+      if (key.key === "Enter" || key.key === " ") { key.preventDefault(); focusHead(); return; }
+      if (moveInList(key.key)) { key.preventDefault(); return; }
+    }
     const act = keys[key.key];
+    if (key.key.length === 1 && !$("letters").checked) return;
     if (act && !$("keys").open) { key.preventDefault(); act(); }
   });
   document.querySelector(".strip").addEventListener("click", (click) => {
@@ -488,6 +517,14 @@
   });
   addEventListener("afterprint", () => { for (const one of unfolded) one.open = false; });
 
+  const SWITCH = "backcast: letters are keys"; // who speaks to a computer may want none of them
+  try { $("letters").checked = localStorage.getItem(SWITCH) !== "no"; } catch { /* not allowed */ }
+  $("letters").addEventListener("change", () => {
+    try { localStorage.setItem(SWITCH, $("letters").checked ? "yes" : "no"); } catch { /* likewise */ }
+  });
+
+  list.setAttribute("role", "listbox");
+  for (const row of rows()) asOption(row, false);
   shown = middle.querySelector("#step") ? `s${rowAt(at).dataset.first}` : "other";
   choose(rowAt(at));
   countTroubles();
