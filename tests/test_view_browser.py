@@ -491,3 +491,23 @@ def test_letters_can_be_turned_off_as_keys_and_stay_off(chromium: Browser, till:
     chromium.js("(document.getElementById('letters').click(), 1)")
     chromium.press("j")
     chromium.until("document.querySelector('#step').dataset.first === '78'")
+
+
+def test_two_moments_show_what_came_went_and_changed(chromium: Browser, address: str) -> None:
+    chromium.open(address)
+    chromium.go(150)
+    chromium.press("m")
+    chromium.go(166)
+    chromium.press("c")
+    chromium.until("document.querySelector('#moments')")
+    assert chromium.js("location.hash") == "#c=150..166"
+    assert "Two moments: #150 and #166" in chromium.text("#moments h2")
+    assert "~ changed money.py" in chromium.text("#moments")
+    assert "+def to_text(cents: int, mark: str = \".\") -> str:\n" in chromium.text("#moments pre")
+    assert "of discounts.py=1, money.py=1 now 2" in chromium.text("#moments")
+    assert "+ came failure@162.1" in chromium.text("#moments")
+    chromium.press(KEYS["escape"])
+    chromium.until("document.querySelector('#step')?.dataset.first === '163'")
+    chromium.js("([...document.querySelectorAll('#step .links a')].find(a =>"
+                " a.textContent === 'what it changed').click(), 1)")  # fmt: skip
+    chromium.until("document.querySelector('#moments h2')?.textContent.includes('#162')")

@@ -177,7 +177,7 @@ def _made_row(
         " ", tag("small", words), " ", maker.link(head.version),
     ])  # fmt: skip
     if not is_open:
-        return maker.keep(tag("p", line))
+        return maker.keep(tag("p", line, data_k=f"module {path}"))
     kept = maker.keep(joined(cut(maker.shown.text(head.source))))
     return maker.keep(folded(line, tag("pre", kept, class_="text"), key=f"module {path}"))
 
@@ -202,9 +202,9 @@ def _map(states: MomentStates) -> Markup:
     items = [states.map.items[name] for name in sorted(states.map.items)]
     if not items:
         return Markup("")
-    rows = [(item.id, item.section, item.text) for item in items]
-    body = table(("item", "section", "text"), rows[:MOST])
-    return tag("section", tag("h3", f"Map: {len(rows)} items"), body)
+    rows = [tag("p", tag("code", item.id), f" {item.section}: {item.text}", data_k=f"map {item.id}")
+            for item in items[:MOST]]  # fmt: skip
+    return tag("section", tag("h3", f"Map: {len(items)} items"), *rows)
 
 
 def _absent(states: MomentStates) -> Markup:
@@ -251,4 +251,5 @@ def _held_row(maker: PanelMaker, entry: online_cache.HeldEntry) -> Markup:
     held = tag("span", level, class_="sub") if level else None
     cells = (entry.priority, joined([tag("code", entry.id), held, words]), event)
     pairs = zip(_TITLES, cells, strict=True)
-    return maker.keep(tag("tr", *(tag("td", cell, data_h=title) for title, cell in pairs)))
+    row = (tag("td", cell, data_h=title) for title, cell in pairs)
+    return maker.keep(tag("tr", *row, data_k=f"held {entry.id}"))

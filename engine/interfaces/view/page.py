@@ -24,8 +24,10 @@ SHORTER = {"checks": "failed"}
 
 
 def asset(name: str) -> str:
-    """Return a file of the page."""
-    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+    """Return a file of the page; its script is made of two."""
+    folder = files(__package__).joinpath("assets")
+    names = ("compare.js", name) if name == "view.js" else (name,)
+    return "".join(folder.joinpath(each).read_text(encoding="utf-8") for each in names)
 
 
 _KIND = re.compile(r"\b(?:module|function|method|class|test|attribute):(?=\S)")

@@ -6,7 +6,7 @@
   const live = body.dataset.live === "1", task = body.dataset.task;
   const middle = $("middle"), moment = $("moment"), slider = $("slider"), list = $("steps");
   const first = +body.dataset.first || 1;
-  let last = +body.dataset.last, at = +body.dataset.e, shown = "", marked = 0, asked = 0;
+  let last = +body.dataset.last, at = +body.dataset.e, shown = "", marked = 0, markedAt = 0, asked = 0;
   let chosen = null;
   const troubles = ["failed", "checks", "refused"];
 
@@ -160,8 +160,8 @@
 
   async function follow() {
     const given = place(), mine = ++asked;
-    const difference = given.get("d"), other = given.get("w"), begun = performance.now();
-    const version = difference ? +difference.split("..")[1]
+    const difference = given.get("d"), moments = given.get("c"), other = given.get("w"), begun = performance.now();
+    const version = difference || moments ? +(difference || moments).split("..")[1]
       : parseInt(other || given.get("e") || at, 10);
     if (!(version >= first && version <= last)) {
       const all = body.dataset.all ? `; a file by --last ${body.dataset.all} keeps all` : "";
@@ -177,9 +177,10 @@
     placeTroubles();
     slider.value = version;
     $("where").textContent = `event ${version} of ${last}`;
-    const wanted = difference ? `d${difference}` : other ? `w${other}|${given.get("t") || ""}`
+    const wanted = difference ? `d${difference}` : moments ? `c${moments}` : other ? `w${other}|${given.get("t") || ""}`
       : `s${row.dataset.first}`;
     const step = wanted === shown ? null : difference ? panel("difference", { d: difference })
+      : moments ? momentsApart(...moments.split(".."))
       : other ? (live ? whatIf(other, given.get("t") || "") : panel("whatif", { w: other }))
       : panel("step", { e: live ? version : row.dataset.first });
     const now = panel("moment", { e: version });
@@ -214,6 +215,11 @@
     }
   }
 
+  async function momentsApart(before, after) {
+    const ends = [before, after].map((version) => panel("moment", { e: Math.max(first, +version) }));
+    const [was, is] = await Promise.all(ends);
+    return compareMoments(was, is, `Two moments: #${before} and #${after}`).outerHTML;
+  }
   const folds = new Map(); // what one opened or closed in the panel of the moment stays so
   moment.addEventListener("click", (click) => {
     const part = click.target.closest("summary")?.parentElement;
@@ -467,7 +473,12 @@
     m: () => {
       const row = rowAt(at);
       marked = +row.dataset.p || eventOf(row);
-      $("live").textContent = `marked event ${marked}: d compares with it`;
+      markedAt = at;
+      $("live").textContent = `marked event ${marked}: d compares the prompts, c what was known`;
+    },
+    c: () => { // what came, went and changed since the marked event, else since before this step
+      const other = markedAt && markedAt !== at ? markedAt : Math.max(first, +rowAt(at).dataset.first - 1);
+      if (other !== at) location.hash = address({ c: `${Math.min(other, at)}..${Math.max(other, at)}` });
     },
     x: () => {
       const found = middle.querySelector(".whatif");
@@ -477,7 +488,7 @@
     },
     w: () => open("out"), i: () => open("in"), t: () => body.classList.toggle("times"),
     "/": () => $("q").focus(), "?": () => $("keys").showModal(),
-    Escape: () => { if (shown === "search" || shown[0] === "w" || place().get("d")) {
+    Escape: () => { if (shown === "search" || shown[0] === "w" || place().get("d") || place().get("c")) {
       shown = ""; go(at);
     } },
   };
