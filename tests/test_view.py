@@ -39,7 +39,7 @@ from backcast.engine.history.snapshots import states_of
 from backcast.engine.interfaces import cli
 from backcast.engine.interfaces.commands.view import noting_damage
 from backcast.engine.interfaces.view.answering import PageServer
-from backcast.engine.interfaces.view.file import whole_page
+from backcast.engine.interfaces.view.file import RunNames, whole_page
 from backcast.engine.interfaces.view.line_pool import pooled
 from backcast.engine.interfaces.view.markup import BLOCK, Markup, cut, escape, table, tag
 from backcast.engine.interfaces.view.reading import ON_PAGE, RunReader
@@ -252,6 +252,21 @@ def test_the_figures_of_a_prompt_are_those_of_a_replay_of_the_whole_log() -> Non
             assert step.built is not None
             assert len(figures.ranks) == len(step.built.items)
             assert None not in figures.ranks
+
+
+def test_of_any_function_it_can_be_asked_why_a_prompt_does_not_show_it() -> None:
+    with opened("fixtures/recorded/forgotten.jsonl") as log:
+        server = PageServer(log.store, "till", 0, [], "forgotten.jsonl")
+        step = next(one for one in server.maker({}).reader.sequence.steps if one.number == 12)
+        shown = server.answer("/step", {"e": str(step.first)})[1]
+        assert f'data-why="{step.prompt}"' in shown
+        assert '<option value="money.py::to_text">' in shown
+        for node, words in (("money.py::to_text", "why: over budget"), ("nothing", "there was no")):
+            said = server.answer("/why", {"e": str(step.prompt), "i": node})[1]
+            assert words in said
+        page = whole_page(log.store, "till", 0, [], redact=False, names=RunNames("a log.jsonl"))[0]
+    command = f"backcast blame &#x27;a log.jsonl&#x27;@{step.prompt} NODE"
+    assert any(command in text for text in parts_of(page)["texts"])
 
 
 def test_a_changed_text_is_not_called_the_same_bytes() -> None:

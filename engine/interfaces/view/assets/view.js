@@ -412,6 +412,10 @@
     event.preventDefault();
     const form = event.target;
     if (form.id === "search") seek($("q").value.trim());
+    else if (form.dataset.why) {
+      const answer = await panel("why", { e: form.dataset.why, i: form.elements.i.value });
+      form.querySelector("output").innerHTML = answer;
+    }
     else if (form.dataset.w) {
       const text = form.toml.value.trim() ? form.toml.value : "";
       const to = address({ w: `${form.dataset.w}:${form.policy.value}`, ...(text ? { t: text } : {}) });
@@ -494,7 +498,7 @@
   };
   document.addEventListener("keydown", (key) => {
     if (key.metaKey || key.ctrlKey || key.altKey) return;
-    if (key.target.matches("input[type=search], select, textarea")) {
+    if (key.target.matches("input:not([type=range], [type=checkbox]), select, textarea")) {
       if (key.key === "Escape") { key.target.blur(); }
       return;
     }
