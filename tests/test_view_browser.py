@@ -503,11 +503,38 @@ def test_two_moments_show_what_came_went_and_changed(chromium: Browser, address:
     assert chromium.js("location.hash") == "#c=150..166"
     assert "Two moments: #150 and #166" in chromium.text("#moments h2")
     assert "~ changed money.py" in chromium.text("#moments")
-    assert "+def to_text(cents: int, mark: str = \".\") -> str:\n" in chromium.text("#moments pre")
+    assert '+def to_text(cents: int, mark: str = ".") -> str:\n' in chromium.text("#moments pre")
     assert "of discounts.py=1, money.py=1 now 2" in chromium.text("#moments")
     assert "+ came failure@162.1" in chromium.text("#moments")
+    modules = chromium.text("#moments").partition("Modules: ")[2].partition("Summaries")[0]
+    assert modules[0] == "2"
     chromium.press(KEYS["escape"])
     chromium.until("document.querySelector('#step')?.dataset.first === '163'")
     chromium.js("([...document.querySelectorAll('#step .links a')].find(a =>"
                 " a.textContent === 'what it changed').click(), 1)")  # fmt: skip
     chromium.until("document.querySelector('#moments h2')?.textContent.includes('#162')")
+
+
+def test_two_moments_of_a_history_tell_what_the_commits_between_them_changed(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    repository = tmp_path / "shop"
+    git = ["git", "-C", str(repository), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "init", "-q", str(repository)], check=True)
+    for number in range(45):
+        (repository / f"m{number:02}.py").write_text(f"def f{number}() -> int:\n    ...\n")
+    for name in ("m44.py", "m01.py"):
+        (repository / name).write_text(f"def g() -> int:\n    {name!r}\n")
+        subprocess.run([*git, "add", "."], check=True)
+        subprocess.run([*git, "commit", "-qm", name], check=True)
+    url = f"sqlite:///{tmp_path}/shop.db"
+    with EventStore.open(url) as store:
+        run(store, "git", repository)
+        last = store.version("shop")
+    chromium.open(written(tmp_path, "shop", "--store", url))
+    chromium.press("c")
+    chromium.until("document.querySelector('#moments')")
+    assert chromium.js("location.hash").endswith(f"..{last}")
+    assert chromium.text("#moments h3") == "Modules: 1"
+    assert chromium.text("#moments p") == "~ changed m01.py#1 #3#2 #94"
+    assert "Functions" not in chromium.text("#moments")

@@ -36,6 +36,8 @@ FIRST = 12
 "Entries in hand that are shown at once."
 MOST = 400
 "Rows of a table."
+LISTED = 4_000
+"Modules of which the versions are listed; behind the first `MOST` folded."
 GOAL = 400
 "Characters of a goal that are shown."
 
@@ -118,7 +120,7 @@ def _modules(maker: PanelMaker, states: MomentStates) -> Markup:
     if not heads:
         return Markup("")
     rows = []
-    for path, head in list(heads.items())[:MOST]:
+    for path, head in list(heads.items())[:LISTED]:
         module = states.progress.modules.get(path, progress.ModuleProgress())
         failing = f"{module.failed} failing" if module.failed else ""
         failing = "checks pass" if module.failed == 0 else failing
@@ -128,10 +130,14 @@ def _modules(maker: PanelMaker, states: MomentStates) -> Markup:
         words = ", ".join(filter(None, said))
         is_open = bool(head.source) and len(heads) <= FEW
         rows.append(_module_row(maker, path, head, words, is_open))
-    more = f"… and {len(heads) - MOST:,} more" if len(heads) > MOST else None
-    listed = tag("div", in_chunks(maker, rows), class_="modules")
-    return tag("section", tag("h3", f"Modules: {len(heads)}"), listed,
-               tag("p", more) if more else None)  # fmt: skip
+    listed = tag("div", in_chunks(maker, rows[:MOST]), class_="modules")
+    more, cut = None, len(heads) - LISTED
+    if rows[MOST:]:
+        rest = tag("div", in_chunks(maker, rows[MOST:]), class_="modules")
+        note = tag("p", f"… and {cut:,} more") if cut > 0 else None
+        more = folded(f"and {len(heads) - MOST:,} more", rest, note, key="more modules")
+    return tag("section", tag("h3", f"Modules: {len(heads)}"), listed, more,
+               data_cut=f"{LISTED:,}" if cut > 0 else None)  # fmt: skip
 
 
 def _changed(maker: PanelMaker, states: MomentStates, version: int) -> Markup:
@@ -148,7 +154,7 @@ def _changed(maker: PanelMaker, states: MomentStates, version: int) -> Markup:
     more = tag("p", f"… and {len(found) - FEW:,} more") if len(found) > FEW else None
     listed = tag("div", *rows, class_="modules")
     title = tag("h3", f"Changed in this commit: {len(found)}")
-    return tag("section", title, listed, more) if found else Markup("")
+    return tag("section", title, listed, more, class_="commit") if found else Markup("")
 
 
 def _outlined(maker: PanelMaker, states: MomentStates, path: str) -> Markup:

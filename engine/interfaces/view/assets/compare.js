@@ -9,14 +9,20 @@ const compareMoments = (() => {
     for (const row of holder.content.querySelectorAll("[data-k]")) {
       const kind = row.dataset.k.split(" ")[0];
       if (!KINDS[kind] || found.has(row.dataset.k)) continue;
+      if (kind === "tree" && row.closest(".commit")) continue; // of what one commit changed alone
       const own = row.cloneNode(true), text = own.querySelector("pre")?.textContent ?? null;
       for (const inner of own.querySelectorAll("[data-k], pre")) inner.remove();
+      const name = own.querySelector("code");
+      if (name && row.dataset.k.endsWith(name.textContent)) name.remove();
+      for (const more of own.querySelectorAll(".sub")) more.prepend(" ");
       const parts = [...own.querySelectorAll("summary, p, td")].filter((part) => !part.querySelector("summary, p, td"));
       const words = (parts.length ? parts : [own]).map((part) => part.textContent.trim().replace(/\s+/g, " "));
       found.set(row.dataset.k, { words: words.filter(Boolean).join(" · "), text });
     }
     return found;
   }
+  const isChanged = (was, is) => was?.words !== is?.words
+    || (was.text !== null && is.text !== null && was.text !== is.text);
   function lineDiff(before, after) { // the longest common lines stay
     let a = before.split("\n"), b = after.split("\n"), start = 0;
     while (start < a.length && start < b.length && a[start] === b[start]) start += 1;
@@ -53,7 +59,7 @@ const compareMoments = (() => {
     row.append(element("span", sign, `change ${kind}`), " ", element("code", name));
     if (was && is && was.words !== is.words) {
       row.append(element("span", was.words, "sub is-out"), element("span", is.words, "sub is-in"));
-    } else if (was !== is) row.append(element("span", (is || was).words, "sub"));
+    } else if (!was || !is) row.append(element("span", (is || was).words, "sub"));
     if (was?.text == null || is?.text == null || was.text === is.text) return [row];
     const pre = element("pre", "", "text lines");
     for (const [which, line] of lineDiff(was.text, is.text)) pre.append(element("span", `${line}\n`, which));
@@ -66,13 +72,15 @@ const compareMoments = (() => {
     section.append(element("h2", title));
     let count = 0;
     for (const [kind, heading] of Object.entries(KINDS)) {
-      const keys = [...new Set([...old.keys(), ...now.keys()])].filter((key) => key.startsWith(`${kind} `)
-        && (old.get(key)?.words !== now.get(key)?.words || old.get(key)?.text !== now.get(key)?.text));
+      const keys = [...new Set([...old.keys(), ...now.keys()])].filter((key) =>
+        key.startsWith(`${kind} `) && isChanged(old.get(key), now.get(key)));
       if (!keys.length) continue;
       count += keys.length;
       section.append(element("h3", `${heading}: ${keys.length}`));
       for (const key of keys.sort()) section.append(...rowFor(key.slice(kind.length + 1), old.get(key), now.get(key)));
     }
+    const cut = [before, after].map((html) => html.match(/data-cut="([^"]*)"/)?.[1]).find(Boolean);
+    if (cut) section.append(element("p", `Of more modules the first ${cut} are compared.`, "note"));
     if (!count) section.append(element("p", "Nothing that the panels show changed between them.", "note"));
     return section;
   };
