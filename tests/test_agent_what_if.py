@@ -4,8 +4,6 @@ import html
 import json
 import re
 import shlex
-import zlib
-from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -31,6 +29,7 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.log.open_logs import opened
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.what_if import MESSAGE_NAMES, other_policy, policy_asked
+from tests.view_files import parts_of
 
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[1]
@@ -184,8 +183,7 @@ def test_a_file_of_an_agents_run_tells_of_the_policies_that_were_asked_for(
     policies = [policy_asked(policy) for policy in ("mask-3", "last-1")]
     with opened(name) as log:
         page, _ = whole_page(log.store, log.tasks[0], 0, [], redact=redact, policies=policies)
-    packed = page.partition('id="parts">')[2].partition("<")[0]
-    data = json.loads(zlib.decompress(b64decode(packed)))
+    data = parts_of(page)
     links = set(re.findall(r"#w=(\d+:[a-z0-9-]+)", json.dumps(data["texts"])))
     assert set(data["whatif"]) == links
     assert len(links) == 2 * sum(1 for version in {link.partition(":")[0] for link in links})
@@ -215,8 +213,7 @@ def test_a_secret_of_an_imported_run_is_masked_in_every_panel_of_its_file() -> N
         store.append("run", claims, after=0, blobs=[said])
         policies = [policy_asked("last-1")]
         page, masked = whole_page(store, "run", 0, [], redact=True, policies=policies)
-    packed = page.partition('id="parts">')[2].partition("<")[0]
-    inside = zlib.decompress(b64decode(packed)).decode()
+    inside = json.dumps(parts_of(page))
     assert "aws_key" in masked
     assert key not in page + inside
     assert "MASKED_aws_key_1" in inside

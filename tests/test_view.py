@@ -1,12 +1,10 @@
 """The page of `backcast view` without a browser: what it says, and whom it answers."""
 
-import base64
 import http.client
 import json
 import re
 import socket
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -15,6 +13,8 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backcast.domain.context_events import ContextBuilt
 from backcast.domain.dispatch_events import (
@@ -39,7 +39,8 @@ from backcast.engine.history.snapshots import states_of
 from backcast.engine.interfaces import cli
 from backcast.engine.interfaces.commands.view import noting_damage
 from backcast.engine.interfaces.view.answering import PageServer
-from backcast.engine.interfaces.view.file import whole_page
+from backcast.engine.interfaces.view.file import RunNames, whole_page
+from backcast.engine.interfaces.view.line_pool import pooled
 from backcast.engine.interfaces.view.markup import BLOCK, Markup, cut, escape, table, tag
 from backcast.engine.interfaces.view.reading import ON_PAGE, RunReader
 from backcast.engine.interfaces.view.searching import search
@@ -52,6 +53,7 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.replay.steps import steps
 from tests.extras import needs_llama
 from tests.hostile_log import ALL, SCRIPT, write
+from tests.view_files import parts_of, texts_of
 
 TILL = "fixtures/logs/till.jsonl"
 
@@ -250,6 +252,21 @@ def test_the_figures_of_a_prompt_are_those_of_a_replay_of_the_whole_log() -> Non
             assert step.built is not None
             assert len(figures.ranks) == len(step.built.items)
             assert None not in figures.ranks
+
+
+def test_of_any_function_it_can_be_asked_why_a_prompt_does_not_show_it() -> None:
+    with opened("fixtures/recorded/forgotten.jsonl") as log:
+        server = PageServer(log.store, "till", 0, [], "forgotten.jsonl")
+        step = next(one for one in server.maker({}).reader.sequence.steps if one.number == 12)
+        shown = server.answer("/step", {"e": str(step.first)})[1]
+        assert f'data-why="{step.prompt}"' in shown
+        assert '<option value="money.py::to_text">' in shown
+        for node, words in (("money.py::to_text", "why: over budget"), ("nothing", "there was no")):
+            said = server.answer("/why", {"e": str(step.prompt), "i": node})[1]
+            assert words in said
+        page = whole_page(log.store, "till", 0, [], redact=False, names=RunNames("a log.jsonl"))[0]
+    command = f"backcast blame &#x27;a log.jsonl&#x27;@{step.prompt} NODE"
+    assert any(command in text for text in parts_of(page)["texts"])
 
 
 def test_a_changed_text_is_not_called_the_same_bytes() -> None:
@@ -479,12 +496,6 @@ def test_a_file_is_the_same_bytes_each_time_and_asks_for_nothing_outside() -> No
     assert "2,515 of 5,692 tokens used" in first
 
 
-def parts_of(page: str) -> Any:
-    """What stands packed in a file."""
-    packed = page.partition('id="parts">')[2].partition("<")[0]
-    return json.loads(zlib.decompress(base64.b64decode(packed)))
-
-
 @pytest.mark.parametrize("redact", [False, True])
 def test_a_file_may_hold_the_last_steps_of_a_long_run_alone(*, redact: bool) -> None:
     counted, done = list[int](), list[int]()
@@ -523,6 +534,28 @@ def expanded(parts: Any, number: int) -> str:
     )
 
 
+words = st.sampled_from(
+    ["a\n", "b\n", "a", "\n", "<b>", "<r 1>", "x" * 99, "y" * 70 + "\n", "é\r\n"]
+)
+
+
+@given(st.lists(st.lists(words, max_size=40).map("".join), max_size=6))
+def test_texts_that_are_kept_as_runs_of_lines_are_the_same_texts(texts: list[str]) -> None:
+    kept = pooled(texts)
+    assert texts_of(kept.lines, kept.runs) == texts
+
+
+def test_versions_of_a_text_are_kept_as_what_is_new_in_each() -> None:
+    lines = [f"    value_{n} = compute({n}, {n * n})\n" for n in range(400)]
+    texts = list[str]()
+    for n in range(100):
+        lines[n * 37 % 400] = f"    changed_{n} = at({n})\n"
+        texts.append("".join(lines))
+    kept = pooled(texts)
+    assert texts_of(kept.lines, kept.runs) == texts
+    assert len(kept.lines) < 100 * 400 / 10
+
+
 def test_a_redacted_file_holds_no_secret_and_says_that_it_was_rebuilt_before(
     tmp_path: Path,
 ) -> None:
@@ -538,8 +571,7 @@ def test_a_redacted_file_holds_no_secret_and_says_that_it_was_rebuilt_before(
             store.append("till", [claim], after=event.version - 1, blobs=bodies)
         store.put(b"unused")
         page, masked = whole_page(store, "till", 0, [], redact=True)
-    packed = page.partition('id="parts">')[2].partition("<")[0]
-    inside = zlib.decompress(base64.b64decode(packed)).decode()
+    inside = json.dumps(parts_of(page))
     assert masked.endswith("aws_key")
     assert key not in page + inside
     assert "MASKED_aws_key_1" in page

@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from backcast.engine.interfaces.view.moment_panel import moment_panel
 from backcast.engine.interfaces.view.panels import KINDS, PanelMaker, shade
 from backcast.engine.interfaces.view.reading import RunReader
 from backcast.engine.interfaces.view.step_panel import step_panel
 from backcast.engine.log.importers import Report, import_batches, swe_agent
+from backcast.engine.log.open_logs import opened
 from backcast.engine.log.store import EventStore
+from backcast.engine.memory.import_log import run
 
 VIEW = "str_replace_editor view /shapes/area.py --view_range"
 
@@ -54,3 +58,34 @@ def test_a_kind_has_its_colour_in_every_prompt(maker: PanelMaker) -> None:
     assert shade("settings") == shade("a kind that nobody has seen")
     panels = [step_panel(maker, step) for step in maker.reader.sequence.steps if step.number]
     assert sum(f'class="{shade("tool results")}"' in panel for panel in panels) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("foreign/claude-code.jsonl", "a session, imported from claude-code: its log ends here"),
+        ("foreign/codex.jsonl", "a session, imported from codex: its log ends here"),
+        ("recorded/mender.jsonl", "code was written, without a plan or a request of ours"),
+    ],
+)
+def test_a_session_that_is_over_is_not_generating_and_waits_for_nothing(
+    name: str, words: str
+) -> None:
+    path = Path("fixtures") / name
+    with ExitStack() as stack:
+        if path.parent.name == "recorded":
+            log = stack.enter_context(opened(str(path)))
+            store, task = log.store, log.tasks[0]
+        else:
+            store = stack.enter_context(EventStore.open("sqlite://"))
+            run(store, path.stem, path)
+            task = store.tasks()[0]
+        reader = RunReader(store, task)
+        reader.sequence.read_on()
+        panel = moment_panel(PanelMaker(reader), reader.sequence.version)
+        assert words in panel
+        assert "generating" not in panel
+        assert "waiting for" not in panel
+        assert ">started" not in panel
+        if reader.sequence.format:
+            assert "its log goes on" in moment_panel(PanelMaker(reader), 2)

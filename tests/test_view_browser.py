@@ -438,3 +438,103 @@ def test_what_was_searched_stands_in_the_address(chromium: Browser, till: str) -
     chromium.until("document.querySelector('#step')")
     chromium.js("(history.back(), 1)")
     chromium.until("document.querySelector('#middle .found')")
+
+
+KEYS = {"down": "\ue015", "up": "\ue013", "home": "\ue011", "end": "\ue010", "page": "\ue00f",
+        "enter": "\ue007", "tab": "\ue004", "escape": "\ue00c"}  # fmt: skip
+
+
+def test_the_list_of_steps_is_one_stop_of_tab_and_is_moved_in_by_arrows(
+    chromium: Browser, address: str
+) -> None:
+    chromium.open(address)
+    chromium.go(73)
+    assert chromium.count("#steps [role=option]") == chromium.count("#steps li")
+    assert chromium.count("#steps [tabindex='0']") == 1
+    chromium.js("(document.querySelector('#steps [tabindex=\"0\"]').focus(), 1)")
+    focused = "document.activeElement.getAttribute('aria-label')"
+    assert chromium.js(focused) == "step 13, code orders.py #1: checks failed"
+    for key, said, first in (
+        ("down", "step 14, code orders.py #2: checks passed", "78"),
+        ("up", "step 13, code orders.py #1: checks failed", "72"),
+        ("end", "step 36, checks of the whole task: checks passed", "182"),
+        ("home", "before the first step", "1"),
+    ):
+        chromium.press(KEYS[key])
+        chromium.until(f"document.querySelector('#step')?.dataset.first === '{first}'")
+        assert chromium.js(focused) == said
+        assert chromium.js("document.activeElement.getAttribute('aria-selected')") == "true"
+        assert chromium.count("#steps [aria-selected=true]") == 1
+    chromium.press(KEYS["page"])
+    chromium.until("document.querySelector('#step')?.dataset.first > 40")
+    chromium.press(KEYS["enter"])
+    assert chromium.js("document.activeElement.tagName") == "H2"
+
+
+def test_letters_can_be_turned_off_as_keys_and_stay_off(chromium: Browser, till: str) -> None:
+    chromium.open(till)
+    chromium.go(73)
+    chromium.press("?")
+    chromium.js("(document.getElementById('letters').click(), 1)")
+    chromium.press(KEYS["escape"])
+    chromium.until("!document.getElementById('keys').open")
+    for again in (False, True):
+        if again:
+            chromium.open(f"{till}?again#e=73")
+            chromium.go(73)
+        chromium.press("j", "G", "/", "?")
+        assert chromium.js("[location.hash, document.getElementById('keys').open]") == [
+            "#e=73", False
+        ]  # fmt: skip
+    chromium.press("\ue014")
+    chromium.until("location.hash === '#e=74'")
+    chromium.js("(document.getElementById('letters').click(), 1)")
+    chromium.press("j")
+    chromium.until("document.querySelector('#step').dataset.first === '78'")
+
+
+def test_two_moments_show_what_came_went_and_changed(chromium: Browser, address: str) -> None:
+    chromium.open(address)
+    chromium.go(150)
+    chromium.press("m")
+    chromium.go(166)
+    chromium.press("c")
+    chromium.until("document.querySelector('#moments')")
+    assert chromium.js("location.hash") == "#c=150..166"
+    assert "Two moments: #150 and #166" in chromium.text("#moments h2")
+    assert "~ changed money.py" in chromium.text("#moments")
+    assert '+def to_text(cents: int, mark: str = ".") -> str:\n' in chromium.text("#moments pre")
+    assert "of discounts.py=1, money.py=1 now 2" in chromium.text("#moments")
+    assert "+ came failure@162.1" in chromium.text("#moments")
+    modules = chromium.text("#moments").partition("Modules: ")[2].partition("Summaries")[0]
+    assert modules[0] == "2"
+    chromium.press(KEYS["escape"])
+    chromium.until("document.querySelector('#step')?.dataset.first === '163'")
+    chromium.js("([...document.querySelectorAll('#step .links a')].find(a =>"
+                " a.textContent === 'what it changed').click(), 1)")  # fmt: skip
+    chromium.until("document.querySelector('#moments h2')?.textContent.includes('#162')")
+
+
+def test_two_moments_of_a_history_tell_what_the_commits_between_them_changed(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    repository = tmp_path / "shop"
+    git = ["git", "-C", str(repository), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "init", "-q", str(repository)], check=True)
+    for number in range(45):
+        (repository / f"m{number:02}.py").write_text(f"def f{number}() -> int:\n    ...\n")
+    for name in ("m44.py", "m01.py"):
+        (repository / name).write_text(f"def g() -> int:\n    {name!r}\n")
+        subprocess.run([*git, "add", "."], check=True)
+        subprocess.run([*git, "commit", "-qm", name], check=True)
+    url = f"sqlite:///{tmp_path}/shop.db"
+    with EventStore.open(url) as store:
+        run(store, "git", repository)
+        last = store.version("shop")
+    chromium.open(written(tmp_path, "shop", "--store", url))
+    chromium.press("c")
+    chromium.until("document.querySelector('#moments')")
+    assert chromium.js("location.hash").endswith(f"..{last}")
+    assert chromium.text("#moments h3") == "Modules: 1"
+    assert chromium.text("#moments p") == "~ changed m01.py#1 #3#2 #94"
+    assert "Functions" not in chromium.text("#moments")

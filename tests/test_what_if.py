@@ -8,8 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import zlib
-from base64 import b64decode
 from contextlib import closing
 from pathlib import Path
 from threading import Thread
@@ -23,6 +21,7 @@ from backcast.engine.interfaces.view.file import whole_page
 from backcast.engine.interfaces.view.whatif_worker import AskedPolicy, PolicyWorker
 from backcast.engine.log.open_logs import opened
 from backcast.engine.replay.what_if import NAMES, other_policy, policy_asked, run_trial
+from tests.view_files import parts_of
 
 TILL = "fixtures/logs/till.jsonl"
 LESS = "errors = 0\n\n[weights]\nsiblings = 1.0"
@@ -223,8 +222,7 @@ def test_a_file_tells_of_the_policies_that_were_asked_for(tmp_path: Path, redact
     policies = [policy_asked("no-cache"), policy_asked(str(mine))]
     with opened("fixtures/logs/validators.jsonl") as log:
         page, _ = whole_page(log.store, log.tasks[0], 0, [], redact=redact, policies=policies)
-    packed = page.partition('id="parts">')[2].partition("<")[0]
-    data = json.loads(zlib.decompress(b64decode(packed)))
+    data = parts_of(page)
     events = {int(name.partition(":")[0]) for name in data["whatif"]}
     assert {name.partition(":")[2] for name in data["whatif"]} == {"no-cache", "mine"}
     assert len(data["whatif"]) == 2 * len(events) > 4

@@ -18,6 +18,7 @@ from backcast.engine.interfaces.view.step_panel import step_panel
 from backcast.engine.interfaces.view.whatif import whatif_panel
 from backcast.engine.interfaces.view.whatif_form import ALL, whatif_choice
 from backcast.engine.interfaces.view.whatif_worker import AskedPolicy, PolicyWorker
+from backcast.engine.interfaces.view.why_form import why_answer
 from backcast.engine.interfaces.views import UNTIMED
 from backcast.engine.log.remote import shown
 from backcast.engine.log.store import EventStore
@@ -187,6 +188,10 @@ def _difference(maker: PanelMaker, query: Query) -> str:
     return difference_panel(maker, *_pair(query.get("d", "")))
 
 
+def _why(maker: PanelMaker, query: Query) -> str:
+    return why_answer(maker, _number(query, "e", 1), query.get("i", "")[:GOAL])
+
+
 def _rows(maker: PanelMaker, query: Query) -> str:
     """Return the rows of the steps from an event on, and the last event."""
     sequence, first = maker.shown.sequence, _number(query, "e", 0)
@@ -196,6 +201,6 @@ def _rows(maker: PanelMaker, query: Query) -> str:
 
 
 _PARTS: dict[str, Callable[[PanelMaker, Query], str]] = {
-    "/step": _step, "/moment": _moment, "/difference": _difference, "/rows": _rows,
+    "/step": _step, "/moment": _moment, "/difference": _difference, "/rows": _rows, "/why": _why,
 }  # fmt: skip
 "What the page asks for when one moves in it."

@@ -18,6 +18,7 @@ from backcast.engine.history.branches import Lineage, lineage_of
 from backcast.engine.history.maps import EDITS, Maps, context_of, map_known
 from backcast.engine.history.staleness import Stale, stale
 from backcast.engine.interfaces.view.difference_panel import difference_panel
+from backcast.engine.interfaces.view.line_pool import pooled
 from backcast.engine.interfaces.view.markup import Markup, cut, joined, tag
 from backcast.engine.interfaces.view.moment_panel import (
     MomentStates,
@@ -177,7 +178,8 @@ def _page(
     panels = _panels(maker, parts, asked.first, advance)
     others = file_panels(maker, asked.trials, asked.first)
     panels["whatif"] = {name: parts.number(panel) for name, panel in others}
-    data = panels | {"search": _search(maker, parts, asked.first), "texts": parts.texts}
+    searched = _search(maker, parts, asked.first)
+    data = panels | {"search": searched} | pooled(parts.texts)._asdict()
     packed = zlib.compress(json.dumps(data, separators=(",", ":")).encode("utf-8"), LEVEL)
     style, script = asset("view.css"), asset("view.js")
     policy = (

@@ -119,6 +119,9 @@ def block(*children: object) -> Markup:
     return tag("span", *children, class_="block")
 
 
-def folded(title: object, *children: object, is_open: bool = False, class_: str = "") -> Markup:
-    """Return a part that opens on a click."""
-    return tag("details", tag("summary", title), *children, open=is_open, class_=class_ or None)
+def folded(
+    title: object, *children: object, is_open: bool = False, class_: str = "", key: str = ""
+) -> Markup:
+    """Return a part that opens on a click; by its key the page knows it again at other events."""
+    return tag("details", tag("summary", title), *children, open=is_open, class_=class_ or None,
+               data_k=key or None)  # fmt: skip

@@ -13,6 +13,14 @@ from backcast.engine.history.staleness import Stale, stale
 from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
 from backcast.engine.interfaces.view.panels import PanelMaker, in_chunks
 from backcast.engine.interfaces.view.reading import RunReader
+from backcast.engine.interfaces.view.status_words import status_words
+from backcast.engine.interfaces.view.summary_tree import (
+    OUTLINED,
+    folded_symbols,
+    module_tree,
+    summary_section,
+    summary_trees,
+)
 from backcast.projections import (
     context_map,
     dependency_graph,
@@ -28,6 +36,8 @@ FIRST = 12
 "Entries in hand that are shown at once."
 MOST = 400
 "Rows of a table."
+LISTED = 4_000
+"Modules of which the versions are listed; behind the first `MOST` folded."
 GOAL = 400
 "Characters of a goal that are shown."
 
@@ -76,12 +86,13 @@ def moment_parts(maker: PanelMaker, states: MomentStates, version: int) -> Marku
     """Return the parts of the panel as of an event; each is kept by itself, since few change at
     an event."""
     modules = states.progress.modules, states.versions.modules
-    outdated = states.stale, states.summaries.nodes, states.map, states.graph.modules
+    outdated = states.stale, states.summaries.nodes, states.graph.modules
     parts = (
-        maker.keep(_progress(states)),
+        maker.keep(_progress(maker, states, version)),
         maker.keep(_changed(maker, states, version)),
         maker.unless_same("modules", modules, lambda: _modules(maker, states)),
-        maker.unless_same("stale", outdated, lambda: _stale(maker, states)),
+        maker.unless_same("summaries", outdated, lambda: _summaries(maker, states)),
+        maker.unless_same("stale", (states.map, outdated[2]), lambda: _stale_items(states)),
         maker.unless_same("map", (states.map,), lambda: _map(states)),
         maker.keep(_in_hand(maker, states)),
         _absent(states),
@@ -89,15 +100,13 @@ def moment_parts(maker: PanelMaker, states: MomentStates, version: int) -> Marku
     return joined(parts)
 
 
-def _progress(states: MomentStates) -> Markup:
+def _progress(maker: PanelMaker, states: MomentStates, version: int) -> Markup:
     state = states.progress
-    words = state.status
-    if state.status == progress.HISTORY:
-        words = progress.history_words(state.commits, state.started_at, state.last_at)
+    words, waits = status_words(maker.shown.sequence, state, version)
     goal = " ".join((state.goal or "").split())
     rows = [
         ("goal", goal if len(goal) <= GOAL else f"{goal[: GOAL - 1]}…"), ("status", words),
-        ("reason", state.reason or ""), ("waiting for", progress.waiting_for(state)),
+        ("reason", state.reason or ""), ("waiting for", waits),
         ("answers", str(state.replies or "")),
     ]  # fmt: skip
     lines = [tag("div", tag("dt", name), tag("dd", value), class_=name if name == "goal" else None)
@@ -111,21 +120,24 @@ def _modules(maker: PanelMaker, states: MomentStates) -> Markup:
     if not heads:
         return Markup("")
     rows = []
-    for path, head in list(heads.items())[:MOST]:
+    for path, head in list(heads.items())[:LISTED]:
         module = states.progress.modules.get(path, progress.ModuleProgress())
         failing = f"{module.failed} failing" if module.failed else ""
         failing = "checks pass" if module.failed == 0 else failing
-        status = "" if states.progress.status == progress.HISTORY else module.status
+        status = module.status if maker.shown.sequence.plans else ""
         said = ("deleted" if head.deleted else status, failing,
                 "conflict" if path in conflicts else "")  # fmt: skip
         words = ", ".join(filter(None, said))
         is_open = bool(head.source) and len(heads) <= FEW
-        key = "module", path, head.version, head.iteration, head.writer, words, is_open
-        rows.append(maker.made(key, partial(_module_row, maker, path, head, words, is_open)))
-    more = f"… and {len(heads) - MOST:,} more" if len(heads) > MOST else None
-    listed = tag("div", in_chunks(maker, rows), class_="modules")
-    return tag("section", tag("h3", f"Modules: {len(heads)}"), listed,
-               tag("p", more) if more else None)  # fmt: skip
+        rows.append(_module_row(maker, path, head, words, is_open))
+    listed = tag("div", in_chunks(maker, rows[:MOST]), class_="modules")
+    more, cut = None, len(heads) - LISTED
+    if rows[MOST:]:
+        rest = tag("div", in_chunks(maker, rows[MOST:]), class_="modules")
+        note = tag("p", f"… and {cut:,} more") if cut > 0 else None
+        more = folded(f"and {len(heads) - MOST:,} more", rest, note, key="more modules")
+    return tag("section", tag("h3", f"Modules: {len(heads)}"), listed, more,
+               data_cut=f"{LISTED:,}" if cut > 0 else None)  # fmt: skip
 
 
 def _changed(maker: PanelMaker, states: MomentStates, version: int) -> Markup:
@@ -135,15 +147,35 @@ def _changed(maker: PanelMaker, states: MomentStates, version: int) -> Markup:
         return Markup("")
     heads = versions.latest(states.versions).items()
     found = [(path, head) for path, head in heads if head.version >= step.first]
-    rows = [_module_row(maker, path, head, "deleted" * head.deleted, is_open=bool(head.source))
-            for path, head in found[:FEW]]  # fmt: skip
+    rows = [joined([
+        _module_row(maker, path, head, "deleted" * head.deleted, is_open=bool(head.source)),
+        _outlined(maker, states, path),
+    ]) for path, head in found[:FEW]]  # fmt: skip
     more = tag("p", f"… and {len(found) - FEW:,} more") if len(found) > FEW else None
     listed = tag("div", *rows, class_="modules")
     title = tag("h3", f"Changed in this commit: {len(found)}")
-    return tag("section", title, listed, more) if found else Markup("")
+    return tag("section", title, listed, more, class_="commit") if found else Markup("")
+
+
+def _outlined(maker: PanelMaker, states: MomentStates, path: str) -> Markup:
+    """Return the classes and functions of a module that a commit changed, once it is outlined."""
+    module = states.graph.modules.get(path)
+    if module is None or not module.facets or module.outlined != module.source:
+        return Markup("")
+    if states.summaries.nodes or len(states.graph.modules) <= OUTLINED:
+        return Markup("")  # it stands in the tree of all modules
+    tree = module_tree(states.graph, path)
+    return maker.made(("changed", *tree.key), lambda: folded_symbols(maker, tree))
 
 
 def _module_row(
+    maker: PanelMaker, path: str, head: versions.ModuleVersion, words: str, is_open: bool
+) -> Markup:
+    key = "module", path, head.version, head.iteration, head.writer, words, is_open
+    return maker.made(key, partial(_made_row, maker, path, head, words, is_open))
+
+
+def _made_row(
     maker: PanelMaker, path: str, head: versions.ModuleVersion, words: str, is_open: bool
 ) -> Markup:
     line = joined([
@@ -151,31 +183,34 @@ def _module_row(
         " ", tag("small", words), " ", maker.link(head.version),
     ])  # fmt: skip
     if not is_open:
-        return maker.keep(tag("p", line))
+        return maker.keep(tag("p", line, data_k=f"module {path}"))
     kept = maker.keep(joined(cut(maker.shown.text(head.source))))
-    return maker.keep(folded(line, tag("pre", kept, class_="text")))
+    return maker.keep(folded(line, tag("pre", kept, class_="text"), key=f"module {path}"))
 
 
-def _stale(maker: PanelMaker, states: MomentStates) -> Markup:
-    rows = [(tag("code", one.node), one.by, str(one.reason or one.proof)) for one in states.stale]
-    modules = Modules(dependency_graph.present(states.graph))
-    rows += [(tag("code", f"map item {item}"), "digest", "what it was made of has changed")
-             for item in (stale_in(states.map, modules) if states.map.items else ())]  # fmt: skip
-    count = len(states.summaries.nodes)
-    if not rows and not count:
+def _summaries(maker: PanelMaker, states: MomentStates) -> Markup:
+    trees = summary_trees(states.graph, states.summaries, states.stale)
+    return summary_section(maker, trees)
+
+
+def _stale_items(states: MomentStates) -> Markup:
+    """Return the items of the map that are made of what has changed."""
+    if not states.map.items:
         return Markup("")
-    body = table(("summary", "by", "why"), rows[:MOST])
-    none = tag("p", f"None of {count} summaries.", class_="note")
-    return tag("section", tag("h3", f"Stale: {len(rows)}"), body or none)
+    modules = Modules(dependency_graph.present(states.graph))
+    rows = [(tag("code", item), "what it was made of has changed")
+            for item in stale_in(states.map, modules)]  # fmt: skip
+    body = table(("item of the map", "why"), rows[:MOST])
+    return tag("section", tag("h3", f"Stale in the map: {len(rows)}"), body) if rows else body
 
 
 def _map(states: MomentStates) -> Markup:
     items = [states.map.items[name] for name in sorted(states.map.items)]
     if not items:
         return Markup("")
-    rows = [(item.id, item.section, item.text) for item in items]
-    body = table(("item", "section", "text"), rows[:MOST])
-    return tag("section", tag("h3", f"Map: {len(rows)} items"), body)
+    rows = [tag("p", tag("code", item.id), f" {item.section}: {item.text}", data_k=f"map {item.id}")
+            for item in items[:MOST]]  # fmt: skip
+    return tag("section", tag("h3", f"Map: {len(items)} items"), *rows)
 
 
 def _absent(states: MomentStates) -> Markup:
@@ -222,4 +257,5 @@ def _held_row(maker: PanelMaker, entry: online_cache.HeldEntry) -> Markup:
     held = tag("span", level, class_="sub") if level else None
     cells = (entry.priority, joined([tag("code", entry.id), held, words]), event)
     pairs = zip(_TITLES, cells, strict=True)
-    return maker.keep(tag("tr", *(tag("td", cell, data_h=title) for title, cell in pairs)))
+    row = (tag("td", cell, data_h=title) for title, cell in pairs)
+    return maker.keep(tag("tr", *row, data_k=f"held {entry.id}"))

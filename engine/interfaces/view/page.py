@@ -24,8 +24,10 @@ SHORTER = {"checks": "failed"}
 
 
 def asset(name: str) -> str:
-    """Return a file of the page."""
-    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+    """Return a file of the page; its script is made of two."""
+    folder = files(__package__).joinpath("assets")
+    names = ("compare.js", name) if name == "view.js" else (name,)
+    return "".join(folder.joinpath(each).read_text(encoding="utf-8") for each in names)
 
 
 _KIND = re.compile(r"\b(?:module|function|method|class|test|attribute):(?=\S)")
@@ -47,7 +49,7 @@ def step_row(maker: PanelMaker, step: RunStep) -> Markup:
             tag("span", _FOLDERS.sub("…/", _KIND.sub("", step.title)), class_="name"),
             tag("small", SHORTER.get(step.outcome, step.label), class_="label"),
             href=maker.href(step.event), data_e=step.event,
-            title=f"{step.title}: {step.label}" + (f"\n{step.why}" if step.why else ""),
+            title=f"{step.title}{': ' * bool(step.label)}{step.label}\n{step.why}".strip(),
         ),
         data_first=step.first, data_last=step.last, data_o=step.outcome,
         data_p=step.asked or None,
@@ -112,6 +114,14 @@ def _listed(pairs: Sequence[tuple[str, str]]) -> Markup:
     return tag("dl", *(tag("div", tag("dt", name), tag("dd", words)) for name, words in pairs))
 
 
+_LETTERS = tag(
+    "p", tag("label", tag("input", type="checkbox", id="letters", checked=True),
+             " Single letters and signs are keys. Without that only arrows, Enter and Esc are;"
+             " this browser remembers it."),
+)  # fmt: skip
+"The switch for who speaks to the computer, or whose hand may slip."
+
+
 def page(
     maker: PanelMaker, version: int, middle: Markup | None, head: Sequence[object],
     foot: Sequence[object] = (), notes: Sequence[str] = (), said: str = "", first: int = 1,
@@ -159,8 +169,8 @@ def page(
             tag("div", middle or step, id="middle", tabindex=-1),
             tag("aside", moment, id="moment", aria_label="the moment"),
         ),
-        tag("dialog", tag("h2", "Keys"), _listed(KEYS), tag("h2", "Words"), _listed(WORDS),
-            id="keys"),
+        tag("dialog", tag("h2", "Keys"), _listed(KEYS), _LETTERS, tag("h2", "Words"),
+            _listed(WORDS), id="keys"),
         tag("noscript", tag("p", "Without JavaScript the panels stay as they are; links lead to"
             " other steps where the page is served.", class_="banner")),
         tag("footer", said) if said else None,

@@ -2,8 +2,11 @@
 
 KEYS = (
     ("j  k", "next step, step before"), ("→  ←", "next event, event before"),
+    ("↑  ↓", "in the list: step before, next step; Home, End, PageUp, PageDown; Enter leads to it"),
     ("n  p", "next trouble, trouble before"), ("g  G", "first event, last event"),
-    ("d", "compare with the prompt before"), ("m", "mark this prompt; d then compares with it"),
+    ("d", "compare with the prompt before"),
+    ("c", "what changed since before this step: modules, summaries, map, in hand"),
+    ("m", "mark this step; d and c then compare with it"),
     ("w", "what fell out"), ("i", "what is in it, and why"),
     ("x", "what if another policy had built it"),
     ("/", "search; step 12 and #73 lead there"),

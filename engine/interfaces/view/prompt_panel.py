@@ -13,6 +13,7 @@ from backcast.engine.interfaces.view.panels import PanelMaker, bar, colour, lege
 from backcast.engine.interfaces.view.reading import PromptFigures, badge
 from backcast.engine.interfaces.view.tint import tinted
 from backcast.engine.interfaces.view.whatif_form import whatif_asked
+from backcast.engine.interfaces.view.why_form import why_asked
 from backcast.engine.replay.blame import Blame
 from backcast.engine.replay.diff import AROUND
 
@@ -41,6 +42,7 @@ def prompt_panel(maker: PanelMaker, version: int) -> Markup:
         budget(maker, event.fact, figures.headings if figures else None),
         _items(maker, version, shown.fact, figures),
         left_out(maker, version, shown.fact, figures),
+        why_asked(maker, version) if figures else None,
         tinted(maker, version),
         seen(maker, shown.fact, figures),
         whatif_asked(maker, version) if figures else None,

@@ -9,11 +9,16 @@ from backcast.domain.errors import DamagedError
 from backcast.domain.events import (
     ChecksRan,
     Committed,
+    Imported,
     MessageReceived,
     ModelFailed,
     ModelReplied,
     ModuleIteration,
     ModuleRenamed,
+    ModuleStarted,
+    PlanningComplete,
+    PlanningStarted,
+    RequirementsComplete,
     StepStarted,
     TaskComplete,
     TaskFailed,
@@ -48,6 +53,10 @@ class RunSequence:
         self.raised: dict[int, tuple[str, ...]] = {}
         "The paths in which checks of the whole task failed, by the events of those checks."
         self.commits = 0
+        self.format = ""
+        "That of the log which the task was imported from; empty for one of our own."
+        self.plans = False
+        "Whether the log tells of a plan, or of a request of ours."
         self._has_steps = False
         "Whether a model was asked by now, or a commit made; else each text and check is a row."
         self._dispatch = 0
@@ -165,6 +174,9 @@ class RunSequence:
                 step = step._replace(outcome=outcome, why=why or step.why)
         self.steps[-1] = step
         self.commits += isinstance(fact, Committed)
+        self.plans = self.plans or isinstance(fact, PLANNED)
+        if isinstance(fact, Imported):
+            self.format = fact.format or self.format
         if isinstance(fact, ChecksRan) and _is_whole(fact) and fact.unmet:
             places = (failure.at.rpartition(":") for failure in fact.failures)
             self.raised[event.version] = tuple(path or rest for path, _, rest in places)
@@ -242,6 +254,10 @@ OPENERS = (
     StepStarted, Committed, ContextBuilt, ModelReplied, ModelFailed, MessageReceived,
     DispatchStarted,
 )  # fmt: skip
+PLANNED = (
+    StepStarted, RequirementsComplete, PlanningStarted, PlanningComplete, ModuleStarted,
+)  # fmt: skip
+"Facts of a run that generates code; the sessions of other programs have none of them."
 
 
 def _is_whole(fact: object) -> bool:

@@ -113,6 +113,9 @@ def _links(maker: PanelMaker, step: RunStep, place: int) -> Markup:
         links.append(maker.link(steps[place - 1].event, "← step before"))
     if place + 1 < len(steps):
         links.append(maker.link(steps[place + 1].event, "next step →"))
+    if step.first > 1:
+        links.append(tag("a", "what it changed", href=f"#c={step.first - 1}..{step.last}",
+                         title="key c"))  # fmt: skip
     links += [
         tag("a", words, href=maker.pair_href(other.asked, step.asked),
             data_d=f"{other.asked}..{step.asked}", title="key d")

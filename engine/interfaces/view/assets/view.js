@@ -6,26 +6,45 @@
   const live = body.dataset.live === "1", task = body.dataset.task;
   const middle = $("middle"), moment = $("moment"), slider = $("slider"), list = $("steps");
   const first = +body.dataset.first || 1;
-  let last = +body.dataset.last, at = +body.dataset.e, shown = "", marked = 0, asked = 0;
+  let last = +body.dataset.last, at = +body.dataset.e, shown = "", marked = 0, markedAt = 0, asked = 0;
   let chosen = null;
   const troubles = ["failed", "checks", "refused"];
 
   // Where panels come from: the server, or the parts that stand in the file.
   let parts = null;
-  const expand = (text) => text.replace(/<r (\d+)>/g, (_, number) => expand(parts.texts[number]));
+  const expand = (text) => text.replace(/<r (\d+)>/g, (_, number) => expand(textOf(number)));
+  function textOf(number) { // new lines of its own, in turn with runs of lines that others have
+    const { lines, runs, fresh } = parts, [own, ...rest] = runs[number];
+    let place = fresh[number] + own, end = 0;
+    const part = (from, to) => lines.slice(from, to).join("");
+    let found = part(fresh[number], place);
+    for (let n = 0; n < rest.length; n += 3) {
+      end += rest[n] + rest[n + 1];
+      found += part(end - rest[n + 1], end) + part(place, place + rest[n + 2]);
+      place += rest[n + 2];
+    }
+    return found;
+  }
   const ready = live ? Promise.resolve() : read().then((found) => { parts = found; });
   async function read() {
     const letters = atob($("parts").textContent), packed = new Uint8Array(letters.length);
     for (let n = 0; n < letters.length; n += 1) packed[n] = letters.charCodeAt(n);
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return JSON.parse(await new Response(stream).text());
+    const held = JSON.parse(await new Response(stream).text());
+    let count = 0;
+    held.fresh = held.runs.map((run) => { // where the lines of each text begin that are new in it
+      const begin = count;
+      for (let n = 0; n < run.length; n += 3) count += run[n];
+      return begin;
+    });
+    return held;
   }
   async function panel(kind, query) {
     if (!live) {
       await ready;
       const known = parts[kind] || {}, asked = query.d || query.w || query.e;
       const number = known[asked] ?? known[query.w ? ofStep(known, query.w) : ""];
-      return number === undefined ? missing(kind, query) : expand(parts.texts[number]);
+      return number === undefined ? missing(kind, query) : expand(textOf(number));
     }
     const given = new URLSearchParams({ ...query, task });
     const answer = await fetch(`/${kind}?${given}`);
@@ -64,10 +83,21 @@
     }
     return all[low];
   }
+  function asOption(row, isOn) { // one tab stop for the list; what is read is more than the sign
+    const link = row.firstElementChild, number = row.querySelector(".number").textContent;
+    row.setAttribute("role", "none");
+    link.setAttribute("role", "option");
+    link.setAttribute("aria-label", `${number ? `step ${number}, ` : ""}${link.title.split("\n")[0]}`);
+    link.setAttribute("aria-selected", isOn);
+    link.tabIndex = isOn ? 0 : -1;
+  }
   function choose(row) {
-    if (chosen) chosen.classList.remove("on");
+    if (chosen) { chosen.classList.remove("on"); asOption(chosen, false); }
+    const had = list.contains(document.activeElement);
     chosen = row;
     row.classList.add("on");
+    asOption(row, true);
+    if (had) row.firstElementChild.focus({ preventScroll: true });
     const top = row.getBoundingClientRect().top - list.getBoundingClientRect().top + list.scrollTop;
     if (top < list.scrollTop || top > list.scrollTop + list.clientHeight - 40)
       list.scrollTop = top - list.clientHeight / 2;
@@ -97,6 +127,18 @@
     if (row) go(eventOf(row));
   }
 
+  function moveInList(key) { // as a listbox does; the panels follow
+    const every = rows(), here = every.indexOf(rowAt(at));
+    const page = Math.max(1, Math.floor(list.clientHeight * every.length / list.scrollHeight) - 1);
+    const to = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: every.length - 1,
+      PageDown: here + page, PageUp: here - page }[key];
+    if (to === undefined) return false;
+    const row = every[Math.max(0, Math.min(every.length - 1, to))];
+    choose(row);
+    step(eventOf(row));
+    return true;
+  }
+
   // The address holds where one is: e an event, d two prompts, i an item, l a line of it.
   const place = () => new URLSearchParams(location.hash.slice(1));
   function address(fields) {
@@ -118,8 +160,8 @@
 
   async function follow() {
     const given = place(), mine = ++asked;
-    const difference = given.get("d"), other = given.get("w"), begun = performance.now();
-    const version = difference ? +difference.split("..")[1]
+    const difference = given.get("d"), moments = given.get("c"), other = given.get("w"), begun = performance.now();
+    const version = difference || moments ? +(difference || moments).split("..")[1]
       : parseInt(other || given.get("e") || at, 10);
     if (!(version >= first && version <= last)) {
       const all = body.dataset.all ? `; a file by --last ${body.dataset.all} keeps all` : "";
@@ -135,9 +177,10 @@
     placeTroubles();
     slider.value = version;
     $("where").textContent = `event ${version} of ${last}`;
-    const wanted = difference ? `d${difference}` : other ? `w${other}|${given.get("t") || ""}`
+    const wanted = difference ? `d${difference}` : moments ? `c${moments}` : other ? `w${other}|${given.get("t") || ""}`
       : `s${row.dataset.first}`;
     const step = wanted === shown ? null : difference ? panel("difference", { d: difference })
+      : moments ? momentsApart(...moments.split(".."))
       : other ? (live ? whatIf(other, given.get("t") || "") : panel("whatif", { w: other }))
       : panel("step", { e: live ? version : row.dataset.first });
     const now = panel("moment", { e: version });
@@ -158,7 +201,7 @@
         if (document.activeElement === body || middle.contains(document.activeElement)) focusHead();
         if (!given.get("i")) scrollTo(0, 0);
       }
-      moment.innerHTML = momentHtml;
+      keepFolds(momentHtml);
       for (const event of middle.querySelectorAll(".event"))
         event.classList.toggle("on", +event.dataset.e === version);
       if (given.get("i")) item(given.get("i"), +given.get("l"));
@@ -172,6 +215,23 @@
     }
   }
 
+  async function momentsApart(before, after) {
+    const ends = [before, after].map((version) => panel("moment", { e: Math.max(first, +version) }));
+    const [was, is] = await Promise.all(ends);
+    return compareMoments(was, is, `Two moments: #${before} and #${after}`).outerHTML;
+  }
+  const folds = new Map(); // what one opened or closed in the panel of the moment stays so
+  moment.addEventListener("click", (click) => {
+    const part = click.target.closest("summary")?.parentElement;
+    if (part?.dataset.k && !click.target.closest("a")) folds.set(part.dataset.k, !part.open);
+  });
+  function keepFolds(html) {
+    const holder = document.createElement("template");
+    holder.innerHTML = html;
+    for (const part of holder.content.querySelectorAll("details[data-k]"))
+      if (folds.has(part.dataset.k)) part.open = folds.get(part.dataset.k);
+    moment.replaceChildren(holder.content);
+  }
   function focusHead() { // what had the focus was replaced: the keyboard goes on from the new step
     const head = middle.querySelector("h2");
     if (head) { head.tabIndex = -1; head.focus({ preventScroll: true }); }
@@ -281,7 +341,7 @@
     let texts = 0, later = 0, next = 0;
     for (const [version, what, item, number] of parts.search) {
       const holder = document.createElement("template");
-      holder.innerHTML = parts.texts[number];
+      holder.innerHTML = textOf(number);
       const text = holder.content.textContent, spot = text.toLowerCase().indexOf(needle);
       if (spot < 0) continue;
       if (version > at) {
@@ -314,6 +374,7 @@
           if (same === chosen) { chosen = row; row.classList.add("on"); }
         }
         else list.append(row);
+        asOption(row, row === chosen);
       }
       countTroubles();
       const more = newest - last;
@@ -351,6 +412,10 @@
     event.preventDefault();
     const form = event.target;
     if (form.id === "search") seek($("q").value.trim());
+    else if (form.dataset.why) {
+      const answer = await panel("why", { e: form.dataset.why, i: form.elements.i.value });
+      form.querySelector("output").innerHTML = answer;
+    }
     else if (form.dataset.w) {
       const text = form.toml.value.trim() ? form.toml.value : "";
       const to = address({ w: `${form.dataset.w}:${form.policy.value}`, ...(text ? { t: text } : {}) });
@@ -412,7 +477,12 @@
     m: () => {
       const row = rowAt(at);
       marked = +row.dataset.p || eventOf(row);
-      $("live").textContent = `marked event ${marked}: d compares with it`;
+      markedAt = at;
+      $("live").textContent = `marked event ${marked}: d compares the prompts, c what was known`;
+    },
+    c: () => { // what came, went and changed since the marked event, else since before this step
+      const other = markedAt && markedAt !== at ? markedAt : Math.max(first, +rowAt(at).dataset.first - 1);
+      if (other !== at) location.hash = address({ c: `${Math.min(other, at)}..${Math.max(other, at)}` });
     },
     x: () => {
       const found = middle.querySelector(".whatif");
@@ -422,17 +492,22 @@
     },
     w: () => open("out"), i: () => open("in"), t: () => body.classList.toggle("times"),
     "/": () => $("q").focus(), "?": () => $("keys").showModal(),
-    Escape: () => { if (shown === "search" || shown[0] === "w" || place().get("d")) {
+    Escape: () => { if (shown === "search" || shown[0] === "w" || place().get("d") || place().get("c")) {
       shown = ""; go(at);
     } },
   };
   document.addEventListener("keydown", (key) => {
     if (key.metaKey || key.ctrlKey || key.altKey) return;
-    if (key.target.matches("input[type=search], select, textarea")) {
+    if (key.target.matches("input:not([type=range], [type=checkbox]), select, textarea")) {
       if (key.key === "Escape") { key.target.blur(); }
       return;
     }
+    if (list.contains(key.target)) {
+      if (key.key === "Enter" || key.key === " ") { key.preventDefault(); focusHead(); return; }
+      if (moveInList(key.key)) { key.preventDefault(); return; }
+    }
     const act = keys[key.key];
+    if (key.key.length === 1 && !$("letters").checked) return;
     if (act && !$("keys").open) { key.preventDefault(); act(); }
   });
   document.querySelector(".strip").addEventListener("click", (click) => {
@@ -457,6 +532,14 @@
   });
   addEventListener("afterprint", () => { for (const one of unfolded) one.open = false; });
 
+  const SWITCH = "backcast: letters are keys"; // who speaks to a computer may want none of them
+  try { $("letters").checked = localStorage.getItem(SWITCH) !== "no"; } catch { /* not allowed */ }
+  $("letters").addEventListener("change", () => {
+    try { localStorage.setItem(SWITCH, $("letters").checked ? "yes" : "no"); } catch { /* likewise */ }
+  });
+
+  list.setAttribute("role", "listbox");
+  for (const row of rows()) asOption(row, false);
   shown = middle.querySelector("#step") ? `s${rowAt(at).dataset.first}` : "other";
   choose(rowAt(at));
   countTroubles();
