@@ -16,6 +16,8 @@ from backcast.domain.context_events import (
     TextCompressed,
 )
 from backcast.domain.events import (
+    AnswerOrigin,
+    AnswerRefused,
     Fact,
     ModelFailed,
     ModelReplied,
@@ -73,6 +75,25 @@ def test_a_prompt_that_was_asked_twice_is_two_calls() -> None:
     state = folded(ContextBuilt(tokens=10), ModelReplied(tokens=1), ModelReplied(tokens=2))
     [row] = calls.by_kind(state)
     assert (row.calls, row.prompt, row.answer) == (2, 20, 3)
+
+
+def test_every_call_ends_in_one_way_and_counts_under_its_kind() -> None:
+    code, summary = StepStarted(kind="code"), StepStarted(kind="summary", wave=1)
+    state = folded(
+        code, ContextBuilt(tokens=10), ModelReplied(call=1, seconds=0.0), AnswerRefused(call=1),
+        code, ContextBuilt(tokens=20),
+        ModelReplied(call=5, tokens=7, answer_of=AnswerOrigin(task="t", version=3)),
+        code, ContextBuilt(tokens=40), ModelFailed(call=8), CallSettled(call=8, outcome="failed"),
+        summary, CallSettled(call=12, outcome="lost"),
+        summary, ContextBuilt(tokens=80), CallSettled(call=14, outcome="failed"),
+    )  # fmt: skip
+    told = [(row.kind, row.calls, row.outcomes, row.seconds) for row in calls.by_kind(state)]
+    assert told == [
+        ("code", 3, (("failed", 1), ("refused", 1), ("reused", 1)), 0.0),
+        ("summary", 2, (("failed", 1), ("lost", 1)), None),
+    ]
+    # Of the two answers one was there already, and its prompt of 20 tokens was read by nobody.
+    assert calls.reused(state.calls.values()) == (2, 1, 20)
 
 
 def test_items_are_summed_by_section_cache_and_level() -> None:

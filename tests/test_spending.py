@@ -1,0 +1,113 @@
+"""What calls have cost and may yet cost: against brute force, and for questions that ask others."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backcast.domain.call_events import CallSettled
+from backcast.domain.dispatch_events import DispatchEnded, DispatchStarted
+from backcast.domain.events import (
+    AnswerOrigin,
+    CallCost,
+    Fact,
+    ModelReplied,
+    StepStarted,
+    WorkflowEvent,
+)
+from backcast.domain.question_events import AnswerGiven, QuestionAsked
+from backcast.domain.spending import Allowance, Amounts
+from backcast.projections import fold, questions, spending
+from tests.strategies import NOON, logs
+
+
+def events_of(*facts: Fact) -> list[WorkflowEvent]:
+    return [
+        WorkflowEvent(n, "t", n, fact, NOON, NOON, "ann", ()) for n, fact in enumerate(facts, 1)
+    ]
+
+
+def amounts(calls: int, cost: CallCost) -> Amounts:
+    return Amounts(calls, max(0, cost.tokens), max(0.0, cost.seconds), cost.money)
+
+
+def aside(event: WorkflowEvent) -> Amounts | None:
+    """What an event sets aside; None if nothing."""
+    match event.fact:
+        case DispatchStarted() as fact:
+            return amounts(max(1, fact.reserved_calls or 1), fact.reserved or CallCost())
+        case StepStarted() as fact if fact.wave is not None or fact.reserved is not None:
+            return amounts(1, fact.reserved or CallCost())
+    return None
+
+
+def ends(log: list[WorkflowEvent], event: WorkflowEvent) -> bool:
+    """Whether an event settles a call that is open: its log is read anew for each of them."""
+    fact, earlier = event.fact, log[: event.version - 1]
+    if not isinstance(fact, CallSettled | DispatchEnded):
+        return False
+    start = fact.call if isinstance(fact, CallSettled) else fact.dispatch
+    if start >= event.version:
+        return False
+    settled = any(
+        (isinstance(e.fact, CallSettled) and e.fact.call == start)
+        or (isinstance(e.fact, DispatchEnded) and e.fact.dispatch == start and aside(log[start - 1]))
+        for e in earlier[start:]
+    )  # fmt: skip
+    if aside(log[start - 1]):
+        return not settled
+    steps = [e.version for e in earlier if isinstance(e.fact, StepStarted) and not aside(e)]
+    return isinstance(fact, CallSettled) and steps[-1:] == [start] and not settled
+
+
+@given(log=logs(kinds=(StepStarted, CallSettled, DispatchStarted, DispatchEnded, ModelReplied)))
+def test_each_call_costs_once_and_what_is_set_aside_is_kept_until_then(
+    log: list[WorkflowEvent],
+) -> None:
+    state: spending.State = fold(spending, log)
+    ended = [event.fact for event in log if ends(log, event)]
+    over = {fact.call if isinstance(fact, CallSettled) else fact.dispatch  # type: ignore[union-attr]
+            for fact in ended}  # fmt: skip
+    kept = {event.version: found for event in log if (found := aside(event))}
+    assert dict(state.open) == {call: kept[call] for call in kept if call not in over}
+    total = Amounts()
+    for event in log:
+        match event.fact:
+            case CallSettled(cost=cost, outcome=outcome) if ends(log, event):
+                total = total.plus(Amounts() if outcome == "reused" else amounts(1, cost))
+            case DispatchEnded(cost=cost, calls=calls) if ends(log, event):
+                total = total.plus(amounts(1 if calls is None else calls, cost))
+            case ModelReplied(call=None, answer_of=None) as fact:
+                tokens = (fact.prompt_tokens or 0) + (fact.tokens or 0)
+                total = total.plus(Amounts(1, tokens, fact.seconds or 0.0))
+    assert state.spent == total
+    assert sum(state.outcomes.values()) == len(ended)
+    assert state.dispatches == sum(isinstance(fact, DispatchEnded) for fact in ended)
+    assert spending.committed(state).tokens == total.tokens + sum(
+        kept[call].tokens for call in state.open
+    )
+
+
+def test_an_answer_that_was_used_again_costs_nothing() -> None:
+    again = ModelReplied(tokens=9, answer_of=AnswerOrigin(task="a", version=1))
+    assert fold(spending, events_of(StepStarted(), again)).spent == Amounts()
+
+
+@given(tokens=st.integers(0, 60), calls=st.integers(1, 4))
+def test_a_question_may_spend_what_those_that_it_asked_leave_until_they_have_an_answer(
+    tokens: int, calls: int
+) -> None:
+    first = QuestionAsked(name="q", allowed={"calls": 9, "tokens": 100})
+    child = QuestionAsked(name="q.1a", parent="q", allowed={"calls": 4})
+    step = StepStarted(kind="ask", module_name="q.1a", reserved=CallCost(tokens=60))
+    settled = (
+        fact for n in range(calls) for fact in (step, CallSettled(call=3 + 2 * n,
+                                                                  cost=CallCost(tokens=tokens)))
+    )  # fmt: skip
+    log = events_of(first, child, *settled, step, AnswerGiven(name="q.1a"))
+    open_call, answered = (fold(questions, log[:end]) for end in (-1, None))
+    spent = calls * tokens
+    # What its child may yet call is gone, and so is what an open call may cost.
+    assert questions.used(open_call, "q") == Amounts(4, spent + 60)
+    assert questions.unspent(open_call, "q").calls == 5
+    assert questions.waiting(open_call, "q") == ["q.1a"]
+    assert questions.used(answered, "q") == Amounts(calls + 1, spent + 60)
+    assert questions.unspent(answered, "q") == Allowance(8 - calls, max(0, 40 - spent))

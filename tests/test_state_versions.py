@@ -1,0 +1,67 @@
+"""Kept states are read back by the number of their projection: what each comes to is recorded."""
+
+import json
+import sys
+from collections.abc import Iterator
+from functools import reduce
+from hashlib import sha256
+from pathlib import Path
+
+from backcast.domain.events import WorkflowEvent
+from backcast.engine.history.state_json import dump
+from backcast.engine.log import EventStore
+from backcast.engine.memory.import_log import run
+from backcast.projections import ALL, ASKED, Projection, dispatches
+from tests.strategies import NOON
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+STATES = FIXTURES / "states.json"
+LOGS = (
+    *sorted(FIXTURES.glob("logs/*.jsonl")),
+    *(
+        FIXTURES / f"recorded/{name}.jsonl"
+        for name in ("agent", "asked", "bill", "dispatch", "forgotten", "mender", "routed")
+    ),
+    FIXTURES / "wild.jsonl",
+)
+"The last one has facts of all kinds at random, as `tests.strategies` draws them."
+EVERY: tuple[Projection, ...] = (*ALL, *ASKED, dispatches)
+
+
+def digest(projection: Projection, events: list[WorkflowEvent]) -> str:
+    """A digest of the states after each event: a state that two events change back counts too."""
+    found = sha256()
+
+    def step(state: object, event: WorkflowEvent) -> object:
+        after = projection.evolve(state, event)
+        if after is not state and after != state:
+            found.update(b"%d %b\n" % (event.position, sha256(dump(after)).digest()))
+        return after
+
+    reduce(step, events, projection.initial)
+    return found.hexdigest()[:16]
+
+
+def digests() -> Iterator[tuple[str, dict[str, str]]]:
+    """Per log, the digest of each projection under its name and version."""
+    for path in LOGS:
+        with EventStore.open("sqlite://", clock=lambda: NOON) as store:
+            run(store, "events", path)
+            events = [*store.read()]
+        yield path.name, {f"{each.NAME} {each.VERSION}": digest(each, events) for each in EVERY}
+
+
+def test_a_state_that_comes_to_mean_something_else_has_a_new_version() -> None:
+    """A snapshot of the old meaning would be read as one of the new.
+
+    Where a state is meant to change, its VERSION grows, and `python -m tests.test_state_versions`
+    records what it comes to.
+    """
+    recorded = json.loads(STATES.read_text())
+    for log, found in digests():
+        assert found == recorded[log], f"{log}: VERSION grows where a state changes"
+
+
+if __name__ == "__main__":
+    STATES.write_text(json.dumps(dict(digests()), indent=1) + "\n")
+    sys.exit()
