@@ -149,3 +149,16 @@ def test_a_line_is_new_where_nothing_known_holds_it() -> None:
     text = "a = 1\n\n    b = 2\nc = 3\r"
     assert new_lines(text, ("b = 2\nc = 3", "x")) == (True, False, False, False)
     assert new_lines(text, ()) == (True, False, True, True)
+
+
+def test_a_request_names_nobody_who_signed_the_commit() -> None:
+    message = (
+        "Count again\n\n* Signed-off-by: is asked for\n\n* lint\n\n"
+        "Co-authored-by: Ann <ann@example.org>\n\n* Update\n\nSigned-off-by: Bo <bo@example.org>\n"
+        "Change-Id: I1\n"
+    )
+    task = committed("x = 1\n", "def f():\n    return 1\n", message=message)
+    *_, last = requests(task.store, task.id)
+    assert "Signed-off-by: is asked for" in last.request.query and "lint" in last.request.query
+    assert last.request.query.endswith("* Update")
+    assert not {"<", "Change-Id"} & {*last.request.query.split()} and "@" not in last.request.query

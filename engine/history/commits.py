@@ -1,5 +1,6 @@
 """The changes of a task: its commits; where there are none, the iterations of its modules."""
 
+import re
 from typing import NamedTuple
 
 from backcast.domain.events import (
@@ -13,6 +14,10 @@ from backcast.domain.events import (
 from backcast.engine.history.branches import lineage_of
 from backcast.engine.log.store import EventStore
 
+TRAILER = re.compile(r"[A-Z][a-z]+(?:-[A-Za-z]+)+: |(?:Cc|Bug|Fixes|Closes|Refs): ")
+"How lines begin that tell of a commit who and what had to do with it."
+SIGNED = re.compile(r"[A-Z][A-Za-z-]+-[Bb]y: .*<.*>\s*")
+"Such a line in the midst of a message, where several commits were made one."
 KINDS = ("COMMITTED", "MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")
 
 
@@ -45,7 +50,7 @@ class CodeChange(NamedTuple):
     "The versions of its first event, and of the last event before the next change."
     name: str
     words: str
-    "The commit message; empty for an iteration."
+    "What the commit message asks for; empty for an iteration."
     paths: tuple[str, ...]
 
 
@@ -74,8 +79,20 @@ def _change(group: list[WorkflowEvent], end: int) -> CodeChange:
                 paths.append(event.fact.module_name)
     words = ""
     if isinstance(head.fact, Committed):
-        name, words = f"commit {head.fact.sha[:10]}", head.fact.message
+        name, words = f"commit {head.fact.sha[:10]}", asked_by(head.fact.message)
     return CodeChange(head.version, end, name, words, tuple(sorted(set(paths))))
+
+
+def asked_by(message: str) -> str:
+    """Return a commit message without its trailers: they name people, not the work.
+
+    >>> asked_by("Round shares\\n\\nTo cents.\\n\\nCo-authored-by: A <a@b.c>\\nFixes: 7\\n")
+    'Round shares\\n\\nTo cents.'
+    """
+    lines = [line for line in message.rstrip().split("\n") if not SIGNED.fullmatch(line)] or [""]
+    while len(lines) > 1 and (not lines[-1].strip() or TRAILER.match(lines[-1])):
+        lines.pop()
+    return "\n".join(lines)
 
 
 def is_of_commit(store: EventStore, event: WorkflowEvent) -> bool:
