@@ -276,6 +276,9 @@ third; 0 for as much."
 this the lines around a place never take more."
     heads: Annotated[float, Field(ge=0, le=1)] = 0.9
     "The share of the best of its methods' chance that a class has: it is the line above them."
+    once: bool = False
+    "Whether a function that is shown whole, and in part in the lines around the place, stands \
+there alone, and whole."
     used_imports: bool = False
     "Whether imports of the target's module that the lines around the place use go before others, \
 where not all fit, and a line tells that there are more."
@@ -402,7 +405,7 @@ COVERAGE = Policy(name="coverage")
 which never change: a policy that a log recorded before a setting existed is read with them."""
 READER = Policy(
     name="reader",
-    version=11,
+    version=12,
     **SHORT_WORDS,
     pattern=1.0,
     longer=0.4,
@@ -424,6 +427,7 @@ READER = Policy(
     libraries=2,
     outputs=True,
     in_order=True,
+    once=True,
     beside=0.35,
     tests_beside=30,
     first=0.35,

@@ -178,7 +178,7 @@ def test_policies_of_before_choose_as_they_did() -> None:
     assert COVERAGE.lookup is None
     likeness = {name: DEFAULT.likeness[name] for name in LIKENESS}
     before = AS_FOR_A_PLACE.model_copy(update={
-        "version": 8, "used_imports": False, "heads": 0.9, "likeness": likeness,
+        "version": 8, "once": False, "used_imports": False, "heads": 0.9, "likeness": likeness,
         "constants": dict(CONSTANTS),
     })  # fmt: skip
     assert before.digest.startswith("24451198")

@@ -213,7 +213,13 @@ def test_the_policies_of_recorded_logs_keep_their_digests() -> None:
     assert DEFAULT.lookup
     lookup = DEFAULT.lookup.model_copy(update={"heads": 0.9})
     likeness = {name: DEFAULT.likeness[name] for name in LIKENESS}
-    tenth = {"version": 10, "heads": 0.9, "likeness": likeness, "constants": dict(CONSTANTS)}
+    eleventh = {"version": 11, "once": False}
+    tenth = eleventh | {
+        "version": 10,
+        "heads": 0.9,
+        "likeness": likeness,
+        "constants": dict(CONSTANTS),
+    }
     ninth = tenth | {"version": 9, "lookup": lookup, "used_imports": False}
     eighth = ninth | {"version": 8, "lookup": None}
     seventh = eighth | {"version": 7, "tests_beside": 0, "first": 0.0}
@@ -221,6 +227,7 @@ def test_the_policies_of_recorded_logs_keep_their_digests() -> None:
     digests = {
         "coverage": COVERAGE.digest,
         "reader": DEFAULT.digest,
+        "reader 11": DEFAULT.model_copy(update=eleventh).digest,
         "reader 10": DEFAULT.model_copy(update=tenth).digest,
         "reader 9": DEFAULT.model_copy(update=ninth).digest,
         "reader 8": DEFAULT.model_copy(update=eighth).digest,
@@ -228,7 +235,8 @@ def test_the_policies_of_recorded_logs_keep_their_digests() -> None:
         "reader 3": DEFAULT.model_copy(update=seventh | third).digest,
     }
     assert {name: digest[:8] for name, digest in digests.items()} == {
-        "coverage": "8479b2de", "reader": "8d93edbe", "reader 10": "79c29475",
+        "coverage": "8479b2de", "reader": "80830c0c", "reader 11": "8d93edbe",
+        "reader 10": "79c29475",
         "reader 9": "e4d65f87", "reader 8": "24451198",
         "reader 7": "93158892", "reader 3": "98fce85f",
     }, (

@@ -244,3 +244,33 @@ def test_the_body_that_is_first_by_the_words_is_shown_though_shorter_ones_are_al
 
 def test_a_first_body_over_its_share_of_the_context_is_shown_as_any_other() -> None:
     assert refunds(first=0.3) == refunds(first=0.0)
+
+
+# What the lines around the place hold in part
+
+
+def around_refunds(tokens: int, *, once: bool) -> Context:
+    """A context for a new function behind a long one that is like it."""
+    task = Task()
+    task.happened(TaskStarted(goal="a shop"))
+    others = "\n\n".join(map(SHORT.format, [*WORDS, *"abcdefgh"]))
+    task.wrote("desk.py", f"{others}\n\n{LONG.lstrip()}\n\n\ndef last():\n    return 1\n")
+    task.outlined()
+    request = REFUND._replace(behind="refund_all")
+    policy = DEFAULT.model_copy(update={"once": once, "around": 0.2, "whole": 0.0})
+    return built(task, request, tokens, policy)
+
+
+def test_no_function_stands_twice_once_whole_and_once_in_part() -> None:
+    line, twice = "                ledger.close(entry, reason=", 0
+    for tokens in range(1_400, 3_400, 200):
+        before, after = (around_refunds(tokens, once=once) for once in (False, True))
+        twice += before.text.count(line) == 2
+        assert after.text.count(line) <= 1
+        assert LONG.strip() in after.text or LONG.strip() not in before.text
+        critical = [
+            {(item.node, item.level) for item in one.items if item.priority == "CRITICAL"}
+            for one in (before, after)
+        ]
+        assert critical[0] == critical[1]
+    assert twice, "there is something to mend"

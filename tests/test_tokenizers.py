@@ -102,7 +102,8 @@ def test_a_counter_that_has_to_forget_counts_as_before(monkeypatch: pytest.Monke
     for text in [*texts, *reversed(texts)]:
         assert forgetful.count(text) == whole.count(text)
         assert forgetful.encode(text) == whole.encode(text)
-    assert len(forgetful._sizes) < 12 and len(forgetful._words) < 20
+    assert len(forgetful._sizes) < 12
+    assert len(forgetful._words) < 20
 
 
 @pytest.mark.parametrize("version", [1, 3])

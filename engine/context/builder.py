@@ -38,6 +38,10 @@ APART = (TASK, MAP)
 TOO_LARGE = "too large to be shown in full"
 HEADINGS = 25
 "Headings take about the 25th part of the code's tokens; what they leave is given back once."
+MENDED = 2
+"Choices that are made anew at most, since lines of functions would stand twice."
+Chosen = tuple[list[Item], list[Omission], list[Omission]]
+"Items, omissions of full texts that are too large, and all others."
 SPARE = 100
 "A hundredth of the code's tokens that stays free is too little to choose anew for."
 
@@ -77,7 +81,10 @@ class ContextBuilder:
         offering = Candidates(states, symbols, request, self.settings)
         offered = offering.all()
         retained = self._retention.retained(states.prompts, request, offered, offering.order)
-        items, large, omissions = self._chosen(offering, offered, retained)
+        chosen = self._chosen(offering, offered, retained)
+        if self.policy.once:
+            chosen = self._mended(chosen, offering, offered, retained)
+        items, large, omissions = chosen
         left_out = [*large, *offering.left_out(items), *self._first(omissions)]
         levels = {item.section: item.level for item in items}
         if request.query.strip() and levels[TASK] not in ("full", "summary"):
@@ -86,9 +93,25 @@ class ContextBuilder:
         long = tuple(text for text in offering.long if (text.node, text.short.text) in parts)
         return self._context(items, left_out)._replace(long=long)
 
+    def _mended(
+        self, chosen: Chosen, offering: Candidates, offered: Sequence[Candidate],
+        retained: Mapping[str, Retained],
+    ) -> Chosen:  # fmt: skip
+        """Return a choice in which no function stands twice, once whole and once in part."""
+        for _ in range(MENDED):
+            offered = offering.mended(offered, chosen[0])
+            if not offered:
+                break
+            again = self._chosen(offering, offered, retained)
+            lost = _critical(chosen[0]) - _critical(again[0])
+            if not all(offering.holds(node) for node, _ in lost):
+                break  # Longer lines leave no room for something else that must be shown.
+            chosen = again
+        return chosen
+
     def _chosen(
         self, offering: Candidates, offered: Sequence[Candidate], retained: Mapping[str, Retained]
-    ) -> tuple[list[Item], list[Omission], list[Omission]]:
+    ) -> Chosen:
         """Return the items, omissions of full texts that are too large, and all other omissions.
 
         The task names what is too large, if there is room for that. What this leaves no room for is
@@ -239,6 +262,11 @@ class ContextBuilder:
         """The tokens of a prompt without items."""
         messages = messages_of((), self.policy.system, self.policy.order, texts=self.texts)
         return self._size(pieces(self.profile.template, messages))
+
+
+def _critical(items: Sequence[Item]) -> set[tuple[str, str]]:
+    """Return the nodes and levels of what must be shown."""
+    return {(item.node, item.level) for item in items if item.priority == "CRITICAL"}
 
 
 def _not_full(offered: Sequence[Candidate], items: Sequence[Item]) -> set[str]:

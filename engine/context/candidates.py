@@ -48,6 +48,7 @@ class Candidates:
         self.policy, self.levels = scope.policy, scope.levels
         self.sources, self.details, self.facets = scope.sources, scope.details, scope.facets
         self.path, self.name, self.target = scope.path, scope.name, scope.target
+        self.module = node_id("module", self.path)
         self.order = ModuleOrder(scope) if scope.policy.in_order else None
         self.surroundings = Surroundings(scope)
         sibling = SiblingModule(scope)
@@ -139,6 +140,29 @@ class Candidates:
             for item in offered
         )  # fmt: skip
         return [task if candidate.node == task.node else candidate for candidate in less]
+
+    def mended(self, offered: Sequence[Candidate], items: Sequence[Item]) -> list[Candidate]:
+        """Return the candidates such that what some items show whole, and in part in the lines
+        around the place, stands whole in these; empty where there is nothing like that."""
+        module, around = self.module, self.surroundings
+        if not any(item.node == module and item.level == "part" for item in items):
+            return []
+        own = {one.node for one in offered
+               if one.node in self.symbols.places and path_of(one.node) == self.path}  # fmt: skip
+        shown = {item.node for item in items if item.level == "full"} & own
+        torn = {name for name in map(name_of, sorted(shown)) if around.torn(name)}
+        around.mend(sorted(torn))
+        if all(map(around.torn, torn)):
+            return []
+        return [
+            self._module() if one.node == module
+            else one._replace(within=module) if one.node in own and self.holds(one.node) else one
+            for one in offered
+        ]  # fmt: skip
+
+    def holds(self, node: str) -> bool:
+        """Tell whether the lines around the place hold all of a function or class."""
+        return self.surroundings.share(path_of(node), name_of(node)) == 1
 
     def _beside(self) -> set[str]:
         """Return the modules that are made side by side with the target's own."""

@@ -43,6 +43,12 @@ class Excerpt(NamedTuple):
         """Tell whether all of some lines are shown."""
         return self.first <= first <= last <= self.above or self.below <= first <= last <= self.last
 
+    def with_all(self, first: int, last: int) -> "Excerpt":
+        """Return these lines with all of some of which they hold the end, the begin or a middle."""
+        begin = first if first < self.first <= last else self.first
+        end = last if first <= self.last < last else self.last
+        return self._replace(first=begin, last=end)
+
     def text(self, lines: Sequence[str]) -> str:
         """Return the shown lines of a module."""
         shown = [*lines[self.first - 1 : self.above], *lines[self.below - 1 : self.last]]
@@ -193,6 +199,17 @@ class Surroundings:
         if not inside and shown.first <= len(self.lines):
             texts += [opening.text for opening in blocks(self.lines, shown.first, begin)]
         return texts
+
+    def torn(self, name: str) -> bool:
+        """Tell whether the lines around the place hold a part of a function or class alone."""
+        return 0 < self.share(self.path, name) < 1
+
+    def mend(self, names: Iterable[str]) -> None:
+        """Have the lines around the place hold all of what they hold a part of."""
+        for name in names:
+            if self.excerpt:
+                first, last = self.places[name]
+                self.excerpt = self.excerpt.with_all(first, last)
 
     def share(self, path: str, name: str) -> float:
         """Return how much of a function or class the lines around the place hold, from 0 to 1."""
