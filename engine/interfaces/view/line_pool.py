@@ -34,11 +34,11 @@ class PooledTexts(NamedTuple):
 
 def pooled(texts: Iterable[str]) -> PooledTexts:
     """Return texts as runs of lines; the page's script puts them together again."""
-    pool = _Pool()
+    pool = _LinePool()
     return PooledTexts(pool.lines, [pool.add(text) for text in texts])
 
 
-class _Pool:
+class _LinePool:
     """The lines of all texts so far."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ OUTLINED = 40
 "Modules up to which those are shown too of which no summary was written."
 
 
-class NodeSummaries(NamedTuple):
+class SummarisedNode(NamedTuple):
     """What is known of one module, class or function: an outline, and the written summaries."""
 
     node: str
@@ -36,7 +36,7 @@ class ModuleTree(NamedTuple):
 
     path: str
     module: ModuleNode | None
-    nodes: tuple[NodeSummaries, ...]
+    nodes: tuple[SummarisedNode, ...]
     now: tuple[tuple[str, int], ...]
     "The iterations, at the moment, of the modules that the summaries were made of."
 
@@ -63,12 +63,12 @@ def summary_trees(
     graph: dependency_graph.State, written: summaries.State, stale: Sequence[Stale]
 ) -> list[ModuleTree]:
     """Return the modules that have summaries, by path; where modules are few, the others too."""
-    by_path: dict[str, list[NodeSummaries]] = {}
+    by_path: dict[str, list[SummarisedNode]] = {}
     outdated: dict[str, list[Stale]] = {}
     for entry in stale:
         outdated.setdefault(entry.node, []).append(entry)
     for node in sorted(written.nodes):
-        found = NodeSummaries(node, written.nodes[node], tuple(outdated.get(node, ())))
+        found = SummarisedNode(node, written.nodes[node], tuple(outdated.get(node, ())))
         by_path.setdefault(path_of(node), []).append(found)
     paths = set(by_path)
     if len(graph.modules) <= OUTLINED:
@@ -77,7 +77,7 @@ def summary_trees(
 
 
 def module_tree(
-    graph: dependency_graph.State, path: str, nodes: Iterable[NodeSummaries] = ()
+    graph: dependency_graph.State, path: str, nodes: Iterable[SummarisedNode] = ()
 ) -> ModuleTree:
     """Return a module with some summaries of what is in it."""
     held = tuple(nodes)
@@ -152,7 +152,7 @@ def _facet(tree: ModuleTree, key: str) -> tuple[str, ...]:
 
 
 def _symbol(
-    maker: PanelMaker, tree: ModuleTree, name: str, node: NodeSummaries | None,
+    maker: PanelMaker, tree: ModuleTree, name: str, node: SummarisedNode | None,
     inner: Sequence[Markup],
 ) -> Markup:  # fmt: skip
     kind, signature, *_ = (*_facet(tree, f"sig:{name}"), "", "")
@@ -183,7 +183,7 @@ def _derived(doc: str) -> Markup:
         else Markup("")  # fmt: skip
 
 
-def _said(maker: PanelMaker, tree: ModuleTree, node: NodeSummaries) -> Markup:
+def _said(maker: PanelMaker, tree: ModuleTree, node: SummarisedNode) -> Markup:
     """Return the summaries of a node, the newest first, each with what it was made of."""
     now = dict(tree.now)
     outdated = {entry.summariser: entry for entry in node.stale}

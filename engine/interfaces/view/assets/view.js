@@ -335,14 +335,14 @@
     mark.textContent = text.slice(spot, spot + words.length);
     return [text.slice(0, spot), mark, text.slice(spot + words.length)];
   }
+  const SIGNS = { amp: "&", lt: "<", gt: ">", quot: '"', "#x27": "'" };
+  const plain = (html) => html.replace(/<[^>]*>/g, "").replace(/&(amp|lt|gt|quot|#x27);/g, (_, name) => SIGNS[name]);
   async function searchHere(words) {
     await ready;
     const needle = words.toLowerCase(), found = [];
     let texts = 0, later = 0, next = 0;
     for (const [version, what, item, number] of parts.search) {
-      const holder = document.createElement("template");
-      holder.innerHTML = textOf(number);
-      const text = holder.content.textContent, spot = text.toLowerCase().indexOf(needle);
+      const text = plain(textOf(number)), spot = text.toLowerCase().indexOf(needle);
       if (spot < 0) continue;
       if (version > at) {
         later += 1;
