@@ -277,8 +277,22 @@ def test_without_extras_a_bound_counts_and_words_are_searched(
     assert (code, "of 3,072 tokens" in out + err) == (0, True)
     out, err, code = backcast("search", "till", "a share is rounded", "-k", 1)
     assert (code, len(out.splitlines())) == (0, 1)
-    assert "found by words alone" in err
+    assert err.count("found by words alone") == 1
     assert backcast("search", "till", "a share is rounded", "-k", 1, "--words")[0] == out
+
+
+def test_that_an_extra_is_missing_is_noted_once_for_a_store_and_where_nothing_is_found(
+    core: None, backcast: Backcast
+) -> None:
+    backcast("import", "events", TILL)
+    errs = [backcast("search", *asked)[1] for asked in (
+        ("till", "a share"), ("till", "a share"), ("a share", "--all"), (TILL, "a share"),
+        ("till", "zygote"), ("zygote", "--all"), (TILL, "zygote", "--words"),
+    )]  # fmt: skip
+    assert ["by words alone; by meaning too after pip install" in err for err in errs] == [
+        True, False, False, False, True, True, True,
+    ]  # fmt: skip
+    assert max(err.count("words alone") for err in errs) == 1
 
 
 def test_a_derivation_that_cannot_be_told_here_is_counted_apart(

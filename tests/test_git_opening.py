@@ -13,7 +13,7 @@ from backcast.engine.history.moments import moment_at
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.views import event_line
 from backcast.engine.log import EventStore
-from backcast.engine.log.importers import Report, git, import_batches
+from backcast.engine.log.importers import Report, git, git_repository, import_batches
 from backcast.engine.memory.import_log import counted, run
 from backcast.projections import versions
 from tests.oracle import git_says, log_says
@@ -401,3 +401,17 @@ def test_renames_beside_a_missing_object_come_alike_in_parts_and_at_once(tmp_pat
     assert report.notes == [
         "objects are missing: for 1 commit only renames with equal content are recognised"
     ]
+
+
+def test_a_git_file_that_leads_elsewhere_is_followed_and_noted(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path / "real"], check=True)
+    who = ("-c", "user.name=ann", "-c", "user.email=ann@example.org")
+    commit = ("commit", "-qm", "begin", "--allow-empty")
+    subprocess.run(["git", "-C", tmp_path / "real", *who, *commit], check=True)
+    (tmp_path / "lone").mkdir()
+    (tmp_path / "lone/.git").write_text(f"gitdir: {tmp_path}/real/.git\n")
+    found = git_repository.opened(tmp_path / "lone")
+    assert found.notes({}) == [
+        f"{tmp_path}/lone/.git is a file that leads to {tmp_path}/real/.git: that is read"
+    ]
+    assert git_repository.opened(tmp_path / "real").notes({}) == []

@@ -147,7 +147,12 @@ def test_a_policy_that_hides_failures_is_a_regression(
     assert json.loads(other.read_text())["policies"][1]["broken"]
     assert "evidence recall fell by 28.6 points, from 100.0 % to 71.4 %; 1 are allowed" in out
     assert "2 CRITICAL things are not shown any more; 0 are allowed" in out
+    first, second, *rest = out.splitlines()
+    assert first.startswith("REGRESSION under forgetful: evidence recall fell")
+    assert second.startswith("REGRESSION under forgetful: 2 CRITICAL")
+    assert not any(line.startswith("REGRESSION") for line in rest)
     told = report.read_text()
+    assert told.split("\n")[2].startswith("- REGRESSION under forgetful")
     assert "| evidence recall | 100.0 % (21 of 21) | 71.4 % (15 of 21) |" in told
     assert "REGRESSION under forgetful" in told
     assert "what a model would have answered" in told

@@ -158,3 +158,22 @@ def test_the_code_of_a_run_does_not_go_through_a_link_that_lay_there(tmp_path: P
     assert "found a link out of it" in done.stderr
     done = subprocess.run([*command, "--out", victim], cwd=here, capture_output=True, text=True)
     assert (done.returncode, bool(list(victim.iterdir()))) == (0, True)
+
+
+@pytest.mark.parametrize("away", ["/no/such/python", "/bin/false"])
+def test_a_layer_is_left_out_only_where_it_failed_twice(
+    monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    usual, real, boxes = layers.new_box, sys.executable, list[int]()
+
+    def failing_once() -> object:
+        boxes.append(1)
+        monkeypatch.setattr(sys, "executable", away if len(boxes) == 1 else real)
+        return usual()
+
+    before = layers.skipped(())
+    monkeypatch.setattr(layers, "new_box", failing_once)
+    layers.tried.cache_clear()
+    assert layers.skipped(()) == before
+    assert len(boxes) >= 2
+    layers.tried.cache_clear()

@@ -590,3 +590,22 @@ def test_a_store_whose_tables_are_gone_raises_our_error_whatever_it_is_asked(
         with pytest.raises(StoreError) as caught:
             ask(store)
         assert "\n" not in str(caught.value)
+
+
+def test_a_store_that_another_process_has_locked_is_waited_for_aloud_and_not_for_long(
+    tmp_path: Path, lines: Path
+) -> None:
+    path = tmp_path / "store.db"
+    EventStore.open(f"sqlite:///{path}").close()
+    short = "from backcast.engine.log.recorder import sqlite; sqlite.QUIET, sqlite.LOCKED = .1, .3;"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        for command in (("tasks",), ("import", "events", lines)):
+            done = run(*command, "--store", f"sqlite:///{path}", program=short + COMMAND)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert done.stderr.splitlines() == [
+                f"backcast: waiting for {path}, which another process has locked",
+                f"backcast: {path}: locked by another process for 0.3 s: end that one, or try"
+                " again",
+            ]

@@ -182,6 +182,7 @@ def try_histories(
             verdict = {"broken": lines, "regression": bool(lines)} if number else {}
             say(json_text(as_json_of(figures_of, runs, number) | verdict | ended))
     else:
+        _print_judged(found, broken if rules else [])  # first what a person asks
         same = idle(found) if not rules else []
         head, *rest = rows([row for row in found if row.name not in same])
         table(console(), head, rest)
@@ -201,8 +202,8 @@ def try_histories(
     from backcast.engine.interfaces.regress_report import NOTE
 
     message(f"tokens are those of {counter.id}. {NOTE}")
-    if not as_json:
-        _print_judged(found, broken if rules else [])
+    if not as_json and any(broken):
+        message("note: --explain names what each prompt lost")
     if findings.damage:
         message(f"{findings.torn}: their missing events were not tried")
     return code
@@ -254,5 +255,3 @@ def _print_judged(found: "Sequence[Any]", broken: Sequence[Sequence[str]]) -> No
             say(escaped(f"REGRESSION under {figures.name}: {line}"))
         if not lines:
             say(escaped(f"no regression under {figures.name}"))
-    if any(broken):
-        message("note: --explain names what each prompt lost")

@@ -25,11 +25,12 @@ def print_report(
     from backcast.engine.interfaces.regress_report import (
         NOTE,
         build_times,
-        lines,
+        losses,
         markdown,
         missed,
         rows,
         summed,
+        verdicts,
     )
     from backcast.engine.interfaces.regress_report import as_json as report_json
     from backcast.engine.interfaces.views import console, table
@@ -56,10 +57,14 @@ def print_report(
             say(line)
         message(NOTE)
         return
+    compared = [column.beside for column in columns if column.beside]
+    for comparison in compared:  # first what a person asks
+        for line in verdicts(comparison):
+            say(line)
     head, *rest = rows(columns)
     table(console(), head, [row for row in rest if any(row[1:])])
-    for column in columns:
-        for line in lines(column.beside) if column.beside else ():
+    for comparison in compared:
+        for line in losses(comparison):
             say(line)
     message(NOTE)
     message(build_times(columns))

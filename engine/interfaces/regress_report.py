@@ -91,19 +91,23 @@ def _of(summary: PolicySummary, kind: str) -> str:
     return "{} of {}".format(*summary.kinds.get(kind, (0, 0)))
 
 
-def lines(comparison: Comparison) -> Iterator[str]:
-    """Yield lines for the prompts that lose most under a policy, and the rules it breaks."""
-    for prompt in worst(comparison, SHOWN):
-        losses = [f"lost {node}" for node in prompt.lost]
-        losses += [f"misses {node}" for _, node in prompt.missed if node not in prompt.lost]
-        # A log's names are as whoever wrote it chose.
-        yield "  " + one_line(f"{prompt.run}, {prompt.step}: {', '.join(losses)}", LONGEST)
-    if len(comparison.worse) > SHOWN:
-        yield f"  and {len(comparison.worse) - SHOWN} more prompts that show less of what was used"
+def verdicts(comparison: Comparison) -> Iterator[str]:
+    """Yield a line for each rule that a policy breaks, or one that it breaks none."""
     for rule in comparison.broken:
         yield escaped(f"REGRESSION under {comparison.policy}: {rule}")
     if not comparison.broken:
         yield escaped(f"no regression under {comparison.policy}")
+
+
+def losses(comparison: Comparison) -> Iterator[str]:
+    """Yield lines for the prompts that lose most under a policy."""
+    for prompt in worst(comparison, SHOWN):
+        names = [f"lost {node}" for node in prompt.lost]
+        names += [f"misses {node}" for _, node in prompt.missed if node not in prompt.lost]
+        # A log's names are as whoever wrote it chose.
+        yield "  " + one_line(f"{prompt.run}, {prompt.step}: {', '.join(names)}", LONGEST)
+    if len(comparison.worse) > SHOWN:
+        yield f"  and {len(comparison.worse) - SHOWN} more prompts that show less of what was used"
 
 
 def next_looks(columns: Sequence[Column], policies: Sequence[str]) -> Iterator[str]:
@@ -131,14 +135,21 @@ def markdown(columns: Sequence[Column], runs: Sequence[Tried]) -> str:
     """Return the whole report as Markdown."""
     head, *rest = rows(columns)
     text = [f"# {', '.join(column.name for column in columns[1:]) or columns[0].name}", ""]
+    compared = [column for column in columns[1:] if column.beside]
+    text += [f"- {_cell(line)}" for column in compared for line in _judged(column)]
+    text += [""] * bool(compared)
     text += [f"{len(runs)} runs. {NOTE}", ""]
     table = [head, tuple("---" for _ in head), *rest]
     text += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in table]
-    for column in columns[1:]:
-        if column.beside:
-            text += ["", f"## {_cell(column.name)}", ""]
-            text += [f"- {_cell(line)}" for line in lines(column.beside)]
+    for column in compared:
+        assert column.beside
+        if lost := list(losses(column.beside)):
+            text += ["", f"## {_cell(column.name)}", "", *(f"- {_cell(line)}" for line in lost)]
     return "\n".join(text) + "\n"
+
+
+def _judged(column: Column) -> Iterator[str]:
+    return verdicts(column.beside) if column.beside else iter(())
 
 
 def _cell(text: str) -> str:

@@ -25,6 +25,8 @@ MEANING = ("faiss", "sentence_transformers")
 "The packages that a search by meaning needs."
 MANY = 500
 "Texts that take more than some seconds to embed."
+NOTED = "search note"
+"Under this it is kept that a store's searches were noted to be by words alone."
 OF_ALL = "words of all tasks"
 "Under this the words of all tasks are kept."
 
@@ -106,7 +108,7 @@ def _search_task(
         with search_words_kept(place.store, "words of nodes", place.task, moment) as counted:
             hits = _hits(place.store, current, query, count, embedder, counted, words=words)
     if not hits:
-        message(f"nothing found in {len(current):,} texts of {address}")
+        _note_nothing(len(current), f" of {address}", words or _lacks_meaning(embedder))
     elif said:
         hits = _literal_first(hits, said, query)[:count]
         if not any(_place(document.text, query) >= 0 for document in said):
@@ -169,6 +171,8 @@ def _search_all(
         with search_words_kept(store, OF_ALL, "", moment) as counted:
             current = texts.documents()
             hits = _hits(store, current, query, count, embedder, counted, words=words)
+        if not hits:
+            _note_nothing(len(current), "", words or _lacks_meaning(embedder))
         for found in found_texts(store, texts, hits):
             if as_json:
                 say(json_text(plain(found, texts)))
@@ -187,9 +191,9 @@ def _hits(
     from backcast.engine.context.search.questions import found_by_words, looked_for, own
     from backcast.engine.interfaces.terminal import progress_bar
 
-    if not words and not embedder and not all(find_spec(name) for name in MEANING):
+    if not words and _lacks_meaning(embedder):
         words = True
-        message(f"note: found by words alone; by meaning too after {install_advice('semantic')}")
+        _note_words_alone(store)
     if words:
         return found_by_words(current, query, count, counted)
     from backcast.engine.context.search.vectors import others_by
@@ -204,6 +208,31 @@ def _hits(
     with progress_bar("embedding", len(asked)) as advance:
         steps = _announcing(len(asked), advance)
         return search(store, model, asked, query, count, steps, counted, looked_for(query))
+
+
+def _lacks_meaning(embedder: str | None) -> bool:
+    """Return whether the usual model cannot be had; one that is named says so itself."""
+    return not embedder and not all(find_spec(name) for name in MEANING)
+
+
+def _note_words_alone(store: "EventStore") -> None:
+    """Note, once for a store, that more would be found with the extra; a log that is a file, where
+    nothing can be kept, has it only where nothing was found."""
+    from backcast.engine.history.kept import keep, kept
+
+    if store.recorder.is_lasting and not kept(store, NOTED, 0, "", 0, bytes):
+        message(f"note: found by words alone; by meaning too after {install_advice('semantic')}")
+        keep(store, NOTED, 0, "", 0, b"noted")
+
+
+def _note_nothing(count: int, where: str, by_words: bool) -> None:
+    """Note that nothing was found, and what might be found otherwise."""
+    hint = ""
+    if by_words:
+        lacks = _lacks_meaning(None)
+        hint = f" after {install_advice('semantic')}" if lacks else " without --words"
+        hint = f" by words alone; by meaning too{hint}"
+    message(f"nothing found in {count:,} texts{where}{hint}")
 
 
 def _announcing(total: int, advance: "Callable[[int], None]") -> "Callable[[int], None]":

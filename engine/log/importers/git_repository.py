@@ -102,6 +102,9 @@ class GitRepository(NamedTuple):
             notes.append(
                 f"this folder lies in the repository {self.git_dir}: all of it is imported"
             )
+        place = self.path.parent if self.path.name == ".git" else self.path
+        if (place / ".git").is_file() and not self.git_dir.is_relative_to(place.resolve()):
+            notes.append(f"{place / '.git'} is a file that leads to {self.git_dir}: that is read")
         return notes
 
 

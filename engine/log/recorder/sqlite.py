@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from eventsourcing import persistence
@@ -33,7 +33,9 @@ APPLICATION_ID = 0x42434154
 PATIENCE = 0.02
 "Seconds between two tries of an operation for which SQLite itself does not wait."
 QUIET = 2.0
-"Seconds for which a writer waits for another process without a word."
+"Seconds for which a process waits for another one without a word."
+LOCKED = 20.0
+"Seconds for which a store is waited for that another process keeps to itself."
 
 TABLES = (
     """CREATE TABLE events (
@@ -131,6 +133,8 @@ class _Pool(SQLiteConnectionPool):
             check_same_thread=False,
         )
         try:
+            if "mode=memory" not in self.db_name:
+                self._await_lock(raw)
             raw.execute(f"PRAGMA synchronous={self.synchronous}")
             raw.execute("PRAGMA trusted_schema=OFF")
             raw.execute("PRAGMA case_sensitive_like=ON")  # as PostgreSQL has it
@@ -138,6 +142,25 @@ class _Pool(SQLiteConnectionPool):
             raw.close()
             raise
         return SQLiteConnection(raw, self.max_age)
+
+    def _await_lock(self, raw: sqlite3.Connection) -> None:
+        """Wait for a process that keeps the whole file to itself, not for long, and say so."""
+        path, most = unquote(self.db_name[5:].partition("?")[0]), min(LOCKED, self.seconds)
+        for seconds in (min(QUIET, most), max(0.0, most - QUIET)):
+            raw.execute(f"PRAGMA busy_timeout={int(1000 * seconds)}")
+            try:
+                raw.execute("PRAGMA schema_version").fetchone()
+                break
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+            if seconds == QUIET:
+                log.warning("waiting for %s, which another process has locked", path)
+        else:
+            raise UnavailableError(
+                f"{path}: locked by another process for {most:g} s: end that one, or try again"
+            )
+        raw.execute(f"PRAGMA busy_timeout={int(1000 * self.seconds)}")
 
     def put_connection(self, conn: SQLiteConnection) -> None:
         if self.closed:

@@ -6,6 +6,7 @@ a Python that runs nothing of anybody's does not start with them.
 
 import sys
 import time
+from contextlib import suppress
 from functools import cache
 
 from backcast.domain.errors import SandboxError
@@ -29,7 +30,19 @@ PATIENCE, KEPT = 30.0, 10_000
 
 @cache
 def tried(skip: tuple[str, ...], imported: str = "") -> WatchedRun:
-    """Return how a Python starts without the layers `skip`; it may import one of our modules."""
+    """Return how a Python starts without the layers `skip`; it may import one of our modules.
+
+    This stays known for the whole process, so a failure is believed when it came twice: a fork
+    may fail under load.
+    """
+    with suppress(OSError):
+        found = _probed(skip, imported)
+        if found.started:
+            return found
+    return _probed(skip, imported)
+
+
+def _probed(skip: tuple[str, ...], imported: str) -> WatchedRun:
     options = ("-s", "-P") if imported else ("-I", "-S")
     code = f"import {imported}; {UP}" if imported else UP
     with new_box() as box:
