@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 PATH, SYMBOL, ERROR, LINE = "path", "symbol", "error", "line"
-KINDS = (PATH, SYMBOL, ERROR, LINE)
 SHORTEST = 16
 "Characters of a line that can be evidence; shorter ones repeat by chance."
 _ENDS = frozenset((

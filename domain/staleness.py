@@ -4,7 +4,7 @@ An entry holds as long as every facet that it was made of is unchanged, and ever
 missed is still missing. That is sound: equal facets give equal entries.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from backcast.domain.outline import Facet, digest_of, part_of
@@ -72,28 +72,3 @@ class Modules:
             for path, keys in built_from.items()
             for key, digest in keys.items()
         )
-
-
-def readers(entries: Mapping[str, BuiltFrom]) -> dict[str, list[str]]:
-    """Return the entries made of each module, existing or not: those that it can touch."""
-    found: dict[str, list[str]] = {}
-    for entry in sorted(entries):
-        for path in entries[entry]:
-            found.setdefault(path, []).append(entry)
-    return found
-
-
-def touched(
-    entries: Mapping[str, BuiltFrom],
-    by_module: Mapping[str, Iterable[str]],
-    modules: Modules,
-    paths: Iterable[str],
-) -> list[str]:
-    """Return the entries, sorted, that the change of some modules made stale."""
-    moved = [*paths, TREE]
-    asked = sorted({entry for path in moved for entry in by_module.get(path, ())})
-    return [
-        entry
-        for entry in asked
-        if not modules.holds({p: entries[entry][p] for p in moved if p in entries[entry]})
-    ]

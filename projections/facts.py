@@ -47,7 +47,6 @@ from backcast.domain.facet_facts import Statement, relevant, statements
 from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.node import node_id
 from backcast.domain.outline import Facets
-from backcast.domain.score_events import Scored
 from backcast.domain.timed_facts import FactEntry, slot_of, stated
 
 NAME = "facts"
@@ -108,8 +107,6 @@ def evolve(state: State, event: WorkflowEvent) -> State:
             return _said(state, event, [said])
         case ChecksRan() as fact:
             return _checked(state, event, fact)
-        case Scored():
-            return state
     return _of_task(state, event)
 
 

@@ -109,11 +109,6 @@ def success_rate(state: State) -> str:
     return f"{rate_of(passed, failed)[:-1]}, by module)" if state.checks else ""
 
 
-def latest(state: State) -> dict[str, Written]:
-    """Return the newest summary of each node, by node."""
-    return {node: state.nodes[node][-1] for node in sorted(state.nodes)}
-
-
 def outlived(written: Written, at: datetime | None, most: float | None = None) -> bool:
     """Return whether a summary has outlived its time at a moment; at `most` seconds, if given."""
     limits = [seconds for seconds in (written.lives, most) if seconds is not None]

@@ -447,8 +447,11 @@ def test_a_complete_module_of_a_task_that_goes_on_is_unfinished_work_that_no_pro
     ended = left_by(*done, TaskComplete(), passing())
     assert offline_cache.unfinished(ended) == []
     assert [one.task for one in offline_cache.finished(ended)] == ["task"]
-    on = left_by(*done, TaskComplete(), iteration("b.py", 2), ModuleComplete(module_name="b.py"))
+    mended = [iteration("b.py", 2), ModuleComplete(module_name="b.py")]
+    on = left_by(*done, TaskComplete(), *mended)
     assert [(one.module, one.iteration) for one in offline_cache.unfinished(on)] == [("b.py", 2)]
+    again = left_by(*done, TaskComplete(), *mended, TaskFailed(), iteration("c.py"))
+    assert offline_cache.unfinished(again) == [], "and of what failed since, no more"
 
 
 def test_a_plan_keeps_its_text_or_all_that_it_states(store: EventStore) -> None:

@@ -139,7 +139,8 @@ def test_an_entry_without_a_place_is_kept_and_told_and_one_without_versions_is_r
     ("lives", "seconds", "ended"),
     [
         (None, 1e9, False), (300, 300, False), (300, 301, True),
-        (0, 0, True), (-5, 0, True), (MILLENNIUM, 1e9, False), (MILLENNIUM, 3e10 + 2e9, True),
+        (0.5, 0.25, False), (0, 0, True), (-5, 0, True),
+        (MILLENNIUM, 1e9, False), (MILLENNIUM, 3e10 + 2e9, True),
         (1e300, 1e9, False), (inf, 1e9, False), (nan, 1e9, False),
     ],
 )  # fmt: skip

@@ -124,13 +124,13 @@ def outcome(store: EventStore) -> dict[str, Any]:
     )
     modules = state_at(store, dependency_graph, TASK).modules
     built = [e.fact for e in store.read(TASK) if isinstance(e.fact, ContextBuilt)]
-    written = summaries.latest(state_at(store, summaries, TASK))
+    written = state_at(store, summaries, TASK).nodes
     return {
         "progress": stands,
         "code": {path: (modules[path].source, modules[path].iteration) for path in modules},
         "prompts": [one.digest for one in built],
         "answers": [e.fact.text for e in store.read(TASK) if isinstance(e.fact, ModelReplied)],
-        "summaries": {node: written[node].text for node in written},
+        "summaries": {node: written[node][-1].text for node in written},
     }
 
 

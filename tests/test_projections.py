@@ -1,5 +1,6 @@
 """What the first projections say, told as stories; and vector clocks against brute force."""
 
+from collections import Counter, defaultdict
 from datetime import timedelta
 
 import pytest
@@ -43,10 +44,6 @@ def log(*told: Fact | tuple[str, Fact] | tuple[str, Fact, tuple[int, ...]]) -> l
     return events
 
 
-def heads(events: list[WorkflowEvent], name: str = "a.py") -> set[int]:
-    return {head.version for head in fold(versions, events).modules.get(name, ())}
-
-
 def test_progress_spans_the_times_of_all_events_whatever_their_order_in_the_log() -> None:
     events = log(TaskStarted(), iteration("a.py", 1), iteration("a.py", 2))
     late_edit = events[2]._replace(timestamp=NOON - timedelta(days=9))
@@ -77,6 +74,13 @@ def test_a_task_that_ended_waits_for_nothing() -> None:
     failed = fold(progress, log(TaskStarted(), TaskFailed(reason="no tests passed")))
     assert (complete.status, progress.waiting_for(complete)) == ("complete", "")
     assert (failed.status, failed.reason) == ("failed", "no tests passed")
+
+
+def test_a_history_says_how_many_commits_it_has_and_of_which_days() -> None:
+    later = NOON + timedelta(days=2)
+    assert progress.history_words(1, NOON, NOON) == "a history of 1 commit, 2026-11-20; no run"
+    found = progress.history_words(1_200, NOON, later)
+    assert found == "a history of 1,200 commits, 2026-11-20 to 2026-11-22; no run"
 
 
 def test_what_a_module_holds_can_be_summed_up_again_after_its_next_iteration() -> None:
@@ -157,12 +161,13 @@ def test_an_iteration_by_somebody_who_knows_both_ends_the_conflict() -> None:
 
 @settings(max_examples=150)
 @given(log=logs(kinds=(ModuleIteration, ModuleIteration, ModuleDeleted, ModelReplied), max_size=16))
-def test_heads_are_those_that_no_later_writer_knew_by_brute_force(
+def test_heads_and_their_clocks_are_those_that_brute_force_finds(
     log: list[WorkflowEvent],
 ) -> None:
     known: dict[int, set[int]] = {}
     expected: dict[str, set[int]] = {}
     last_by: dict[str, int] = {}
+    changes = defaultdict[str, list[tuple[int, str]]](list)
     for event in log:
         causes = event.because or tuple(range(1, event.version))
         direct = {*causes, *([last_by[event.writer]] if event.writer in last_by else [])}
@@ -172,8 +177,16 @@ def test_heads_are_those_that_no_later_writer_knew_by_brute_force(
             name = event.fact.module_name
             unseen = expected.get(name, set()) - known[event.version]
             expected[name] = unseen | {event.version}
+            changes[name].append((event.version, event.writer))
+    state = fold(versions, log)
     for name, versions_left in expected.items():
-        assert heads(log, name) == versions_left
+        found = state.modules[name]
+        assert {head.version for head in found} == versions_left
+        for head in found:
+            knew = known[head.version] | {head.version}
+            steps = Counter(writer for version, writer in changes[name] if version in knew)
+            assert VectorClock.of(steps).dominates(head.clock), "and nothing that it did not know"
+            assert head.clock.steps(head.writer) == steps[head.writer]
 
 
 def test_the_state_stays_small_however_often_writers_did_not_know_of_each_other() -> None:

@@ -47,12 +47,13 @@ def ends(log: list[WorkflowEvent], event: WorkflowEvent) -> bool:
     start = fact.call if isinstance(fact, CallSettled) else fact.dispatch
     if start >= event.version:
         return False
+    opened = aside(log[start - 1])
     settled = any(
         (isinstance(e.fact, CallSettled) and e.fact.call == start)
-        or (isinstance(e.fact, DispatchEnded) and e.fact.dispatch == start and aside(log[start - 1]))
+        or (opened and isinstance(e.fact, DispatchEnded) and e.fact.dispatch == start)
         for e in earlier[start:]
-    )  # fmt: skip
-    if aside(log[start - 1]):
+    )
+    if opened:
         return not settled
     steps = [e.version for e in earlier if isinstance(e.fact, StepStarted) and not aside(e)]
     return isinstance(fact, CallSettled) and steps[-1:] == [start] and not settled
@@ -89,6 +90,16 @@ def test_each_call_costs_once_and_what_is_set_aside_is_kept_until_then(
 def test_an_answer_that_was_used_again_costs_nothing() -> None:
     again = ModelReplied(tokens=9, answer_of=AnswerOrigin(task="a", version=1))
     assert fold(spending, events_of(StepStarted(), again)).spent == Amounts()
+
+
+def test_an_answer_to_a_question_is_proven_by_a_quote_that_is() -> None:
+    shown = questions.ShownQuote("a.py", "x", True, "", 1, "")
+    bad = shown._replace(proven=False)
+    quotes: list[tuple[questions.ShownQuote, ...]] = [(), (bad,), (bad, shown)]
+    why = [questions.FoundAnswer("so", quotes=some).unproven for some in quotes]
+    assert why == ["it gives no quote", "none of its quotes is proven", ""]
+    assert questions.FoundAnswer(quotes=(bad,)).unproven == ""
+    assert questions.FoundAnswer("so", quotes=(shown,), doubt="cut").unproven == "cut"
 
 
 @given(tokens=st.integers(0, 60), calls=st.integers(1, 4))

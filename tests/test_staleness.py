@@ -19,7 +19,7 @@ from backcast.domain.memory_events import SummaryWritten
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.node import Reference, kind_of, path_of
 from backcast.domain.outline import Facets
-from backcast.domain.staleness import Modules, readers, touched
+from backcast.domain.staleness import Modules
 from backcast.domain.summary import NodeSummary, summary_of
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.history.source_text import text_of
@@ -118,19 +118,6 @@ def test_whatever_is_served_unflagged_equals_what_would_be_made_anew(
             again = summary_of(new, node)
             assert again is not None
             assert again.text == entry.text
-
-
-@settings(max_examples=100)
-@given(before=programs, change=programs)
-def test_only_what_was_made_of_a_changed_module_can_be_touched(
-    before: dict[str, str], change: dict[str, str]
-) -> None:
-    old, new = modules_of(before), modules_of({**before, **change})
-    entries = {node: summary.built_from for node, summary in summaries(old).items()}
-    moved = [path for path in new if new.get(path) != old.get(path)]
-    now = Modules(new)
-    broken = [node for node in sorted(entries) if not now.holds(entries[node])]
-    assert touched(entries, readers(entries), now, moved) == broken
 
 
 @settings(max_examples=150)

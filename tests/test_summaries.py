@@ -294,6 +294,24 @@ def test_what_is_derived_holds_and_is_not_recorded() -> None:
     assert task.store.version(task.id) == before
 
 
+def test_the_rate_of_a_task_is_that_of_its_last_whole_run_else_of_its_modules_together() -> None:
+    def rate(*runs: ChecksRan) -> str:
+        task = Task()
+        for ran in runs:
+            task.happened(ran)
+        return summaries.success_rate(state_at(task.store, summaries, task.id))
+
+    mended = ChecksRan(passed=2, failed=0, module_name="b.py")
+    by_module = [
+        ChecksRan(passed=3, failed=1, module_name="a.py"),
+        ChecksRan(passed=0, failed=2, module_name="b.py"),
+        mended,
+    ]
+    assert rate() == ""
+    assert rate(*by_module) == "83% (5/6 tests passed, by module)"
+    assert rate(*by_module, ChecksRan(passed=1, failed=2), mended) == "33% (1/3 tests passed)"
+
+
 def test_the_command_writes_from_a_recording_and_tells_what_failed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,9 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backcast.domain.dispatch_events import (
+    ChangedFile,
+    ClaimChecked,
+    DispatchEnded,
+    DispatchStarted,
+    ItemDecided,
+    ResultClaimed,
+)
 from backcast.domain.events import (
     CheckFailure,
     ChecksRan,
+    Committed,
     Fact,
     ModuleDeleted,
     ModuleIteration,
@@ -19,6 +28,7 @@ from backcast.domain.events import (
     ModuleRenamed,
     PlannedModule,
     PlanningComplete,
+    SourceRead,
     ToolCalled,
     ToolReturned,
     WorkflowEvent,
@@ -210,6 +220,77 @@ def test_a_later_success_of_the_same_command_ends_its_failure() -> None:
         call, back, other, ToolReturned(call_id="2"), call, ToolReturned(call_id="1", tool="bash")
     )
     assert said(found, "command:pytest -q", "fails") == [("2 failed", 2, 6)]
+
+
+def test_a_call_is_known_by_its_command_however_it_is_written_else_by_its_file() -> None:
+    arguments = [
+        {"command": ["ls", "-l"]}, {"cmd": "ls -l"}, {"command": 7, "path": "a.py"},
+        {"file_path": "b.py", "path": "a.py"}, {"command": [], "path": ""}, "ls",
+    ]  # fmt: skip
+    found = [
+        said.subject
+        for each in arguments
+        for said in known(
+            ToolCalled(tool="t", call_id="1", arguments=each),
+            ToolReturned(call_id="1", failed=True),
+        )
+    ]
+    assert found == ["command:ls -l", "command:ls -l", "tool:t a.py", "tool:t b.py", "tool:t",
+                     "tool:t"]  # fmt: skip
+
+
+def test_a_text_says_how_it_is_known_and_by_which_commit() -> None:
+    """A text that was read and is the known one says nothing new."""
+    read, other = (SourceRead(path="a.py", source="blob:" + letter * 64) for letter in "ab")
+    unknown = ModuleIteration(module_name="a.py", iteration=2, unknown="an edit by lines")
+    found = known(
+        Committed(sha="c" * 40, message="x", authored_at="", committed_at=""),
+        (1, text("a.py", 1, "a")),
+        read,
+        other,
+        unknown,
+        text("a.py", 3, "b"),
+    )
+    assert said(found, "module:a.py", "text") == [
+        ("iteration 1, sha256 aaaaaaaaaaaa, commit cccccccccccc", 2, 4),
+        ("read, sha256 bbbbbbbbbbbb", 4, 5),
+        ("iteration 2, not told: an edit by lines", 5, 6),
+        ("iteration 3, sha256 bbbbbbbbbbbb", 6, None),
+    ]
+
+
+GIVEN = DispatchStarted(item="2", role="implementer", agent="pi")
+HALT = ItemDecided(item="2", action="halt", reason="it fails")
+
+
+@pytest.mark.parametrize(
+    ("then", "ended"),
+    [
+        (GIVEN, 3),
+        (HALT, 3),
+        (GIVEN.model_copy(update={"role": "reviewer"}), None),
+        (GIVEN.model_copy(update={"repairs": 2}), None),
+        (GIVEN.model_copy(update={"item": "3"}), None),
+        (HALT.model_copy(update={"cause": "budget"}), None),
+        (HALT.model_copy(update={"action": "done"}), None),
+    ],
+)
+def test_what_an_attempt_changed_holds_until_its_work_is_thrown_away(
+    then: Fact, ended: int | None
+) -> None:
+    files = (ChangedFile(path="a.py", change="changed"),)
+    done = DispatchEnded(dispatch=1, outcome="answered", commit="c", files=files)
+    found = known(GIVEN, done, then)
+    assert said(found, "module:a.py", "changed by") == [("pi for 2: changed", 2, ended)]
+
+
+def test_a_claim_to_have_changed_what_git_does_not_see_is_refuted() -> None:
+    result = {"status": "completed", "files_changed": ["a.py", "b.py"]}
+    checked = ClaimChecked(dispatch=1, files=(ChangedFile(path="a.py", change="changed"),))
+    found = known(GIVEN, ResultClaimed(dispatch=1, result=result), checked)
+    claims = [(one.subject, one.ended_by, one.refuted) for one in found
+              if one.relation == "changed by"]  # fmt: skip
+    assert claims == [("module:a.py", None, False), ("module:b.py", 3, True)]
 
 
 def test_claims_end_no_finding_and_a_new_plan_ends_the_old_one() -> None:

@@ -151,6 +151,19 @@ def test_the_first_failure_and_the_last_success_have_no_trail() -> None:
     assert said(task_of(ran(2, "one"), ran(2, "two"), ran(3)), kind="earlier:") == ""
 
 
+def test_the_last_run_about_a_module_may_be_its_own_or_that_of_the_whole_task() -> None:
+    own, whole = ran(1, "none"), ran(1, "two", module_name=None)
+    for runs in ((own, whole), (whole, own)):
+        task = task_of(*runs)
+        state = state_at(task.store, checks, task.id)
+        found = checks.last_run(state, "cart.py")
+        assert found
+        assert found[0] == (runs[-1].module_name or checks.WHOLE)
+        tried = [key for key, _ in checks.tries(state, "cart.py")]
+        assert tried == [run.module_name or checks.WHOLE for run in runs]
+        assert checks.every(state) == checks.tries(state, "cart.py")
+
+
 def test_a_renamed_module_takes_its_runs_along_and_a_deleted_one_loses_them() -> None:
     task = task_of(ran(2, "two"))
     task.happened(ModuleRenamed(module_name="bag.py", previous_name="cart.py", iteration=2))
