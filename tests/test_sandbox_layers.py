@@ -13,6 +13,7 @@ from backcast.domain.events import ChecksRan
 from backcast.domain.missing_layers import missing_layers, without_layers
 from backcast.engine.interfaces.run_progress import RunProgress
 from backcast.engine.workflow.sandbox import layers
+from backcast.engine.workflow.sandbox.box import new_box
 from backcast.engine.workflow.sandbox.run import SandboxLimits, run_checks
 from backcast.engine.workflow.sandbox.watch import PACKAGES
 from tests.upstreams import BACKCAST
@@ -164,7 +165,7 @@ def test_the_code_of_a_run_does_not_go_through_a_link_that_lay_there(tmp_path: P
 def test_a_layer_is_left_out_only_where_it_failed_twice(
     monkeypatch: pytest.MonkeyPatch, away: str
 ) -> None:
-    usual, real, boxes = layers.new_box, sys.executable, list[int]()
+    usual, real, boxes = new_box, sys.executable, list[int]()
 
     def failing_once() -> object:
         boxes.append(1)

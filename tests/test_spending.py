@@ -65,8 +65,8 @@ def test_each_call_costs_once_and_what_is_set_aside_is_kept_until_then(
 ) -> None:
     state: spending.State = fold(spending, log)
     ended = [event.fact for event in log if ends(log, event)]
-    over = {fact.call if isinstance(fact, CallSettled) else fact.dispatch  # type: ignore[union-attr]
-            for fact in ended}  # fmt: skip
+    over = {fact.call for fact in ended if isinstance(fact, CallSettled)}
+    over |= {fact.dispatch for fact in ended if isinstance(fact, DispatchEnded)}
     kept = {event.version: found for event in log if (found := aside(event))}
     assert dict(state.open) == {call: kept[call] for call in kept if call not in over}
     total = Amounts()

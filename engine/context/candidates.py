@@ -147,18 +147,16 @@ class Candidates:
         module, around = self.module, self.surroundings
         if not any(item.node == module and item.level == "part" for item in items):
             return []
-        own = {one.node for one in offered
-               if one.node in self.symbols.places and path_of(one.node) == self.path}  # fmt: skip
+        nodes = (one.node for one in offered if path_of(one.node) == self.path)
+        own = {node for node in nodes if node in self.symbols.places}
         shown = {item.node for item in items if item.level == "full"} & own
         torn = {name for name in map(name_of, sorted(shown)) if around.torn(name)}
         around.mend(sorted(torn))
         if all(map(around.torn, torn)):
             return []
-        return [
-            self._module() if one.node == module
-            else one._replace(within=module) if one.node in own and self.holds(one.node) else one
-            for one in offered
-        ]  # fmt: skip
+        held = {node for node in own if self.holds(node)}
+        mended = [one._replace(within=module) if one.node in held else one for one in offered]
+        return [self._module() if one.node == module else one for one in mended]
 
     def holds(self, node: str) -> bool:
         """Tell whether the lines around the place hold all of a function or class."""
