@@ -38,14 +38,14 @@ def test_a_run_that_the_budget_ends_says_how_it_goes_on_and_a_done_one_what_is_n
         "to go on with 1.1 at its review: the same command with more, such as --budget 2calls"
     )
     done = dispatch(tmp_path, *words, "--budget", "2calls")
-    assert done[-2].startswith("all 1 tasks are done; 2 calls, 0 tokens")
+    assert done[-2].startswith("the one task is done; 2 calls, 0 tokens")
     assert "0 of 2 calls left" in done[-2]
     assert done[-1] == "finished work, 1 commit: git merge backcast/tasks"
     git(tmp_path / "cart", "checkout", "-q", "tasks.md")
     git(tmp_path / "cart", "merge", "-q", "backcast/tasks")
     again = dispatch(tmp_path, *words)
     assert any("of 2 calls left, as this run was given before" in line for line in again)
-    assert again[-1].startswith("all 1 tasks are done")
+    assert again[-1].startswith("the one task is done")
     tree = backcast(tmp_path, "log", "tasks", "--tree").decode()
     assert tree.startswith("tasks  2 calls, 0 tokens")
     assert "1.1 reviewer python" in tree

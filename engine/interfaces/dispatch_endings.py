@@ -41,7 +41,8 @@ def ending(run: "DispatchRun") -> Iterator[str]:
     """Yield how far the tasks are, what is left, and what a person can do next."""
     leaves = run.tasks.leaves()
     done = sum(item.status == "done" for item in leaves)
-    words = f"all {len(leaves)} tasks are" if done == len(leaves) else (
+    every = "the one task is" if len(leaves) == 1 else f"all {len(leaves)} tasks are"
+    words = every if done == len(leaves) else (
         f"{done} of {len(leaves)} tasks {'is' if done == 1 else 'are'}")  # fmt: skip
     spent = run.spending.spent
     money = f", {spent.money:g} usd" if spent.money else ""
