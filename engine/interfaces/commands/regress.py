@@ -213,7 +213,7 @@ def command(
         ended if as_json else None, explain=explain,
     )  # fmt: skip
     if not strategies:
-        for line in next_looks(columns, policies):
+        for line in next_looks(columns, policies, baseline):
             message(line)
     if findings.damage:
         message(f"{findings.torn}: their missing events were not tried")

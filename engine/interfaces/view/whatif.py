@@ -161,7 +161,7 @@ def _recall(comparison: Comparison) -> Markup:
     points = f"{comparison.recall or 0:+.1f} points"
     sure = "one run, so that no interval can be told"
     if comparison.interval:
-        sure = "95 % from {:+.1f} to {:+.1f}".format(*comparison.interval)
+        sure = "95 % from {:+.1f} to {:+.1f}, {}".format(*comparison.interval, comparison.counted)
     return joined([table(("", "evidence recall", "share"), rows),
                    tag("p", f"Evidence recall {points} ({sure}).", class_="said")])  # fmt: skip
 
