@@ -85,7 +85,8 @@ def _points(comparison: Comparison) -> str:
         return ""
     sure = f" (no interval: {comparison.counted})"
     if comparison.interval:
-        sure = " (95 % {:+.1f} to {:+.1f}, {})".format(*comparison.interval, comparison.counted)
+        low, high = comparison.interval
+        sure = f" (95 % {low:+.1f} to {high:+.1f}, {comparison.counted})"
     return f"{comparison.recall:+.1f} points{sure}"
 
 
