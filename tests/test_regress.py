@@ -23,11 +23,14 @@ from backcast.engine.replay.changes import requests
 from backcast.engine.replay.corpus import ReplayRun, Setting, Tried, runs_in
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.measure import Figures, Measured, measured
-from backcast.engine.replay.regress import Rules, compared, interval
+from backcast.engine.replay.recall_interval import recall_interval
+from backcast.engine.replay.regress import Rules, compared, less_likely, likely_limit
+from backcast.engine.replay.score_summary import score_summary
 from backcast.engine.replay.steps import steps
 from backcast.engine.replay.try_runs import tried
 from backcast.engine.replay.used import Used, showing, used
 from tests.sources import Task
+from tests.test_score_verdict import scores
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
 TILL, VALIDATORS = str(LOGS / "till.jsonl"), str(LOGS / "validators.jsonl")
@@ -145,7 +148,8 @@ def test_a_policy_that_hides_failures_is_a_regression(
     code, out, _ = regressed(capsys, VALIDATORS, "--policy", forgetful, *both)
     assert code == 1
     assert json.loads(other.read_text())["policies"][1]["broken"]
-    assert "evidence recall fell by 28.6 points, from 100.0 % to 71.4 %; 1 are allowed" in out
+    fell = "evidence recall fell by 28.6 points, from 100.0 % to 71.4 % (not certain: 1 run); 1 are"
+    assert fell in out
     assert "2 CRITICAL things are not shown any more; 0 are allowed" in out
     first, second, *rest = out.splitlines()
     assert first.startswith("REGRESSION under forgetful: evidence recall fell")
@@ -181,10 +185,12 @@ def test_several_policies_are_told_each_beside_the_baseline(
     assert code == 1
     assert baseline["baseline"]
     assert (same["broken"], same["same"]) == ([], same["summary"]["prompts"])
-    low, high = worse["interval"]
     before, after = baseline["summary"], worse["summary"]
     lost = before["shown"] / before["used"] - after["shown"] / after["used"]
-    assert low <= -100 * lost <= high < 0
+    assert worse["recall_points"] == pytest.approx(-100 * lost)
+    assert (worse["interval"], worse["units"], worse["unit_kind"]) == (None, 2, "runs")
+    certain = {limit["rule"]: limit["certain"] for limit in worse["limits"]}
+    assert (certain["recall"], certain["critical"]) == (False, True)
     assert len(worse["broken"]) == 2
 
 
@@ -307,7 +313,7 @@ Counts = st.integers(1, 9).flatmap(
 
 
 @settings(max_examples=50, deadline=None)
-@given(runs=st.lists(st.lists(Counts, min_size=1, max_size=3), min_size=2, max_size=6))
+@given(runs=st.lists(st.lists(Counts, min_size=1, max_size=3), min_size=6, max_size=9))
 def test_the_interval_holds_the_difference_and_is_always_the_same(
     runs: list[list[tuple[int, int, int]]],
 ) -> None:
@@ -316,15 +322,65 @@ def test_the_interval_holds_the_difference_and_is_always_the_same(
     every = [count for counts in runs for count in counts]
     points = 100 * sum(a - b for _, a, b in every) / sum(many for many, _, _ in every)
     assert found.recall == pytest.approx(points)
-    assert found.interval == interval(made, 1)
+    assert found.interval == recall_interval(made, 1).bounds
     assert found.interval is not None
     low, high = found.interval
     singles = [100 * sum(a - b for _, a, b in c) / sum(n for n, _, _ in c) for c in runs]
     assert min(singles) - 1e-6 <= low <= high <= max(singles) + 1e-6
 
 
-def test_a_single_run_has_no_interval() -> None:
-    assert interval([run_of((3, 1, 2))], 1) is None
+def test_fewer_runs_than_six_have_no_interval_and_their_number_is_told() -> None:
+    few = recall_interval([run_of((3, 1, 2))] * 5, 1)
+    assert (few.bounds, few.counted) == (None, "5 runs")
+    assert recall_interval([run_of((3, 1, 2)), run_of((0, 0, 0))], 1).counted == "1 run"
+    assert recall_interval([run_of((3, 1, 2))] * 6, 1).bounds == pytest.approx((-100 / 3,) * 2)
+
+
+def test_of_a_history_each_change_is_drawn_however_they_are_cut_into_runs() -> None:
+    counts = [(3, 1, 2), (2, 0, 0), (4, 1, 3), (0, 0, 0), (1, 1, 0), (2, 0, 1), (5, 0, 1)]
+
+    def cut(size: int) -> list[Tried]:
+        runs = []
+        for first in range(0, len(counts), size):
+            found = run_of(*counts[first : first + size])
+            run = ReplayRun("log", "task", 0, first, len(found.steps))
+            runs.append(found._replace(run=run))
+        return runs
+
+    found = [recall_interval(cut(size), 1) for size in (1, 3, 25)]
+    assert found[0] == found[1] == found[2]
+    assert found[0].counted == "6 changes"
+    assert found[0].bounds is not None
+    both = recall_interval([*cut(3), run_of((3, 1, 2))], 1)
+    assert both.counted == "7 runs and changes"
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ([1] * 8, "fell by 20.0 points, from 100.0 % to 80.0 % (95 % from -20.0 to -20.0, 8 runs)"),
+        ([3, *[0] * 7], "(95 % from -22.5 to +0.0; not certain: 8 runs); 1 are allowed"),
+        ([1] * 5, "from 100.0 % to 80.0 % (not certain: 5 runs); 1 are allowed"),
+    ],
+)
+def test_a_regression_stays_one_and_tells_where_it_is_not_certain(
+    lost: list[int], said: str
+) -> None:
+    [found] = compared([run_of((5, 0, gone)) for gone in lost], ("a", "b"), [Rules()])
+    [line] = found.broken
+    assert said in line
+    [limit] = [limit for limit in found.limits if limit.rule == "recall"]
+    assert not limit.holds
+    assert limit.certain is ("not certain" not in line)
+
+
+def test_what_one_step_makes_less_likely_is_a_regression_that_is_not_certain() -> None:
+    for shifts, certain in (([0.2] * 8, True), ([9.0, *[0.2] * 8], False), ([0.2], False)):
+        beside = score_summary(scores(*shifts), ["a", "b"])[1].beside
+        [line] = less_likely(beside, Rules())
+        assert ("not certain: " in line) is not certain, line
+        limit = likely_limit(beside, Rules())
+        assert (limit.holds, limit.certain) == (False, certain)
 
 
 # Bad input

@@ -98,5 +98,5 @@ def test_a_log_that_takes_half_of_the_time_is_not_looked_through(
     scoring = BoundedScoring(plan, score_books([log], tmp_path / "s.scores"))
     scoring.run()
     assert len(scoring.steps) == 1
-    assert as_json(scoring, [])["looked_at_all"] is False
+    assert as_json(scoring, [], [])["looked_at_all"] is False
     assert "half of the time went by" in "".join(remarks(scoring))

@@ -1,7 +1,6 @@
 """What the calls of a run cost and were shown, as tables, as JSON and as pictures."""
 
 import json
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -212,7 +211,11 @@ def test_the_recall_of_policies_is_drawn_with_its_intervals(backcast: Call, tmp_
     backcast("regress", *logs, "--policy", "no-cache", "--processes", "1", "--plot", "out.svg")
     text = (tmp_path / "out.svg").read_text()
     assert "recorded: 98.0 % (48 of 49)" in text
-    assert re.search(r"no-cache: 89\.8 % \(44 of 49\) 95 % [78]\d\.\d to 98\.0", text)
+    assert "no-cache: 89.8 % (44 of 49)<" in text
+    assert "too few runs or changes for an interval" in text
+    drawn = recall_plot([PolicyMark("mine", 89.8, (78.0, 98.0), "44 of 49")])
+    assert "mine: 89.8 % (44 of 49) 95 % 78.0 to 98.0<" in drawn
+    assert "a bar is the 95 % interval of the difference to it, over runs or changes" in drawn
     backcast("regress", AGENT, "--histories", "--plot", "histories.svg")
     assert "mask-10-by-10" in (tmp_path / "histories.svg").read_text()
 

@@ -210,7 +210,8 @@ def file_lines(
         f" lines; kept: {', '.join(trial.name for trial in found.search.trials if trial.kept)}",
         f"held out: {before.new.per_step:.3f} -> {after.new.per_step:.3f},"
         f" {interval(after.beside)}; over all tokens {interval(after.beside, step=False)};"
-        f" worse on {after.beside.worse} of {after.beside.steps}",
+        f" likelier on {after.beside.better}, less likely on {after.beside.worse} of"
+        f" {after.beside.steps}",
     ]
     yield from (f"# {in_a_line(comment)}" for comment in comments)
     yield ""
@@ -241,6 +242,8 @@ def remarks(fit: "PolicyFit", found: "FitResult | None") -> Iterator[str]:
         yield f"note: the sample leaves out {known.not_sampled} steps"
     if found is None:
         return
+    from backcast.engine.interfaces.score_verdict import without_one
+
     if found.training < len(known.training):
         yield f"note: {len(known.training) - found.training} training steps were not reached"
     alone = found.likeness.steps if found.likeness else 0
@@ -249,8 +252,11 @@ def remarks(fit: "PolicyFit", found: "FitResult | None") -> Iterator[str]:
     if found.search.untried:
         yield f"note: there was no time to try {', '.join(found.search.untried)}"
     beside = found.scores[1].beside if found.scores else None
-    if not found.refusal and beside and beside.step_interval and beside.step_interval[1] >= 0:
-        yield "note: the interval holds 0: what was learned may be chance, so try more steps"
+    if not found.refusal and beside and beside.step_interval and not beside.step_side:
+        why = "the interval holds 0"
+        if beside.step_interval[1] < 0:
+            why = f"it is ahead {without_one(beside, step=True)}"
+        yield f"note: {why}: what was learned may be chance, so try more steps"
     if found.scores and found.judged < len(known.held_out):
         yield f"note: {len(known.held_out) - found.judged} steps held out were not reached"
     for book in dict.fromkeys(fit.books.values()):

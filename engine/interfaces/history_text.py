@@ -9,6 +9,7 @@ from backcast.engine.interfaces.views import one_line
 from backcast.engine.replay.history_figures import HistoryFigures, losses
 from backcast.engine.replay.history_prompt import HistoryPrompt
 from backcast.engine.replay.history_trial import TriedRun
+from backcast.engine.replay.recall_interval import is_beyond, sureness
 from backcast.engine.replay.regress import Rules
 
 SHOWN, LONGEST = 12, 240
@@ -131,8 +132,11 @@ def broken_rules(before: HistoryFigures, after: HistoryFigures, rules: Rules) ->
     if before.recall is not None and after.recall is not None:
         fell = before.recall - after.recall
         if fell > rules.recall:
+            counted = f"{after.units} run{'s' * (after.units != 1)}"
+            certain = is_beyond(after.interval, before.recall - rules.recall)
+            sure = sureness(after.interval, counted, "{:.1f}", certain=certain)
             yield (
-                f"evidence recall fell by {fell:.1f} points, to {after.recall:.1f} %;"
+                f"evidence recall fell by {fell:.1f} points, to {after.recall:.1f} %{sure};"
                 f" {rules.recall:g} are allowed"
             )
     if before.prefix is not None and after.prefix is not None:

@@ -51,7 +51,7 @@ class PolicyMark(NamedTuple):
     name: str
     recall: float
     interval: tuple[float, float] | None
-    "None where there are too few runs for one."
+    "None where there are too few runs or changes for one."
     shown: str
     "How much of the evidence is shown, in words."
 
@@ -171,9 +171,9 @@ def recall_plot(marks: Sequence[PolicyMark], bar: str = "of the difference to it
         body.append(f"{dot}<title>{_safe(mark.name)}: {words}</title></{dot[1:].split(' ')[0]}>")
         body.append(_text(begins - 12, y + 4, name, "end"))
         body.append(_text(begins + across + 12, y + 4, f"{mark.recall:.1f} %, {mark.shown}"))
-    note = f"the square is the baseline; a bar is the 95 % interval {bar}, over the runs"
+    note = f"the square is the baseline; a bar is the 95 % interval {bar}, over runs or changes"
     if not any(mark.interval for mark in marks):
-        note = "the square is the baseline; too few runs for an interval"
+        note = "the square is the baseline; too few runs or changes for an interval"
     body.append(_text(20, end + 44, note, "soft"))
     return _svg(end + 58, body)
 

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from backcast.engine.history.state_json import plain
+from backcast.engine.interfaces.profiles import RECORDED
 from backcast.engine.interfaces.score_report import difference
+from backcast.engine.interfaces.score_verdict import looks
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.log.remote import shown
 from backcast.engine.replay.corpus import Tried
-from backcast.engine.replay.regress import Comparison, PolicySummary, worst
+from backcast.engine.replay.regress import Comparison, Limit, PolicySummary, worst
 from backcast.engine.replay.score_summary import PolicyScore
 
 FORMAT = 1
@@ -81,9 +83,10 @@ def _nats(score: PolicyScore | None) -> str:
 def _points(comparison: Comparison) -> str:
     if comparison.recall is None:
         return ""
-    sure = " (one run)"
+    sure = f" (no interval: {comparison.counted})"
     if comparison.interval:
-        sure = " (95 % {:+.1f} to {:+.1f})".format(*comparison.interval)
+        low, high = comparison.interval
+        sure = f" (95 % {low:+.1f} to {high:+.1f}, {comparison.counted})"
     return f"{comparison.recall:+.1f} points{sure}"
 
 
@@ -110,10 +113,13 @@ def losses(comparison: Comparison) -> Iterator[str]:
         yield f"  and {len(comparison.worse) - SHOWN} more prompts that show less of what was used"
 
 
-def next_looks(columns: Sequence[Column], policies: Sequence[str]) -> Iterator[str]:
-    """Yield for each policy that broke a rule the command that tells why its worst prompt lost.
+def next_looks(
+    columns: Sequence[Column], policies: Sequence[str], baseline: str = RECORDED
+) -> Iterator[str]:
+    """Yield for each policy that broke a rule the command that tells why its worst prompt lost, and
+    the steps that matter most where outcomes got less likely.
 
-    `policies` are the last columns, as they were named.
+    `policies` are the last columns, as they were named, beside the `baseline`.
     """
     for policy, column in zip(policies, columns[len(columns) - len(policies) :], strict=True):
         if column.beside and column.beside.broken:
@@ -121,6 +127,12 @@ def next_looks(columns: Sequence[Column], policies: Sequence[str]) -> Iterator[s
                 if prompt.at:
                     yield f"'backcast diff {prompt.at} --policy {policy}' tells why"
                     break
+            if column.score and any(_is_broken(limit) for limit in column.beside.limits):
+                yield from looks(column.score.beside, baseline, policy)
+
+
+def _is_broken(limit: Limit) -> bool:
+    return limit.rule == "nats" and not limit.holds
 
 
 def build_times(columns: Sequence[Column]) -> str:

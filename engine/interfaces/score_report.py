@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from backcast.engine.history.state_json import plain
-from backcast.engine.interfaces.score_verdict import count_of, verdicts
+from backcast.engine.interfaces.score_verdict import looks_json, verdicts
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.log.remote import shown
 from backcast.engine.models.reading import OutcomeReader
@@ -69,7 +69,7 @@ def difference(
     if beside is None:
         return ""
     bounds: tuple[float, float] | None = getattr(beside, interval)
-    few = f" (no interval: {count_of(beside)})"
+    few = f" (no interval: {beside.counted})"
     sure = few if bounds is None else " (95 % {:+.3f} to {:+.3f})".format(*bounds)
     return f"{getattr(beside, name):+.3f}{sure}"
 
@@ -126,8 +126,10 @@ def remarks(scoring: Scoring) -> Iterator[str]:
         yield from (f"note: skipped {line}" for line in book.notes)
 
 
-def as_json(scoring: Scoring, scores: Sequence[PolicyScore]) -> dict[str, Any]:
-    """Return the whole result as JSON."""
+def as_json(
+    scoring: Scoring, scores: Sequence[PolicyScore], policies: Sequence[str]
+) -> dict[str, Any]:
+    """Return the whole result as JSON; `policies` are their names as options gave them."""
     plan, reader = scoring.plan, scoring.plan.reader
     return {
         "format": FORMAT,
@@ -138,6 +140,7 @@ def as_json(scoring: Scoring, scores: Sequence[PolicyScore]) -> dict[str, Any]:
         },
         "policies": [plain(score) for score in scores],
         "verdicts": list(verdicts(scores)),
+        "looks": list(looks_json(scores, policies)),
         "steps": [_step(scoring, step) for step in scoring.steps],
         "left_out": [plain(step) for step in left_out(scoring)],
         "outcome_unknown": plan.unknown,

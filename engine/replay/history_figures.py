@@ -8,10 +8,7 @@ import numpy as np
 
 from backcast.domain.action_evidence import ActionEvidence
 from backcast.engine.replay.history_trial import HistoryPolicy, TriedRun
-from backcast.engine.replay.regress import DRAWS, SEED
-
-RUNS = 5
-"Runs with evidence from which on an interval is drawn."
+from backcast.engine.replay.score_summary import DRAWS, LEAST_UNITS, SEED
 
 
 class HistoryFigures(NamedTuple):
@@ -31,6 +28,8 @@ class HistoryFigures(NamedTuple):
     shown: int
     interval: tuple[float, float] | None
     "95 % interval of the recall by bootstrap over the runs; None for too few."
+    units: int
+    "The runs with evidence, over which it is drawn."
     last_used: int
     last_shown: int
 
@@ -63,6 +62,7 @@ def _figures(runs: Sequence[TriedRun], number: int, name: str) -> HistoryFigures
         again=sum(step.again for step in steps),
         used=sum(prompt.used for prompt in prompts), shown=sum(step.shown for step in steps),
         interval=_interval(runs, number),
+        units=sum(any(prompt.used for prompt in run.prompts) for run in runs),
         last_used=sum(prompt.last_used for prompt in prompts),
         last_shown=sum(step.last_shown for step in steps),
     )  # fmt: skip
@@ -75,7 +75,7 @@ def _interval(runs: Sequence[TriedRun], number: int) -> tuple[float, float] | No
         for run in runs
     ]  # fmt: skip
     counts = np.array([pair for pair in pairs if pair[0]], float).reshape(-1, 2)
-    if len(counts) < RUNS:
+    if len(counts) < LEAST_UNITS:
         return None
     drawn = np.random.default_rng(SEED).integers(0, len(counts), (DRAWS, len(counts)))
     sums = counts[drawn].sum(axis=1)

@@ -10,20 +10,23 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, NamedTuple
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backcast.domain.errors import InputError
 from backcast.engine.context.policies import RULES, needed_by, toml_at
 from backcast.engine.replay.corpus import Tried
 from backcast.engine.replay.measure import against
+from backcast.engine.replay.recall_interval import (
+    RecallInterval,
+    is_beyond,
+    recall_interval,
+    sureness,
+)
 from backcast.engine.replay.score_summary import ScoreDifference
 from backcast.engine.replay.used import Used
 
 Points = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=0)]
-DRAWS, SEED = 2_000, 0
-"Bootstrap samples of the runs, and the seed of the generator."
 
 
 class Rules(BaseModel):
@@ -154,6 +157,9 @@ class Limit(NamedTuple):
     found: float | None
     "By how much it is worse; below 0 where it is better, None where nothing tells."
     holds: bool
+    certain: bool = True
+    """Whether an interval does not hold the limit; of `nats` also whether the difference survives
+    its largest step. Rules that count what is there are certain."""
 
 
 class Comparison(NamedTuple):
@@ -172,12 +178,20 @@ class Comparison(NamedTuple):
     recall: float | None
     "Points by which the evidence recall rose."
     interval: tuple[float, float] | None
-    "95 % interval of `recall` by bootstrap over the runs; None for a single run."
+    "95 % interval of `recall`, see `RecallInterval`; None for few runs or changes."
     worse: tuple[Worse, ...]
     broken: tuple[str, ...]
     "The rules that the policy breaks, a line each."
     limits: tuple[Limit, ...] = ()
     "Every rule, and how the policy stands to it."
+    units: int = 0
+    "The runs, or changes of a history, over which the interval is drawn."
+    unit_kind: str = "runs"
+
+    @property
+    def counted(self) -> str:
+        """The number of units in words."""
+        return RecallInterval(self.interval, self.units, self.unit_kind).counted
 
 
 def compared(
@@ -208,10 +222,11 @@ def _comparison(runs: Sequence[Tried], number: int, name: str, rules: Rules) -> 
                 at = tried.run.address(step.version)
                 worse.append(Worse(tried.run.name, where, missed, change.lost, at))
     recall = None if before.recall is None else (after.recall or 0.0) - before.recall
+    bounds, units, kind = recall_interval(runs, number)
     comparison = Comparison(
         policy=name, before=before, after=after, same=totals["same"], came=totals["came"],
         went=totals["went"], lowered=totals["lowered"], critical=totals["lost"], recall=recall,
-        interval=interval(runs, number), worse=tuple(worse), broken=(),
+        interval=bounds, worse=tuple(worse), broken=(), units=units, unit_kind=kind,
     )  # fmt: skip
     comparison = comparison._replace(limits=tuple(limits(comparison, rules)))
     return comparison._replace(broken=tuple(broken(comparison)))
@@ -232,19 +247,19 @@ def limits(comparison: Comparison, rules: Rules) -> Iterator[Limit]:
         ("tokens", 100 * (after.tokens / before.tokens - 1) if before.tokens else 0.0,
          rules.tokens),
     ):  # fmt: skip
-        yield Limit(rule, allowed, found, allowed is None or found is None or found <= allowed)
+        holds = allowed is None or found is None or found <= allowed
+        certain = rule != "recall" or is_beyond(comparison.interval, -rules.recall)
+        yield Limit(rule, allowed, found, holds, certain)
 
 
 def broken(comparison: Comparison) -> Iterator[str]:
     """Yield a line for each limit that does not hold."""
     before, after = comparison.before, comparison.after
-    for rule, allowed, found, holds in comparison.limits:
+    for rule, allowed, found, holds, certain in comparison.limits:
         if holds:
             continue
         if rule == "recall":
-            sure = ""
-            if comparison.interval:
-                sure = " (95 % from {:+.1f} to {:+.1f})".format(*comparison.interval)
+            sure = sureness(comparison.interval, comparison.counted, certain=certain)
             yield (
                 f"evidence recall fell by {found:.1f} points, from {before.recall:.1f} %"
                 f" to {after.recall or 0:.1f} %{sure}; {allowed:g} are allowed"
@@ -260,15 +275,18 @@ def broken(comparison: Comparison) -> Iterator[str]:
 def likely_limit(beside: ScoreDifference | None, rules: Rules) -> Limit:
     """Return the limit of how much less likely to a model outcomes may get."""
     found = None if beside is None else beside.per_token
-    return Limit("nats", rules.nats, found, found is None or found <= rules.nats)
+    holds = found is None or found <= rules.nats
+    certain = beside is not None and is_beyond(beside.interval, rules.nats)
+    if beside is not None and not holds:
+        certain = certain and beside.side > 0
+    return Limit("nats", rules.nats, found, holds, certain)
 
 
 def less_likely(beside: ScoreDifference | None, rules: Rules) -> Iterator[str]:
     """Yield a line where a policy makes outcomes less likely than its rules allow."""
-    if beside is not None and beside.per_token > rules.nats:
-        sure = ""
-        if beside.interval:
-            sure = " (95 % from {:+.3f} to {:+.3f})".format(*beside.interval)
+    limit = likely_limit(beside, rules)
+    if beside is not None and not limit.holds:
+        sure = sureness(beside.interval, beside.counted, "{:+.3f}", certain=limit.certain)
         yield (
             f"outcomes got less likely by {beside.per_token:.3f} nats per token{sure};"
             f" {rules.nats:g} are allowed"
@@ -304,28 +322,6 @@ def summary(runs: Sequence[Tried], number: int) -> PolicySummary:
 def _median(values: Iterable[float]) -> float:
     numbers = list(values)
     return float(median(numbers)) if numbers else 0.0
-
-
-def interval(runs: Sequence[Tried], number: int) -> tuple[float, float] | None:
-    """Return the 95 % interval of the recall difference, in points, by bootstrap over runs."""
-    counts = np.array([_counts(tried, number) for tried in runs], float).reshape(-1, 3)
-    counts = counts[counts[:, 0] > 0]
-    if len(counts) < 2:
-        return None
-    drawn = np.random.default_rng(SEED).integers(0, len(counts), (DRAWS, len(counts)))
-    sums = counts[drawn].sum(axis=1)
-    points = 100 * (sums[:, 2] - sums[:, 1]) / sums[:, 0]
-    low, high = np.percentile(points, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _counts(tried: Tried, number: int) -> tuple[int, int, int]:
-    """Count the things a run's outcomes used, and how many baseline and policy showed."""
-    used = sum(step.figures[0].used for step in tried.steps)
-    before, after = (
-        used - sum(len(step.figures[n].missed) for step in tried.steps) for n in (0, number)
-    )
-    return used, before, after
 
 
 def worst(comparison: Comparison, limit: int) -> list[Worse]:

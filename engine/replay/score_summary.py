@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from backcast.engine.log.remote import shown
 from backcast.engine.replay.score_jobs import StepScore
 
 DRAWS, SEED = 2_000, 0
@@ -18,6 +19,10 @@ LEAST_UNITS = 6
 certain at 95 % (of five that agree by chance alone, 2 * 0.5 ** 5 = 6 % would)."""
 SAME = 1e-6
 "Nats per token by which two scores may differ, and count as the same."
+LEFT = 0.5
+"The part of a difference that has to be left without the step that does most for it."
+MOST = 3
+"Steps that are named."
 
 
 class ScoreMean(NamedTuple):
@@ -34,6 +39,26 @@ class ScoreMean(NamedTuple):
         return self.nats / self.tokens if self.tokens else 0.0
 
 
+class DifferenceRest(NamedTuple):
+    """A difference without the step that does most for its sign."""
+
+    value: float
+    interval: tuple[float, float]
+
+
+class StepShare(NamedTuple):
+    """What one step does for a difference."""
+
+    step: str
+    target: str
+    log: str
+    "As messages name it."
+    task: str
+    version: int
+    nats: float
+    "By which its new lines got less likely."
+
+
 class ScoreDifference(NamedTuple):
     """A policy against the first one, step by step: negative where it makes outcomes likelier."""
 
@@ -48,6 +73,30 @@ class ScoreDifference(NamedTuple):
     steps: int
     units: int = 0
     "The runs, or changes of a history, over which intervals are drawn."
+    side: int = 0
+    """-1 where `per_token` is below 0 for certain, 1 where it is above, else 0. It is certain where
+    its interval holds no 0, neither does that of `rest`, and `rest` is `LEFT` of it or more."""
+    step_side: int = 0
+    "The same of `per_step`."
+    rest: DifferenceRest | None = None
+    step_rest: DifferenceRest | None = None
+    largest: float = 0.0
+    "The share of all nats that the step has which does most for their sign."
+    median: float = 0.0
+    "The median of the steps, in nats per token."
+    most: tuple[StepShare, ...] = ()
+    "The `MOST` steps with the largest differences in nats."
+
+    @property
+    def certain(self) -> int:
+        """The side on which both means lie for certain; 0 where there is none."""
+        return self.side if self.side == self.step_side else 0
+
+    @property
+    def counted(self) -> str:
+        """On how many steps, and of how many runs, the difference rests."""
+        of = f" of {self.units} run{'s' * (self.units != 1)}" * (self.units != self.steps)
+        return f"{self.steps} step{'s' * (self.steps != 1)}{of}"
 
 
 class PolicyScore(NamedTuple):
@@ -73,11 +122,10 @@ class PolicyScore(NamedTuple):
 def score_summary(scores: Sequence[StepScore], policies: Sequence[str]) -> list[PolicyScore]:
     """Sum up scores, a policy each; the steps of all are the same."""
     first = _table(scores, 0, new=True)
-    units = [score.job.unit for score in scores]
     found = []
     for number, name in enumerate(policies):
         new = _table(scores, number, new=True)
-        beside = _difference(first, new, units) if number else None
+        beside = _difference(first, new, scores) if number else None
         sizes = [
             score.job.tokens[number] - score.sums(number, new=False).tokens for score in scores
         ]
@@ -100,7 +148,7 @@ def _with_names(
     first, names = (
         np.array([step.named(n) for step in known], float).reshape(-1, 2) for n in (0, number)
     )
-    beside = _difference(first, names, [step.job.unit for step in known]) if number else None
+    beside = _difference(first, names, known) if number else None
     return score._replace(
         names=_mean(names), rest=_mean(new - names), names_beside=beside, names_known=len(known)
     )
@@ -118,36 +166,77 @@ def _mean(table: NDArray[np.float64]) -> ScoreMean:
 
 
 def _difference(
-    first: NDArray[np.float64], other: NDArray[np.float64], units: Sequence[str]
+    first: NDArray[np.float64], other: NDArray[np.float64], steps: Sequence[StepScore]
 ) -> ScoreDifference | None:
     """Return the difference of two tables of the same steps."""
     held = first[:, 0] > 0
     if not held.any():
         return None
+    jobs = [step.job for step, use in zip(steps, held, strict=True) if use]
     tokens, nats = first[held, 0], other[held, 1] - first[held, 1]
-    apart = nats / tokens
-    # A row for each unit: tokens, nats, steps, and the sum of the steps' differences.
-    rows: dict[str, NDArray[np.float64]] = {}
-    for unit, *values in zip(
-        (unit for unit, use in zip(units, held, strict=True) if use), tokens, nats, apart,
-        strict=True,
-    ):  # fmt: skip
-        row = np.array([values[0], values[1], 1.0, values[2]], float)
-        rows[unit] = rows.get(unit, np.zeros(4)) + row
-    sums = np.array([rows[unit] for unit in sorted(rows)])
+    apart, units = nats / tokens, [job.unit for job in jobs]
+    over_tokens, over_steps = (nats, tokens, units), (apart, np.ones(len(apart)), units)
+    total, mean = float(nats.sum() / tokens.sum()), float(apart.mean())
+    interval, rest = _interval(*over_tokens), _rest(*over_tokens)
+    step_interval, step_rest = _interval(*over_steps), _rest(*over_steps)
+    ahead = nats * np.sign(nats.sum())
+    shares = [
+        StepShare(job.place, job.target, shown(job.log), job.task, job.version, float(by))
+        for job, by in zip(jobs, nats, strict=True) if abs(by) > SAME
+    ]  # fmt: skip
+    shares.sort(key=lambda share: (-abs(share.nats), share[:5]))
     return ScoreDifference(
-        per_token=float(nats.sum() / tokens.sum()), interval=_interval(sums, 1, 0),
-        per_step=float(apart.mean()), step_interval=_interval(sums, 3, 2),
+        per_token=total, interval=interval, per_step=mean, step_interval=step_interval,
         worse=int((apart > SAME).sum()), better=int((apart < -SAME).sum()), steps=len(apart),
-        units=len(sums),
+        units=len(set(units)), side=_side(total, interval, rest),
+        step_side=_side(mean, step_interval, step_rest), rest=rest, step_rest=step_rest,
+        largest=float(ahead.max() / ahead.sum()) if ahead.sum() else 0.0,
+        median=float(np.median(apart)), most=tuple(shares[:MOST]),
     )  # fmt: skip
 
 
-def _interval(sums: NDArray[np.float64], above: int, below: int) -> tuple[float, float] | None:
-    """Return the 95 % interval of the ratio of two columns, by bootstrap over the rows."""
-    if len(sums) < LEAST_UNITS:
+def _interval(
+    above: NDArray[np.float64], below: NDArray[np.float64], units: Sequence[str],
+    least: int = LEAST_UNITS,
+) -> tuple[float, float] | None:  # fmt: skip
+    """Return the 95 % interval of a ratio of sums over steps, by bootstrap over their units."""
+    order = {unit: number for number, unit in enumerate(sorted(set(units)))}
+    if len(order) < least:
         return None
+    sums = np.zeros((len(order), 2))
+    np.add.at(sums, [order[unit] for unit in units], np.column_stack((above, below)))
     drawn = np.random.default_rng(SEED).integers(0, len(sums), (DRAWS, len(sums)))
     totals = sums[drawn].sum(axis=1)
-    low, high = np.percentile(totals[:, above] / totals[:, below], [2.5, 97.5])
+    low, high = np.percentile(totals[:, 0] / totals[:, 1], [2.5, 97.5])
     return float(low), float(high)
+
+
+def _rest(
+    above: NDArray[np.float64], below: NDArray[np.float64], units: Sequence[str]
+) -> DifferenceRest | None:
+    """Return a ratio of sums without the step that does most for its sign; None for few units."""
+    if len(set(units)) < LEAST_UNITS:
+        return None
+    ratios = (above.sum() - above) / (below.sum() - below)
+    most = int(np.argmin(ratios * np.sign(above.sum())))
+    others = [unit for number, unit in enumerate(units) if number != most]
+    interval = _interval(np.delete(above, most), np.delete(below, most), others, least=1)
+    assert interval is not None, "a step is left"
+    return DifferenceRest(float(ratios[most]), interval)
+
+
+def _side(value: float, interval: tuple[float, float] | None, rest: DifferenceRest | None) -> int:
+    """Return on which side of 0 a difference lies for certain; 0 where that is not certain."""
+    if interval is None or rest is None or abs(rest.value) < LEFT * abs(value):
+        return 0
+    sides = side_of(interval), side_of(rest.interval)
+    return sides[0] if sides[0] == sides[1] else 0
+
+
+def side_of(interval: tuple[float, float]) -> int:
+    """Return on which side of 0 an interval lies; 0 where it holds 0.
+
+    >>> side_of((-0.2, -0.1)), side_of((-0.1, 0.1)), side_of((0.1, 0.2))
+    (-1, 0, 1)
+    """
+    return (interval[0] > 0) - (interval[1] < 0)

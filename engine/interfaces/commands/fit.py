@@ -105,7 +105,7 @@ def command(
             message("interrupted by Ctrl-C; the scores so far are kept: run it again to go on")
             raise SystemExit(INTERRUPTED) from None
         names = [shown(str(address)) for address in addresses] or ["every task of the store"]
-        _end(fit, found, out, names, over, as_json)
+        _end(fit, found, out, names, policy_name or over, over, as_json)
         for remark in remarks(fit, found):
             message(remark)
     if found.late:
@@ -144,13 +144,15 @@ def _over(name: str | None) -> str:
 
 
 def _end(
-    fit: "PolicyFit", found: "FitResult", out: Path, logs: list[str], over: str, as_json: bool
-) -> None:
+    fit: "PolicyFit", found: "FitResult", out: Path, logs: list[str], base: str, over: str,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Write the policy where one was learned, and print how it came about."""
     from backcast.engine.context.strategies import STRATEGIES
     from backcast.engine.interfaces.commands.export import write
     from backcast.engine.interfaces.fitting import file_lines, fit_json, interval, rows
     from backcast.engine.interfaces.score_report import note
+    from backcast.engine.interfaces.score_verdict import looks
     from backcast.engine.interfaces.views import console, table
     from backcast.engine.replay.fit_file import own_settings
 
@@ -170,7 +172,9 @@ def _end(
         say(
             escaped(
                 f"{out}: on {found.judged} steps held out {interval(beside)} nats per token to"
-                f" {fit.base.name}, worse on {beside.worse}"
+                f" {fit.base.name}, likelier on {beside.better}, less likely on {beside.worse}"
             )
         )
+        for look in looks(beside, base, str(out)):
+            say(escaped(look))
     say(escaped(note(fit.known.reader)))

@@ -115,7 +115,8 @@ def command(
     With --json each policy is a line: "recall_percent" is the share as in the table, and
     "recall_points" the difference to the baseline ("recall" is the first of the baseline, the other
     of others); "limits" are the rules, with what is "allowed", what was "found" (how much worse,
-    points, percent or a number) and whether each "holds"; "regression" is whether one does not.
+    points, percent or a number), whether each "holds", and whether that is "certain"; "regression"
+    is whether one does not hold. "interval" is drawn over so many "units", runs or changes.
     "worse" names what it shows less of than the baseline, "missed" all that it did not show.
     "logs" tells how many were "read", why others are "unreadable", the "damage" in them, their
     events of "unknown_types", and how many runs are "unmeasured"; then the "exit_code".
@@ -213,7 +214,7 @@ def command(
         ended if as_json else None, explain=explain,
     )  # fmt: skip
     if not strategies:
-        for line in next_looks(columns, policies):
+        for line in next_looks(columns, policies, baseline):
             message(line)
     if findings.damage:
         message(f"{findings.torn}: their missing events were not tried")

@@ -70,7 +70,8 @@ def command(
     explains the table.
     """
     check_on(on, processes, seconds)
-    settings = [read_setting(name) for name in policies or (RECORDED,)]
+    policies = policies or (RECORDED,)
+    settings = [read_setting(name) for name in policies]
     reading = Reading(model, context_tokens, sample, seconds, threads, scores)
     reader, lost = reading.reader(), 0
     with LogShelf(addresses, url) as logs:
@@ -80,7 +81,7 @@ def command(
             with copies_kept(), engine_on(on, processes) as engine:
                 scoring, interrupted = reading.scored_on(engine, reader, logs, settings)
                 lost = scoring.lost
-        _print(scoring, by_line, as_json)
+        _print(scoring, policies, by_line, as_json)
     if interrupted:
         message("interrupted by Ctrl-C; the scores so far are kept")
         raise SystemExit(INTERRUPTED)
@@ -88,17 +89,17 @@ def command(
     raise SystemExit(1 if lost or logs.torn else UNREADABLE if logs.unreadable or nothing else 0)
 
 
-def _print(scoring: "Scoring", by_line: bool, as_json: bool) -> None:
+def _print(scoring: "Scoring", policies: tuple[str, ...], by_line: bool, as_json: bool) -> None:
     from backcast.engine.interfaces.score_report import as_json as report_json
     from backcast.engine.interfaces.score_report import by_lines, note, remarks, rows
-    from backcast.engine.interfaces.score_verdict import verdicts
+    from backcast.engine.interfaces.score_verdict import looks, verdicts
     from backcast.engine.interfaces.views import console, table
     from backcast.engine.replay.score_summary import score_summary
 
     names = [setting.name for setting in scoring.plan.settings]
     scores = score_summary(scoring.steps, names)
     if as_json:
-        say(json_text(report_json(scoring, scores)))
+        say(json_text(report_json(scoring, scores, policies)))
     else:
         for step in scoring.steps if by_line else ():
             for line in by_lines(step, names):
@@ -107,8 +108,11 @@ def _print(scoring: "Scoring", by_line: bool, as_json: bool) -> None:
         if scoring.steps:
             head, *rest = rows(scores, len(scoring.steps))
             table(console(), head, [row for row in rest if any(row[1:])])
-            for verdict in verdicts(scores):
+            others = zip(verdicts(scores), policies[1:], scores[1:], strict=True)
+            for verdict, name, score in others:
                 say(escaped(verdict))
+                for look in looks(score.beside, policies[0], name):
+                    say(escaped(look))
             say(escaped(note(scoring.plan.reader)))
     for remark in remarks(scoring):
         message(remark)

@@ -161,7 +161,8 @@ def _recall(comparison: Comparison) -> Markup:
     points = f"{comparison.recall or 0:+.1f} points"
     sure = "one run, so that no interval can be told"
     if comparison.interval:
-        sure = "95 % from {:+.1f} to {:+.1f}".format(*comparison.interval)
+        low, high = comparison.interval
+        sure = f"95 % from {low:+.1f} to {high:+.1f}, {comparison.counted}"
     return joined([table(("", "evidence recall", "share"), rows),
                    tag("p", f"Evidence recall {points} ({sure}).", class_="said")])  # fmt: skip
 
