@@ -70,9 +70,14 @@ def policy_in(where: str, tables: Mapping[str, object]) -> Policy:
         for name, value in tables.items()
         if name not in (RULES, BASE)
     }
+    return _checked(where, _over(base_policy(where, tables).model_dump(), settings))
+
+
+def base_policy(where: str, tables: Mapping[str, object]) -> Policy:
+    """Return the policy over which some tables of TOML are laid."""
     base = policy_known(_base(where, tables))
     assert base  # as `_base` found
-    return _checked(where, _over(base.model_dump(), settings))
+    return base
 
 
 def policy_known(name: str) -> Policy | None:
@@ -163,6 +168,12 @@ def _flat(settings: Mapping[str, object], table: str = "") -> Iterator[tuple[str
             yield from _flat(value, place)
         else:
             yield place, value
+
+
+def differing_settings(before: Policy, after: Policy) -> list[str]:
+    """Return the names of settings in which two policies differ, those of tables as `table.key`."""
+    old, new = (dict(_flat(policy.model_dump(mode="json"))) for policy in (before, after))
+    return [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
 
 
 def policy_of(body: bytes) -> Policy:

@@ -82,7 +82,10 @@ class SymbolCandidates:
         written; both of (symbols)."""
         symbols, choice, nearness = self.symbols, self.choice, self.scope.nearness
         evidence, meaning = self.scope.evidence(), None
-        if nearness and choice.weights.get("meaning") and symbols.nodes:
+        weighs = choice.weights.get("meaning") or (
+            choice.pattern and choice.likeness.get("meaning")
+        )
+        if nearness and weighs and symbols.nodes:
             text = evidence.asked.text
             meaning = nearness.of(symbols.interfaces, text or self.scope.path or "?")
         scores = weighed(evidence, choice.weights, meaning)

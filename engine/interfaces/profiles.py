@@ -125,7 +125,19 @@ def policy_by(name: str | None) -> "Policy":
         from backcast.engine.replay.regress import rules_of
 
         rules_of(name)  # rules are not used here, and wrong ones are wrong here, too
+        note_idle(name)
     return policy
+
+
+def note_idle(name: str) -> None:
+    """Note which settings of a policy file cannot have an effect: once in a command."""
+    from backcast.engine.context.idle_settings import idle_in
+
+    context = click.get_current_context(silent=True)
+    noted: set[str] = context.meta.setdefault("backcast.idle", set()) if context else set()
+    if name not in noted and Path(name).is_file() and (line := idle_in(Path(name))):
+        message(f"note: {name}: {line}")
+    noted.add(name)
 
 
 def setting_of(name: str) -> "Setting":
@@ -134,6 +146,7 @@ def setting_of(name: str) -> "Setting":
     from backcast.engine.replay.corpus import Setting
 
     policy = None if name == RECORDED else policy_named(name)
+    note_idle(name)
     if policy is None or not name.endswith(".toml"):
         return Setting(name, policy)
     stated = tomllib.loads(Path(name).read_text()).get("name")
