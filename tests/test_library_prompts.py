@@ -56,9 +56,7 @@ def test_help_names_the_fields_with_their_units_and_the_errors() -> None:
 def test_where_a_history_has_no_prompt_the_error_tells_how_one_is_built(tmp_path: Path) -> None:
     task = Task("shop")
     for last in range(1, 4):
-        functions = (
-            f"def sell_{n}(coin: int) -> int:\n    return coin\n" for n in range(count + 1)
-        )
+        functions = (f"def sell_{n}(coin: int) -> int:\n    return coin\n" for n in range(last))
         task.wrote("shop.py", "\n\n".join(functions))
         task.outlined()
     path = tmp_path / "shop.jsonl"
