@@ -14,7 +14,8 @@ def idle_in(file: Path) -> str:
     Those that are as in its base are not of the file.
     """
     found = policy_at(file)
-    stated = differing_settings(base_policy(str(file), toml_at(file)), found)
+    base = base_policy(str(file), toml_at(file), file.parent)
+    stated = differing_settings(base, found)
     by_reason: dict[str, list[str]] = {}
     for setting in stated:
         for idle, reason in idle_settings(found):
