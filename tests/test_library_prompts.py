@@ -62,12 +62,12 @@ def test_where_a_history_has_no_prompt_the_error_tells_how_one_is_built(tmp_path
     path = tmp_path / "shop.jsonl"
     path.write_text("".join(f"{line}\n" for line in export_lines(task.store, task.id)))
     with backcast.open_log(path) as store:
-        [task] = store.tasks()
+        [shop] = store.tasks()
         with pytest.raises(backcast.BackcastError, match="found a change") as raised:
-            task.prompt("last")
+            shop.prompt("last")
         found = re.search(r"task\.at\((\d+)\)\.build\('(.*?)', ", str(raised.value))
         assert found
-        assert task.at(int(found[1])).build(found[2]).tokens > 0
+        assert shop.at(int(found[1])).build(found[2]).tokens > 0
 
 
 def test_where_nothing_was_asked_the_error_tells_how_to_build() -> None:

@@ -103,7 +103,7 @@ class NotebookContext(Context):
     __slots__ = ()
     if TYPE_CHECKING:
 
-        @property  # type: ignore[override]
+        @property
         def messages(self) -> tuple[Message, ...]:
             """The messages, as `of` makes them."""
 
