@@ -87,3 +87,19 @@ def test_the_change_of_a_history_has_an_address_to_paste() -> None:
     run = ReplayRun("sqlite:////elsewhere/s.db", "click", 0, 3, 25)
     assert run.address(7130) == "click@7130"
     assert run._replace(log="logs/click.jsonl").address(7130) == "logs/click.jsonl#click@7130"
+
+
+def test_the_hints_of_influence_can_be_pasted(
+    backcast: Backcast,
+) -> None:
+    log = str(Path(__file__).parents[1] / "fixtures/logs/till.jsonl")
+    backcast("import", "events", log, "--store", "other.db")
+    command = ("influence", "till@79", "--model", "copy", "--policy", "coverage", "--most", 2,
+               "--halves", 0, "--store", "other.db")  # fmt: skip
+    out, err, code = backcast(*command)
+    assert code == 0, err
+    hints = [line for line in out.splitlines() if ": backcast " in line]
+    assert hints
+    for hint in hints:
+        assert ": backcast blame till@79 --store sqlite:///" in hint or " context till@79 " in hint
+    assert "--policy coverage" in hints[0]
