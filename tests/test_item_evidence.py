@@ -56,6 +56,7 @@ def test_blame_tells_the_evidence_on_what_is_in_also_under_another_policy(
     assert code == 0
     assert ", under default\n" in out or ", under reader\n" in out
     assert "evidence, [likeness]: " in out
+    assert "settings that were tried" not in out, "it is in already"
     out, _, _ = backcast("blame", f"{TILL}@164", "money.py::share", "--policy", "recorded")
     assert "under" not in out.splitlines()[0]
 

@@ -49,6 +49,8 @@ def blamed(
     behind = None
     if is_symbol or (found.tokens and not found.inside):
         behind = choice_behind(pool, step, found.node, policy)
+        if found.inside:  # perhaps in the text of what holds it: no setting has to show it
+            behind = behind._replace(tried=0, shown_by=())
     name = policy.name if policy else ""
     return NodeBlame(task, step.version, step.name, found, events, behind, name)
 
