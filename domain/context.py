@@ -52,14 +52,21 @@ class Item(NamedTuple):
     node: str
     section: str
     priority: str
+    "CRITICAL, HIGH, MEDIUM or LOW."
     level: str
+    "name, signature, summary, part or full."
     text: str
     tokens: int
     score: float
+    "The chance that it is needed, from 0 to 1."
     because: tuple[int, ...]
+    "The numbers of the events that it came from."
     place: int = 0
+    "Its place in its file or section: a line, where it is code."
     task: str = ""
+    "The other task that left it; empty for the running one's own."
     version: int = 0
+    "The event that wrote its text; 0 for none."
     worth: float | None = None
     "What its level is worth per token; None for what must be shown."
 

@@ -377,6 +377,12 @@ asking a model where every precondition holds."
         return {**TEXTS, **self.texts}
 
     @property
+    def by_meaning(self) -> bool:
+        """Whether a model has to compare meanings, for weights or where likeness counts."""
+        alike = self.likeness.get("meaning") if self.pattern else 0.0
+        return bool(self.weights.get("meaning") or alike)
+
+    @property
     def digest(self) -> str:
         """SHA-256 over every setting, in hex."""
         return sha256(self.body).hexdigest()

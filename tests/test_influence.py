@@ -150,6 +150,7 @@ def test_it_is_told_as_a_table_and_read_once(influence: Run, log: Path) -> None:
     assert out.startswith("validators@27 code validators.py #2: ")
     assert "the whole section" not in out, "each has one item, whose row says it"
     assert "nothing is certain: an interval needs 6 new lines at least" in out
+    assert out.index("nothing is certain") < out.index("nats saved")
     assert f"backcast blame {log}#validators@27 " in out
     assert "it is not what a model would have answered" in out
     again, err, code = influence(*arguments)

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Protocol
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.context_events import ContextItem, ContextOmission
+from backcast.domain.errors import InputError
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.policy import Policy
 from backcast.engine.context.policies import policy_named
 from backcast.engine.context.recorded import context_at, messages
 from backcast.engine.context.request import Request
+from backcast.engine.history.commits import changed
 from backcast.engine.history.late_outlines import with_late_outlines
 from backcast.engine.history.maps import map_at_commit
 from backcast.engine.history.moments import LAST
@@ -20,14 +23,14 @@ from backcast.engine.history.staleness import Stale, stale
 from backcast.engine.history.task import TaskHandle, When
 from backcast.engine.history.task_states import TaskStates, states_at
 from backcast.engine.interfaces.named_nodes import node_asked
-from backcast.engine.interfaces.profiles import profile_by
+from backcast.engine.interfaces.profiles import RECORDED, profile_by
 from backcast.engine.interfaces.testing.replayed import Replayed, replayed
 from backcast.engine.interfaces.view.notebook import BudgetParts, NotebookContext, prompt_html
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlines import Outlining
 from backcast.engine.models import Message
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
-from backcast.engine.replay.find import prompt_at, step_at
+from backcast.engine.replay.find import names_change, prompt_at, step_at
 from backcast.engine.replay.pairs import context_of
 from backcast.engine.replay.steps import RecordedPrompt, asked
 from backcast.engine.replay.verify import Verdict, verified
@@ -45,6 +48,9 @@ from backcast.projections import (
     versions,
 )
 from backcast.projections.context_map import ContextMap
+
+QUERY = 120
+"Characters of a change's words that an error repeats."
 
 
 class OpenedStore(Protocol):
@@ -74,8 +80,29 @@ class Task(TaskHandle):
         return Known(self, self.moment(when), map, when)
 
     def prompt(self, when: str | int = LAST) -> "Prompt":
-        """Return the prompt that was recorded as an event, `first`, `last`, or last by a time."""
+        """Return the prompt that was recorded as an event, `first`, `last`, or last by a time.
+
+        `InputError` where none was, as in a history: then it tells how to build one.
+        """
+        recorded = asked(self.store, self.id)
+        is_history = not recorded and bool(changed(self.store, self.id))
+        if is_history or names_change(self.store, self.id, str(when)):
+            raise InputError(self._of_change(str(when)))
+        if not recorded:
+            raise InputError(
+                f"task {self.id!r}: needed recorded prompts, found none: task.at(WHEN).build(NODE)"
+                " builds one"
+            )
         return Prompt(self, prompt_at(self.store, self.id, str(when)))
+
+    def _of_change(self, when: str) -> str:
+        """Tell how the prompt for a change of a history is built."""
+        step = step_at(self.store, self.id, when)
+        query = shorten(step.request.query, QUERY, placeholder=" ...")
+        return (
+            f"{self.id}@{when}: needed a recorded prompt, found a change, which asks for one:"
+            f" task.at({step.version - 1}).build({step.request.target!r}, {query!r}) builds it"
+        )
 
     def prompts(self) -> "list[Prompt]":
         """Return the recorded prompts, in the order in which they were asked for."""
@@ -205,7 +232,11 @@ class Known:
         self, node: str = "", query: str = "", *, policy: Policy | str | None = None,
         profile: ModelProfile | str = "mistral-7b-8k",
     ) -> NotebookContext:  # fmt: skip
-        """Return the context that a model would be shown for a request.
+        """Return the context that a model would be shown for a request: `node` is a path, or as
+        in `function:money.py::share`; `query` says in words what is to be done.
+
+        `InputError` for a node or policy that there is not, and for a policy that weighs meaning
+        where no embedder is; `BudgetExceededError` where what must be shown does not fit.
 
         Texts that have no outline yet are outlined first, which appends to the log; what was known
         at the moment, and so the context, is the same before and after.
@@ -216,7 +247,7 @@ class Known:
         chosen = policy_meant(policy or "default")
         window = profile_by(profile, None, None) if isinstance(profile, str) else profile
         built = context_at(store, id, self.moment, request, window, chosen, self._map)
-        return NotebookContext._make(built)
+        return NotebookContext.of(built)
 
 
 class Prompt:
@@ -271,7 +302,12 @@ class Prompt:
 
     @property
     def items(self) -> Sequence[ContextItem]:
-        """The things that it shows: node, section, level, tokens."""
+        """The things that it shows, in order.
+
+        Each has `node` (`function:money.py::share`), `section`, `level` (name, signature, summary,
+        part or full), `tokens` (of its text, as counted then), `found` (online, offline or made),
+        `task` (the other one that left it), `text` (the blob's name: `store.events.get(text)`).
+        """
         return self.recorded.fact.items
 
     @property
@@ -281,10 +317,27 @@ class Prompt:
 
     def under(self, policy: Policy | str | Path) -> NotebookContext:
         """Return this prompt as another policy builds it, from what was known when it was asked
-        for; `backcast.diff` compares the two."""
+        for; `backcast.diff` compares the two. "recorded" is its own policy.
+
+        `InputError` for a policy that there is not, one that weighs meaning where no embedder is,
+        and a prompt that Backcast did not build; `BudgetExceededError`, with both numbers, where
+        what must be shown does not fit.
+
+        >>> import backcast
+        >>> with backcast.open_log("fixtures/logs/till.jsonl") as store:
+        ...     prompt = store.task("till").prompt(79)
+        ...     prompt.under("recorded").digest == prompt.digest, prompt.policy.name
+        (True, 'default')
+        """
         pool, step = self.pool, step_at(self.task.store, self.task.id, str(self.event))
-        builder = PolicyReplay(pool, None, policy_meant(policy)).builder(step)
-        return NotebookContext._make(context_of(builder, step))
+        chosen = None if policy == RECORDED else policy_meant(policy)
+        builder = PolicyReplay(pool, None, chosen).builder(step)
+        return NotebookContext.of(context_of(builder, step))
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that built it, as it was recorded."""
+        return self.pool.settings(self.recorded.fact)[1]
 
     @property
     def pool(self) -> BuilderPool:

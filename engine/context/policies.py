@@ -60,19 +60,38 @@ def policy_at(path: Path) -> Policy:
     Rules that stand beside it, under `regress`, are no settings of it. `InputError` in one line,
     which names the setting, what was needed and what was found.
     """
-    return policy_in(str(path), toml_at(path))
+    return policy_in(str(path), toml_at(path), path.parent)
 
 
-def policy_in(where: str, tables: Mapping[str, object]) -> Policy:
-    """Return the policy that some tables of TOML set; `where` is what an error calls them."""
+def policy_in(
+    where: str, tables: Mapping[str, object], folder: Path | None = None, over: tuple[str, ...] = ()
+) -> Policy:
+    """Return the policy that some tables of TOML set; `where` is what an error calls them.
+
+    A base may be a file of `folder`; none is read without one. `over` are the files that are laid
+    over this one.
+    """
     settings = {
         name: None if value is False and name in OFF else value
         for name, value in tables.items()
         if name not in (RULES, BASE)
     }
-    base = policy_known(_base(where, tables))
-    assert base  # as `_base` found
-    return _checked(where, _over(base.model_dump(), settings))
+    return _checked(where, _over(base_policy(where, tables, folder, over).model_dump(), settings))
+
+
+def base_policy(
+    where: str, tables: Mapping[str, object], folder: Path | None = None, over: tuple[str, ...] = ()
+) -> Policy:
+    """Return the policy over which some tables of TOML are laid: see `policy_in`."""
+    base = _base(where, tables, folder)
+    if found := policy_known(base):
+        return found
+    assert folder is not None  # as `_base` found
+    file, files = folder / base, (*over, where)
+    if file.resolve() in [Path(name).resolve() for name in files]:
+        raise InputError(f"{where}: {BASE}: needed a file that is not laid over this one, found"
+                         f" {base!r}")  # fmt: skip
+    return policy_in(str(file), toml_at(file), file.parent, files)
 
 
 def policy_known(name: str) -> Policy | None:
@@ -84,15 +103,24 @@ def policy_known(name: str) -> Policy | None:
 
 
 def base_of(name: str) -> str:
-    """Return the strategy over which a file is laid, the default's name where it names none; the
-    name itself of a strategy."""
-    return name if policy_known(name) else _base(name, toml_at(Path(name)))
+    """Return the strategy over which a file is laid, and the files that are its bases; the
+    default's name where none is named, the name itself of a strategy."""
+    policy_named(name)  # which refuses a circle
+    while not policy_known(name):
+        base = _base(name, toml_at(Path(name)), Path(name).parent)
+        name = base if policy_known(base) else str(Path(name).parent / base)
+    return name
 
 
-def _base(where: str, tables: Mapping[str, object]) -> str:
+def _base(where: str, tables: Mapping[str, object], folder: Path | None) -> str:
+    """Return the name of a base, or its file from `folder` on."""
     base = tables.get(BASE, DEFAULT.name)
-    if not isinstance(base, str) or not policy_known(base):
-        raise InputError(f"{where}: {BASE}: needed one of {_NAMED}, found {base!r}{_near(base)}")
+    is_file = isinstance(base, str) and base.endswith(".toml") and folder is not None
+    if not isinstance(base, str) or not (is_file or policy_known(base)):
+        files = " or a TOML file" if folder else ""
+        raise InputError(
+            f"{where}: {BASE}: needed one of {_NAMED}{files}, found {base!r}{_near(base)}"
+        )
     return base
 
 
@@ -100,6 +128,12 @@ def _near(name: object, known: Iterable[str] = (*STRATEGIES, *NAMES)) -> str:
     """Return what may have been meant by a name, to be said behind it; empty for nothing."""
     found = get_close_matches(name, known, 1, 0.75) if isinstance(name, str) else []
     return f"; did you mean {found[0]}?" if found else ""
+
+
+def _of_others(key: str) -> str:
+    """Return of which tables a key is that stands in another; empty for none."""
+    tables = [f"[{table}]" for table, known in KEYS.items() if key in known]
+    return f"; {key} is of {', '.join(tables)}" if tables else ""
 
 
 def toml_at(path: Path) -> dict[str, object]:
@@ -165,6 +199,12 @@ def _flat(settings: Mapping[str, object], table: str = "") -> Iterator[tuple[str
             yield place, value
 
 
+def differing_settings(before: Policy, after: Policy) -> list[str]:
+    """Return the names of settings in which two policies differ, those of tables as `table.key`."""
+    old, new = (dict(_flat(policy.model_dump(mode="json"))) for policy in (before, after))
+    return [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
+
+
 def policy_of(body: bytes) -> Policy:
     """Return a recorded policy."""
     try:
@@ -190,7 +230,7 @@ def _checked(where: str, settings: dict[str, object]) -> Policy:
         for name in table.split("."):
             found = under if isinstance(under := found.get(name), dict) else {}
         for key in found:
-            if key not in known and (near := _near(key, known)):
+            if key not in known and (near := _of_others(key) or _near(key, known)):
                 raise InputError(f"{where}: {table}: {NO_SETTING}, found {key!r}{near}")
     try:
         # As JSON, in which a list may be a tuple and yet no text a number.

@@ -88,7 +88,7 @@ def nearness_of(store: EventStore, policy: Policy) -> Nearness | None:
 
     `InputError` where it then has to be compared, and the policy's embedder is not to be had.
     """
-    if not policy.weights.get("meaning"):
+    if not policy.by_meaning:
         return None
     return Nearness(store, lambda: policy_embedder(store, policy))
 
@@ -112,7 +112,7 @@ _EMBEDDERS: WeakKeyDictionary[EventStore, dict[str, Embedder]] = WeakKeyDictiona
 
 def embedder_lacks(policy: Policy) -> str:
     """Return why a policy cannot weigh meanings here; empty where it can, or need not."""
-    if policy.weights.get("meaning"):
+    if policy.by_meaning:
         try:
             needs_extra("sentence_transformers")
         except InputError as error:

@@ -77,20 +77,33 @@ class SymbolCandidates:
             row = self.symbols.places[node]
             yield self._symbol(row, float(scores[row]), float(faded[row]))
 
+    def meaning(self) -> Floats | None:
+        """Return how near each symbol is to the request; None where that is not weighed."""
+        symbols, choice, nearness = self.symbols, self.choice, self.scope.nearness
+        alike = choice.likeness.get("meaning") if choice.pattern else 0.0
+        if not (nearness and (choice.weights.get("meaning") or alike) and symbols.nodes):
+            return None
+        text = self.scope.evidence().asked.text
+        return nearness.of(symbols.interfaces, text or self.scope.path or "?")
+
+    def chances(self) -> tuple[Floats, Floats]:
+        """Return the chance of each symbol to be needed by itself, and that its text is like what
+        will be written, 0 where that does not count; both of (symbols)."""
+        evidence, choice, meaning = self.scope.evidence(), self.choice, self.meaning()
+        needed = weighed(evidence, choice.weights, meaning)
+        if not choice.pattern:
+            return needed, np.zeros(len(needed))
+        return needed, weighed(evidence, choice.likeness, meaning)
+
     def _scores(self) -> tuple[Floats, Floats]:
         """Return the chance of each symbol to be needed, and that its text is like what will be
         written; both of (symbols)."""
-        symbols, choice, nearness = self.symbols, self.choice, self.scope.nearness
-        evidence, meaning = self.scope.evidence(), None
-        if nearness and choice.weights.get("meaning") and symbols.nodes:
-            text = evidence.asked.text
-            meaning = nearness.of(symbols.interfaces, text or self.scope.path or "?")
-        scores = weighed(evidence, choice.weights, meaning)
+        symbols, choice = self.symbols, self.choice
+        needed, alike = self.chances()
         share = choice.heads
-        whole: Floats = np.round(symbols.with_classes(scores, share), DECIMALS)
+        whole: Floats = np.round(symbols.with_classes(needed, share), DECIMALS)
         if not choice.pattern:
             return whole, np.zeros(len(whole))
-        alike = weighed(evidence, choice.likeness, meaning)
         heads = symbols.with_classes(np.zeros(len(alike)), share, of=alike)
         return np.maximum(whole, np.round(choice.pattern * np.round(heads, DECIMALS), DECIMALS)), \
             alike  # fmt: skip

@@ -16,9 +16,12 @@ NOTHING_KNOWN = "nothing of the code is known at this moment"
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from backcast.domain.budget import ModelProfile
     from backcast.domain.context import Context
     from backcast.domain.moment import Moment
+    from backcast.engine.replay.item_evidence import ItemEvidence
 
 
 def print_built(
@@ -57,7 +60,16 @@ def print_built(
         message(f"note: {unread}")
     if not counter.exact and (tokenizer or profile.tokenizer != "upper-bound"):  # else it was noted
         message("note: tokens are counted by an upper bound, a token a byte")
-    show_built(found, request.target, profile, place, explain=explain, as_json=as_json,
+
+    def behind() -> "Mapping[str, ItemEvidence]":
+        from backcast.engine.replay.derive import BuilderPool
+        from backcast.engine.replay.item_evidence import item_evidence, step_asked
+
+        builder = BuilderPool(place.store).builder(profile, policy)
+        step = step_asked(place.store, place.task, at, request)
+        return item_evidence(builder, step, [item.node for item in found.items])
+
+    show_built(found, request.target, profile, place, behind, explain=explain, as_json=as_json,
                 text_only=text_only)  # fmt: skip
 
 
@@ -78,18 +90,20 @@ def _unread(place: Place, at: "Moment") -> str:
 
 
 def show_built(
-    found: "Context", target: str, profile: "ModelProfile", place: Place, *, explain: bool,
+    found: "Context", target: str, profile: "ModelProfile", place: Place,
+    behind: "Callable[[], Mapping[str, ItemEvidence]]", *, explain: bool,
     as_json: bool, text_only: bool, step: int = 0,
 ) -> None:  # fmt: skip
-    """Print a context; `step` is the event of the step that it is built for, 0 for none."""
+    """Print a context; `step` is the event of the step that it is built for, 0 for none, and
+    `behind` finds what is behind the worth of its items where that is shown."""
     from backcast.engine.history.commits import lacks_before
 
     for note in notes(found, target, text_only=text_only and not (explain or as_json)):
         begins = lacks_before(place.store, place.task) if note == NOTHING_KNOWN else ""
         message(f"note: {note}{f'; the history {begins}' if begins else ''}")
-    if behind := _map_behind(found, place):
+    if commits := _map_behind(found, place):
         message(
-            f"note: the map in it was last updated {behind:,} commits before this moment:"
+            f"note: the map in it was last updated {commits:,} commits before this moment:"
             f" 'backcast map update {place.task}' reads the newest"
         )
     if profile.yarn > 1 and found.tokens <= profile.window // profile.yarn:
@@ -99,11 +113,11 @@ def show_built(
             " short prompts worse"
         )
     if as_json:
-        say(json_text(_plain(found)))
+        say(json_text(_plain(found, behind())))
     elif explain:
         from backcast.engine.interfaces.explained import influences_at, show
 
-        show(found, influences_at(place, found.messages, step))
+        show(found, influences_at(place, found.messages, step), behind())
     elif text_only:
         hand_on(found.text)
     else:
@@ -148,11 +162,15 @@ def notes(context: "Context", target: str | None, *, text_only: bool = False) ->
     return lines
 
 
-def _plain(context: "Context") -> dict[str, Any]:
-    """A context as JSON."""
+def _plain(context: "Context", behind: "Mapping[str, ItemEvidence]") -> dict[str, Any]:
+    """A context as JSON, each function or class with what is behind its worth."""
+    more = {
+        node: found._asdict() | {"evidence": [kind._asdict() for kind in found.evidence]}
+        for node, found in behind.items()
+    }
     return context._asdict() | {
         "messages": [{"role": role, "content": text} for role, text in context.messages],
-        "items": [item._asdict() for item in context.items],
+        "items": [item._asdict() | more.get(item.node, {}) for item in context.items],
         "omissions": [omission._asdict() for omission in context.omissions],
         "sections": [
             {"section": section, "budget": budget, "tokens": tokens}

@@ -14,6 +14,7 @@ from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.safe_console import SafeConsole
 from backcast.engine.interfaces.views import one_line, table
 from backcast.engine.replay.influence import Influence
+from backcast.engine.replay.item_evidence import ItemEvidence
 from backcast.engine.replay.kept_scores import ScoreBook
 from backcast.engine.replay.known_influences import KnownInfluences, known_influences
 
@@ -31,7 +32,9 @@ def influences_at(
     return known_influences(book, place.store, place.task, messages, step)
 
 
-def show(context: Context, known: KnownInfluences | None) -> None:
+def show(
+    context: Context, known: KnownInfluences | None, behind: Mapping[str, ItemEvidence]
+) -> None:
     """Print what is in a context and why, and what is out and why."""
     out, width = _console()
     table(out, ("section", "budget", "tokens", "used; + is beyond its budget"), _bars(context))
@@ -39,11 +42,23 @@ def show(context: Context, known: KnownInfluences | None) -> None:
     per_section = Counter(item.section for item in context.items)
     items = [
         (item.priority, item.section, item.node, item.version or "", item.level, item.tokens,
-         f"{item.score:g}", _number(item.worth), ", ".join(map(str, item.because)),
+         f"{item.score:g}", f"{behind[item.node].alike:.3g}" if item.node in behind else "",
+         _number(item.worth), ", ".join(map(str, item.because)),
          *_worth(known, item.node, item.section, per_section))
         for item in context.items
     ]  # fmt: skip
-    head = "priority", "section", "in", "version", "level", "tokens", "score", "worth", "events"
+    head = (
+        "priority",
+        "section",
+        "in",
+        "version",
+        "level",
+        "tokens",
+        "score",
+        "alike",
+        "worth",
+        "events",
+    )
     table(out, (*head, *_head(known)), items, width)
     if context.omissions:
         out.print()
@@ -59,8 +74,9 @@ def show(context: Context, known: KnownInfluences | None) -> None:
         ]
         table(out, ("out", "section", "score", "worth", "reason"), rows, width)
     out.print(
-        "\nscore: the chance to be needed; worth: of a level, per token. What is worth most is"
-        " chosen, but for what is CRITICAL or stays from the last prompt: 'backcast help weights'.",
+        "\nscore: the chance to be needed; alike: that its body is like what will be written;"
+        " worth: of a level, per token. What is worth most is chosen, but for what is CRITICAL or"
+        " stays from the last prompt: 'backcast help weights'.",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     _show_influences(known, out)

@@ -249,6 +249,12 @@ def remarks(fit: "PolicyFit", found: "FitResult | None") -> Iterator[str]:
     alone = found.likeness.steps if found.likeness else 0
     if alone < len(fit.items):
         yield f"note: of {len(fit.items)} steps with texts to show alone {alone} were read"
+    begun = found.search.begun
+    lower = [one for one in found.search.trials if one.mean is not None and one.mean < begun]
+    if any(not trial.kept for trial in lower):
+        from backcast.engine.replay.fit_search import LEAST
+
+        yield f"note: what falls by less than {LEAST:.1%} is not kept: it may be noise"
     if found.search.untried:
         yield f"note: there was no time to try {', '.join(found.search.untried)}"
     beside = found.scores[1].beside if found.scores else None

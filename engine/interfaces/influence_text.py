@@ -49,15 +49,16 @@ def shown_parts(influences: Sequence[Influence]) -> list[Influence]:
     ]  # fmt: skip
 
 
-def verdicts(found: StepInfluences, address: str, sizes: str = "") -> Iterator[str]:
+def verdicts(
+    found: StepInfluences, address: str, sizes: str = "", blamed: str = ""
+) -> Iterator[str]:
     """Yield what is certain of harm and help, and the commands that tell more.
 
-    `sizes` are the options that make `context` build the prompt of a commit as it was read.
+    `sizes` are the options that make `context` build the prompt of a commit as it was read, and
+    `blamed` those by which `blame` tells of it.
     """
     parts = shown_parts(found.influences)
-    if not any(worth.interval for worth in parts):
-        yield f"nothing is certain: an interval needs {LEAST_UNITS} new lines at least"
-    else:
+    if not uncertain(found):
         certain = sorted((w for w in parts if w.certain), key=lambda worth: worth.nats)
         harm = [worth for worth in certain if worth.nats < 0]
         helped = [worth for worth in reversed(certain) if worth.nats > 0]
@@ -69,9 +70,16 @@ def verdicts(found: StepInfluences, address: str, sizes: str = "") -> Iterator[s
         return
     node = next((worth.part.name for worth in parts if worth.part.kind == "item"), "")
     if node:
-        yield f"why it is in, and by which settings: backcast blame {address} {node}"
+        yield f"why it is in, and by which settings: backcast blame {address} {node}{blamed}"
     more = sizes if found.name.startswith("commit ") else ""
     yield f"the prompt, with this column: backcast context {address} --explain{more}"
+
+
+def uncertain(found: StepInfluences) -> str:
+    """Return why nothing is certain, which stands above the rows; empty for intervals."""
+    if any(worth.interval for worth in shown_parts(found.influences)):
+        return ""
+    return f"nothing is certain: an interval needs {LEAST_UNITS} new lines at least"
 
 
 def _named(parts: Sequence[Influence]) -> str:

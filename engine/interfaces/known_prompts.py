@@ -1,6 +1,6 @@
 """Prompts of a log, whichever program built them: as they were, or under another policy."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
@@ -8,6 +8,11 @@ from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.built_prompts import show_built
 from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, policy_by, profile_by
 from backcast.engine.interfaces.terminal import escaped, hand_on, message, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backcast.engine.replay.item_evidence import ItemEvidence
 
 BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--tokenizer",
             "context_tokens": "--context-tokens", "prompt_tokens": "--prompt-tokens",
@@ -87,6 +92,7 @@ def _print_under(
     or that of a change."""
     from backcast.engine.replay.derive import BuilderPool, PolicyReplay
     from backcast.engine.replay.find import step_at
+    from backcast.engine.replay.item_evidence import item_evidence
     from backcast.engine.replay.pairs import context_of
 
     policy = policy_by(policy_name)  # first, so that its error stands alone
@@ -106,7 +112,11 @@ def _print_under(
         )
     builder = PolicyReplay(BuilderPool(place.store), profile, policy).builder(step)
     found = context_of(builder, step)
-    show_built(found, step.request.target, builder.profile, place, explain=explain,
+
+    def behind() -> "Mapping[str, ItemEvidence]":
+        return item_evidence(builder, step, [item.node for item in found.items])
+
+    show_built(found, step.request.target, builder.profile, place, behind, explain=explain,
                 as_json=as_json, text_only=text_only, step=step.version)  # fmt: skip
 
 

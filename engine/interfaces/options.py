@@ -33,6 +33,11 @@ def _named(context: click.Context, option: click.Parameter, url: str) -> str:
     return store_url(url)
 
 
+def default_store() -> str:
+    """Return the URL of the store that commands open where none is named."""
+    return os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
+
+
 def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --store to a command."""
     return click.option(

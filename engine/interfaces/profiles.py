@@ -125,7 +125,31 @@ def policy_by(name: str | None) -> "Policy":
         from backcast.engine.replay.regress import rules_of
 
         rules_of(name)  # rules are not used here, and wrong ones are wrong here, too
+        note_idle(name)
     return policy
+
+
+def note_idle(name: str) -> None:
+    """Note which settings of a policy file cannot have an effect, and a name that is that of
+    another policy: once in a command."""
+    from backcast.engine.context.idle_settings import idle_in
+    from backcast.engine.context.policies import policy_at, policy_known
+
+    context = click.get_current_context(silent=True)
+    noted: set[str] = context.meta.setdefault("backcast.idle", set()) if context else set()
+    if name in noted or name == RECORDED or policy_known(name) or not Path(name).is_file():
+        return
+    noted.add(name)
+    if line := idle_in(Path(name)):
+        message(f"note: {name}: {line}")
+    own, other = policy_at(Path(name)), policy_known(toml_name(name))
+    if other and other.digest != own.digest:
+        message(f"note: {name}: has other settings than {own.name}, whose name it has")
+
+
+def toml_name(file: str) -> str:
+    """Return the name that a policy file gives itself; empty for none."""
+    return str(tomllib.loads(Path(file).read_text(encoding="utf-8")).get("name", ""))
 
 
 def setting_of(name: str) -> "Setting":
@@ -134,6 +158,7 @@ def setting_of(name: str) -> "Setting":
     from backcast.engine.replay.corpus import Setting
 
     policy = None if name == RECORDED else policy_named(name)
+    note_idle(name)
     if policy is None or not name.endswith(".toml"):
         return Setting(name, policy)
     stated = tomllib.loads(Path(name).read_text()).get("name")

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 from backcast.engine.replay.agent_prompts import has_messages
 
 if TYPE_CHECKING:
+    from backcast.engine.interfaces.regress_report import Column
     from backcast.engine.log.open_logs import Log
-    from backcast.engine.replay.corpus import ReplayRun, Tried
+    from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
 
+FEW = 4
+"Settings that are named."
 MANY = 500
 "Changes whose prompts take more than some seconds."
 
@@ -33,6 +36,31 @@ def both_tried(runs: "Sequence[ReplayRun]") -> Iterator[str]:
         if changes := sum(other.length for other in runs if other.task == run.task):
             prompts = "1 recorded prompt" if run.prompts == 1 else f"{run.prompts:,} prompts"
             yield f"{run.task} holds {prompts} and {changes:,} changes of its code: all are tried"
+
+
+def unmoved(settings: "Sequence[Setting]", columns: "Sequence[Column]") -> Iterator[str]:
+    """Yield a line for each policy with other settings than the baseline under which all prompts
+    were the same to the byte."""
+    from backcast.engine.context.policies import differing_settings
+    from backcast.engine.context.strategies import STRATEGIES
+
+    known = {setting.name: setting.policy for setting in settings}
+    before = known.get(columns[0].name)
+    for column in columns[1:]:
+        policy, beside = known.get(column.name), column.beside
+        if policy is None or not (beside and 0 < beside.same == beside.after.prompts):
+            continue
+        if before is None:
+            differ = "" if column.name in STRATEGIES else "what it sets otherwise, if anything,"
+        else:
+            names = [n for n in differing_settings(before, policy) if n not in ("name", "version")]
+            more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+            differ = f"{', '.join(names[:FEW])}{more}" if names else ""
+        if differ:
+            yield (
+                f"{column.name}: all {beside.same:,} prompts are the same to the byte as under"
+                f" {columns[0].name}: {differ} changed nothing here"
+            )
 
 
 def long_trial(runs: "Sequence[ReplayRun]", policies: int, *, reported: bool) -> str:

@@ -162,7 +162,7 @@ def runtime_of(options: dict[str, Any], store: "EventStore", task: str) -> "Runt
     if not name:
         raise InputError(f"task {task!r} names no model: needed --model")
     policy = policy_by(options["policy_name"]) if options["policy_name"] else before.policy
-    if policy.weights.get("meaning"):
+    if policy.by_meaning:
         policy_embedder(store, policy)  # or the run would stop at its first prompt with code
     same = options["model"] in (None, before.model)
     profile = options["profile"] or (before.profile if same else None)
@@ -227,7 +227,7 @@ def _alternatives(
     for name in named:
         if name.startswith(OF_POLICY):
             policy = policy_by(name.removeprefix(OF_POLICY))
-            if policy.weights.get("meaning"):
+            if policy.by_meaning:
                 policy_embedder(store, policy)
             if policy == runtime.policy:
                 raise InputError(

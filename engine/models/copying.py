@@ -73,7 +73,7 @@ class CopyReader:
     def spelled(self, prompt: RenderedPrompt, text: str) -> SpelledText:
         """Return a prompt and a text as tokens; see `LikelihoodReader.spelled`."""
         if not text.strip():
-            raise InputError("needed a text to read, found an empty one")
+            raise InputError("the outcome: needed a text to read, found an empty one")
         front, body = "".join(run.text for run in prompt.runs), text.encode(errors="replace")
         tokens, pieces, size = self.encode(front + text), list[bytes](), 0
         while size < len(body):

@@ -158,7 +158,7 @@ class LikelihoodReader:
         it, or where it is empty.
         """
         if not text.strip():
-            raise InputError("needed a text to read, found an empty one")
+            raise InputError("the outcome: needed a text to read, found an empty one")
         front, last = list(prompt.runs), ""
         while front and not front[-1].control:
             last = front.pop().text + last

@@ -191,7 +191,7 @@ class ServerReader:
         from doing.
         """
         if not text.strip():
-            raise InputError("needed a text to read, found an empty one")
+            raise InputError("the outcome: needed a text to read, found an empty one")
         whole = _joined(prompt.runs) + text
         controls = [run.text for run in prompt.runs if run.control]
         for control in dict.fromkeys(controls):

@@ -9,6 +9,7 @@ from backcast.domain.cache import names_of
 from backcast.domain.context import Candidate, Context, Item
 from backcast.domain.errors import InputError
 from backcast.domain.node import kind_of
+from backcast.domain.policy import Policy
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.candidates import Candidates
 from backcast.engine.log.store import EventStore
@@ -70,14 +71,16 @@ def known_prompts(store: EventStore, task: str) -> KnownPrompts:
 
 
 def blame(
-    pool: BuilderPool, step: ReplayStep, item: str, past: KnownPrompts | None = None
-) -> Blame:
+    pool: BuilderPool, step: ReplayStep, item: str, past: KnownPrompts | None = None,
+    policy: Policy | None = None,
+) -> Blame:  # fmt: skip
     """Explain why a node is in a step's prompt or out of it; `InputError` for an unknown node.
 
-    The log is read for the prompts before it, unless the caller knows the `past`.
+    The log is read for the prompts before it, unless the caller knows the `past`. With `policy` it
+    is the prompt that this one builds.
     """
     past = past or known_prompts(pool.store, step.task_id)
-    builder = PolicyReplay(pool).builder(step)
+    builder = PolicyReplay(pool, None, policy).builder(step)
     symbols = builder.cache.symbols(step.known.states.graph, step.known.graph)
     offering = Candidates(step.known.states, symbols, step.request, builder.settings)
     offered = {one.node: one for one in offering.all()}
@@ -98,7 +101,8 @@ def blame(
         return Blame(node, around, "", "", 0, "", 0.0, why, (), last, ())
     rivals: Sequence[Rival] = ()
     if why in (OVER, LOWER):
-        rivals = _rivals(pool, builder, context, candidate, past.step(last) if last else None)
+        before = past.step(last) if last and policy is None else None
+        rivals = _rivals(pool, builder, context, candidate, before)
     return Blame(
         node, around, candidate.section, "", candidate.levels[-1].tokens, candidate.priority,
         candidate.score, why, candidate.because, last, tuple(rivals),

@@ -5,30 +5,23 @@ from typing import NamedTuple
 
 from backcast.domain.errors import BackcastError
 from backcast.domain.policy import Policy
-from backcast.engine.context.candidates import Candidates
 from backcast.engine.context.request_scope import RequestScope
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
+from backcast.engine.replay.item_evidence import (
+    ALWAYS,
+    TABLES,
+    WeighedEvidence,
+    evidence_on,
+    offering_of,
+    table_prefix,
+)
 from backcast.engine.replay.pairs import context_of
 from backcast.engine.replay.steps import ReplayStep
 
-TABLES = ("weights", "likeness")
-ALWAYS = "always"
-"The weight that each function has."
 RAISED = 2
 "Kinds of evidence of each table whose weight is raised, the strongest first."
 BY = 2.0
 "By how much."
-
-
-class WeighedEvidence(NamedTuple):
-    """What one kind of evidence adds to the logistic sum of a chance."""
-
-    table: str
-    "The table of the policy: `weights` (it is needed) or `likeness` (its body is like), within \
-`lookup` where that chose."
-    name: str
-    value: float
-    weight: float
 
 
 class ShownBySetting(NamedTuple):
@@ -41,7 +34,7 @@ class ShownBySetting(NamedTuple):
 
 
 class ChoiceBehind(NamedTuple):
-    """What is behind the choice not to show a node."""
+    """What is behind the choice to show a node, or not to."""
 
     evidence: tuple[WeighedEvidence, ...]
     worth: float | None
@@ -49,25 +42,30 @@ class ChoiceBehind(NamedTuple):
     least: float | None
     "The least such worth of what is shown and need not be."
     tried: int
-    "Settings that were tried, one at a time."
+    "Settings that were tried, one at a time; none for what is in."
     shown_by: tuple[ShownBySetting, ...]
 
 
-def choice_behind(pool: BuilderPool, step: ReplayStep, node: str) -> ChoiceBehind:
-    """Return the evidence on a node, and which of some settings alone would show it."""
-    builder = PolicyReplay(pool).builder(step)
+def choice_behind(
+    pool: BuilderPool, step: ReplayStep, node: str, policy: Policy | None = None
+) -> ChoiceBehind:
+    """Return the evidence on a node, and which of some settings alone would show one that is out;
+    by the policy of the recorded prompt where no other is given."""
+    builder = PolicyReplay(pool, None, policy).builder(step)
     context = context_of(builder, step)
-    known = step.known.states
-    symbols = builder.cache.symbols(known.graph, step.known.graph)
-    offering = Candidates(known, symbols, step.request, builder.settings)
-    found = tuple(_evidence(offering.scope, node))
+    offering = offering_of(builder, step)
+    found = tuple(evidence_on(offering, node))
     worths = [item.worth for item in context.items if item.worth is not None]
+    least = min(worths, default=None)
+    for item in context.items:
+        if item.node == node:
+            return ChoiceBehind(found, item.worth, least, 0, ())
     worth = next((out.worth for out in context.omissions if out.node == node), None)
     shown_by, tried = list[ShownBySetting](), 0
-    for name, policy in _variants(offering.scope, found):
+    for name, other_policy in _variants(offering.scope, found):
         tried += 1
         try:
-            other = context_of(pool.builder(builder.profile, policy), step)
+            other = context_of(pool.builder(builder.profile, other_policy), step)
         except BackcastError:
             continue
         shown_by += (
@@ -75,38 +73,14 @@ def choice_behind(pool: BuilderPool, step: ReplayStep, node: str) -> ChoiceBehin
             for item in other.items
             if item.node == node
         )
-    return ChoiceBehind(found, worth, min(worths, default=None), tried, tuple(shown_by))
-
-
-def _evidence(scope: RequestScope, node: str) -> Iterator[WeighedEvidence]:
-    """Yield the evidence on a function or class that counts, the strongest first."""
-    row = scope.symbols.places.get(node)
-    if row is None:
-        return
-    values, choice = scope.evidence(), scope.choice
-    for table in TABLES if choice.pattern else TABLES[:1]:  # else likeness does not count
-        weights: Mapping[str, float] = getattr(choice, table)
-        values.gather(name for name, weight in weights.items() if weight)
-        name_of_table = _prefix(scope) + table
-        some = [
-            WeighedEvidence(name_of_table, name, round(float(values[name][row]), 4), weights[name])
-            for name in sorted(weights)
-            if weights[name] and name in values and values[name][row]
-        ]
-        yield from sorted(some, key=lambda kind: -abs(kind.value * kind.weight))
-        yield WeighedEvidence(name_of_table, ALWAYS, 1.0, weights.get(ALWAYS, 0.0))
-
-
-def _prefix(scope: RequestScope) -> str:
-    """Return what stands before the settings by which functions were chosen."""
-    return "" if scope.choice is scope.policy else "lookup."
+    return ChoiceBehind(found, worth, least, tried, tuple(shown_by))
 
 
 def _variants(
     scope: RequestScope, found: tuple[WeighedEvidence, ...]
 ) -> Iterator[tuple[str, Policy]]:
     """Yield policies that differ by one setting, each under that setting as a file has it."""
-    policy, choice, before = scope.policy, scope.choice, _prefix(scope)
+    policy, choice, before = scope.policy, scope.choice, table_prefix(scope)
     if policy.keep:
         yield "keep = false", policy.model_copy(update={"keep": False})
     plain: dict[str, float] = {}

@@ -44,9 +44,7 @@ class ReplayRun(NamedTuple):
         return f"{log}: {self.task}, changes {self.first + 1} to {self.first + self.length}"
 
     def address(self, version: int) -> str:
-        """Return the address of one of its prompts; empty where they are none."""
-        if not self.prompts:
-            return ""
+        """Return the address of one of its prompts, or of the change that asks for one."""
         log = shown(self.log)
         return f"{log}#{self.task}@{version}" if ".jsonl" in log else f"{self.task}@{version}"
 

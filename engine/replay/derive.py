@@ -48,7 +48,10 @@ class BuilderPool:
             asked = Nearness.recorded(self.store, fact.embedder, self.store.get(fact.query_vector))
             return self.builder(*self.settings(fact), asked)
         if names not in self._builders:
-            self._builders[names] = self.builder(*self.settings(fact))
+            profile, policy = self.settings(fact)
+            # One without a vector compared nothing: once likeness by meaning asked no embedder.
+            meant = nearness_of(self.store, policy) if policy.weights.get("meaning") else None
+            self._builders[names] = ContextBuilder(profile, self.kept(profile), policy, meant)
         return self._builders[names]
 
     def settings(self, fact: ContextBuilt) -> tuple[ModelProfile, Policy]:

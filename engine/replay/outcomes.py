@@ -39,7 +39,7 @@ def outcome_of(step: ReplayStep, read: Callable[[str], bytes]) -> KnownOutcome |
     """
     if step.action is not None:
         if not step.action.text.strip():
-            raise InputError("needed a text to read, found an empty one")
+            raise InputError("the action: needed a text to read, found an empty one")
         return KnownOutcome(ACTION, step.action.text, step.action.new)
     path, name = path_of(step.request.target), name_of(step.request.target)
     if step.after is step.known or not path:
@@ -49,7 +49,7 @@ def outcome_of(step: ReplayStep, read: Callable[[str], bytes]) -> KnownOutcome |
         return None
     fence = f"```python {path}\n"
     if not name:
-        return None if text == old else _known(fence, text, old or "", step)
+        return None if text == old else _known(path, fence, text, old or "", step)
     lines = dependency_graph.lines_of(step.after.states.graph, path).get(name)
     if lines is None:
         raise InputError(f"needed {name} in {path}, found no such function in its text")
@@ -57,13 +57,13 @@ def outcome_of(step: ReplayStep, read: Callable[[str], bytes]) -> KnownOutcome |
     title = f"# {_title(step.request.query)}\n" if step.request.query.strip() else ""
     before = dependency_graph.lines_of(step.known.states.graph, path).get(name)
     was = "" if before is None or old is None else "\n".join(_cut(old, before))
-    return _known(f"{fence}{title}{header}", body, was, step)
+    return _known(f"the body of {name} in {path}", f"{fence}{title}{header}", body, was, step)
 
 
-def _known(header: str, text: str, old: str, step: ReplayStep) -> KnownOutcome:
+def _known(what: str, header: str, text: str, old: str, step: ReplayStep) -> KnownOutcome:
     text = text.rstrip()
     if not text:
-        raise InputError("needed a text to read, found an empty one")
+        raise InputError(f"{what}, as it was written: needed a text to read, found an empty one")
     return KnownOutcome(header, text, new_lines(text, (old, header, step.request.query)))
 
 

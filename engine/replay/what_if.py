@@ -22,7 +22,7 @@ from backcast.engine.replay.steps import ReplayStep, asked
 from backcast.engine.replay.used import Used, showing, used
 
 RECORDED = "recorded"
-NAMES = tuple(name for name, one in STRATEGIES.items() if not one.weights.get("meaning"))
+NAMES = tuple(name for name, one in STRATEGIES.items() if not one.by_meaning)
 "Policies that can be asked about: those that need no model."
 MESSAGE_NAMES = tuple(MESSAGE_POLICIES)
 "Policies of an agent's messages."
@@ -57,8 +57,9 @@ def other_policy(name: str, text: str = "") -> OtherPolicy:
         return OtherPolicy(name, STRATEGIES.get(name) or MESSAGE_POLICIES[name], Rules())
     tables = {"base": name} | toml_in("the policy", text)
     policy = policy_in("the policy", tables)
-    if policy.weights.get("meaning"):
-        raise InputError("the policy: weights.meaning: needed 0, for no model is asked here")
+    if policy.by_meaning:
+        table = "weights" if policy.weights.get("meaning") else "likeness"
+        raise InputError(f"the policy: {table}.meaning: needed 0, for no model is asked here")
     own = "" if "base" in toml_in("the policy", text) else f'base = "{name}"\n'
     return OtherPolicy(EDITED, policy, rules_in("the policy", tables), own + text.strip())
 

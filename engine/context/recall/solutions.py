@@ -22,6 +22,11 @@ from backcast.engine.context.sources import SourcePiece
 SECTION = "historical patterns"
 LOOKED_AT = 16
 "Functions and classes whose texts are read: those likest by their outlines."
+WEIGHED = (
+    "like name", "same name", "like class", "special", "parameters", "near", "same place",
+    "same goal", "exists", "signature words", "body words", "text words", "name and text", "always",
+)  # fmt: skip
+"The evidence that is gathered for them; other weights of `recall` change nothing."
 LEAST = 0.2
 "The chance to come back, below which nothing is offered."
 NEWS_LOOKED_AT, NEWS_LIKE = 4, 0.7

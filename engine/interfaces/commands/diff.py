@@ -118,11 +118,13 @@ def _refuse_names(policies: tuple[str, ...], profiles: tuple[str, ...]) -> None:
     """Raise a usage error for a policy or profile that there is not."""
     from backcast.engine.context.policies import policy_named
     from backcast.engine.interfaces.differing import RECORDED
+    from backcast.engine.interfaces.profiles import note_idle
     from backcast.engine.workflow.runtime import profile_named
 
     for name in policies:
         if name != RECORDED:
             policy_named(name)
+            note_idle(name)
     for name in profiles:
         profile_named(name)
 

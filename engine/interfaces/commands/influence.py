@@ -11,8 +11,8 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, logs_named
 from backcast.engine.interfaces.options import (
-    DEFAULT_STORE,
     check_on,
+    default_store,
     engine_on,
     json_option,
     on_option,
@@ -110,8 +110,8 @@ def command(
             else:
                 stack.enter_context(copies_kept())
                 answers = run.elsewhere(stack.enter_context(engine_on(on, processes)), found)
-            sizes = _sizes(policy, context_tokens, reader)
-            count, failed, lost = _print_all(answers, reader, sizes, several, as_json)
+            options = _options(policy, context_tokens, reader)
+            count, failed, lost = _print_all(answers, reader, options, several, as_json)
         except KeyboardInterrupt:
             message("interrupted by Ctrl-C; the scores so far are kept: run it again to go on")
             raise SystemExit(INTERRUPTED) from None
@@ -124,7 +124,7 @@ def command(
 def _print_all(
     answers: "Iterator[AskedStep]",
     reader: "OutcomeReader",
-    sizes: str,
+    options: tuple[str, str],
     several: bool,
     as_json: bool,
 ) -> tuple[int, int, int]:
@@ -140,7 +140,7 @@ def _print_all(
         if answer.found:
             if among and not as_json:
                 say(escaped(f"{answer.log}:"))
-            _print(answer.log, answer.found, reader, sizes, as_json)
+            _print(answer.log, answer.found, reader, options, as_json)
         elif answer.error:
             if not among:
                 raise answer.error
@@ -150,18 +150,30 @@ def _print_all(
     return count, failed, lost
 
 
-def _sizes(policy: str, context_tokens: int | None, reader: "OutcomeReader") -> str:
-    """Return the options by which `context` builds the prompt of a change as it was read."""
+def _options(policy: str, context_tokens: int | None, reader: "OutcomeReader") -> tuple[str, str]:
+    """Return the options by which `context` builds the prompt of a change as it was read, and
+    those by which `blame` tells of it."""
     named = "" if policy == RECORDED else f" --policy {policy}"
     tokens = f" --context-tokens {context_tokens}" if context_tokens else ""
-    return f"{named}{tokens} --tokenizer {reader.tokenizer}"
+    return f"{named}{tokens} --tokenizer {reader.tokenizer}", named
 
 
 def _print(
-    log: str, found: "StepInfluences", reader: "OutcomeReader", sizes: str, as_json: bool
+    log: str,
+    found: "StepInfluences",
+    reader: "OutcomeReader",
+    options: tuple[str, str],
+    as_json: bool,
 ) -> None:
     from backcast.engine.history.state_json import plain
-    from backcast.engine.interfaces.influence_text import HEAD, note_of, rows, total_of, verdicts
+    from backcast.engine.interfaces.influence_text import (
+        HEAD,
+        note_of,
+        rows,
+        total_of,
+        uncertain,
+        verdicts,
+    )
     from backcast.engine.interfaces.score_report import note
     from backcast.engine.interfaces.views import console, table
 
@@ -175,10 +187,15 @@ def _print(
         say(json_text(line))
     else:
         say(escaped(f"{found.place}: {total_of(found)}"))
+        if why := uncertain(found):
+            say(why)
         table(console(), HEAD, list(rows(found)), 120)
-        named = "" if log == DEFAULT_STORE else f"{log}#"
-        address = f"{named}{found.task}@{found.version}"
-        for verdict in verdicts(found, address, sizes):
+        is_store = "://" in log and ".jsonl" not in log
+        address = f"{found.task}@{found.version}"
+        address = address if is_store else f"{log}#{address}"
+        if is_store and log != default_store():
+            address += f" --store {log}"
+        for verdict in verdicts(found, address, *options):
             say(escaped(verdict))
         say(escaped(note_of(reader)))
     if found.items:

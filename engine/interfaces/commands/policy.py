@@ -20,10 +20,11 @@ LABELS = {
 
 
 @click.command(name="policy")
+@click.argument("named", required=False, metavar="[NAME_OR_FILE]")
 @policy_option()
 @click.option("--list", "listed", is_flag=True, help="The named policies, a line each.")
 @json_option
-def command(policy_name: str | None, listed: bool, as_json: bool) -> None:
+def command(named: str | None, policy_name: str | None, listed: bool, as_json: bool) -> None:
     """Print the settings by which contexts are chosen, as a file that gives the same policy.
 
     Each stands below what it is; 'backcast help weights' tells of the keys of its tables.
@@ -31,13 +32,16 @@ def command(policy_name: str | None, listed: bool, as_json: bool) -> None:
     \b
     backcast policy --list
     backcast policy
-    backcast policy --policy coverage
-    backcast policy --policy mine.toml --json
+    backcast policy coverage                  # or --policy coverage
+    backcast policy mine.toml --json
     """
     from backcast.domain.policy import DEFAULT, Policy
     from backcast.engine.context.policies import BASE, base_of
     from backcast.engine.interfaces.setting_words import words_of
 
+    if named and policy_name:
+        raise click.UsageError("--policy: needed one policy, found another as the argument")
+    policy_name = named or policy_name
     if listed:
         if policy_name:
             raise click.UsageError("--list names all policies: needed no --policy beside it")

@@ -122,7 +122,7 @@ def command(
     events of "unknown_types", and how many runs are "unmeasured"; then the "exit_code".
     """
     from backcast.engine.interfaces.histories import message_policies, try_histories
-    from backcast.engine.interfaces.regress_notes import long_trial, untried
+    from backcast.engine.interfaces.regress_notes import long_trial, unmoved, untried
     from backcast.engine.interfaces.regress_report import next_looks
     from backcast.engine.log.engines import PROCESSES
     from backcast.engine.replay.corpus import NOTHING
@@ -214,7 +214,9 @@ def command(
         ended if as_json else None, explain=explain,
     )  # fmt: skip
     if not strategies:
-        for line in next_looks(columns, policies, baseline):
+        for line in (
+            *unmoved(plan.settings, columns), *next_looks(columns, policies, baseline)
+        ):  # fmt: skip
             message(line)
     if findings.damage:
         message(f"{findings.torn}: their missing events were not tried")

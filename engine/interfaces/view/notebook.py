@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from backcast.domain.context import Context, Item, Omission
 from backcast.domain.context_events import ContextItem, ContextOmission
@@ -11,6 +11,7 @@ from backcast.engine.interfaces.view.difference_panel import SIGNS
 from backcast.engine.interfaces.view.markup import Markup, folded, joined, table, tag
 from backcast.engine.interfaces.view.page import asset
 from backcast.engine.interfaces.view.panels import bar, colour, ruler
+from backcast.engine.models import Message
 from backcast.engine.replay.diff import Diff
 
 CLASS = "backcast-prompt"
@@ -90,9 +91,27 @@ def _rules(css: str) -> Iterator[str]:
 
 
 class NotebookContext(Context):
-    """A context that a notebook shows with its budget bar."""
+    """A context that a notebook shows with its budget bar.
+
+    `messages` have `role` and `content`. `items` are what it shows: `node`, `section`, `level`,
+    `text`, `tokens`; `score` is the chance to be needed, from 0 to 1, `worth` what the level is
+    worth per token (None for what must be shown), `because` the numbers of the events that it came
+    from. `omissions` are what it leaves out, with the `reason`. `tokens` are those of the rendered
+    prompt, `reserve` those of the `window` that are kept for the answer.
+    """
 
     __slots__ = ()
+    if TYPE_CHECKING:
+
+        @property
+        def messages(self) -> tuple[Message, ...]:
+            """The messages, as `of` makes them."""
+
+    @classmethod
+    def of(cls, context: Context) -> "NotebookContext":
+        """Return a context with messages as those of a recorded prompt are."""
+        turns = tuple(Message(role, text) for role, text in context.messages)
+        return cls._make(context._replace(messages=turns))
 
     def _repr_html_(self) -> str:
         sections = [(name, tokens) for name, _, tokens in self.sections]
