@@ -1,9 +1,12 @@
 """What `backcast regress` says of logs in which it finds nothing to try, or more than one kind."""
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
+from backcast.domain.errors import BackcastError
 from backcast.engine.replay.agent_prompts import has_messages
+from backcast.engine.replay.steps import asked
 
 if TYPE_CHECKING:
     from backcast.engine.log.open_logs import Log
@@ -33,6 +36,47 @@ def both_tried(runs: "Sequence[ReplayRun]") -> Iterator[str]:
         if changes := sum(other.length for other in runs if other.task == run.task):
             prompts = "1 recorded prompt" if run.prompts == 1 else f"{run.prompts:,} prompts"
             yield f"{run.task} holds {prompts} and {changes:,} changes of its code: all are tried"
+
+
+def recorded_under(log: "Log", tasks: "Sequence[str]") -> set[str]:
+    """Return the strategies by which the prompts of some tasks were recorded, with their versions.
+
+    A policy of one's own is none: what it lies over is not recorded.
+    """
+    from backcast.engine.context.policies import policy_of
+    from backcast.engine.context.strategies import STRATEGIES
+
+    facts = [prompt.fact for task in tasks for prompt in asked(log.store, task)]
+    found = set()
+    for ref in {fact.policy for fact in facts if fact.policy}:
+        try:
+            policy = policy_of(log.store.get(ref))
+        except BackcastError:  # it is masked, and whoever rebuilds the prompt says so
+            continue
+        if policy.name in STRATEGIES:
+            found.add(f"{policy.name} {policy.version}")
+    return found
+
+
+def other_base(recorded: "AbstractSet[str]", policies: "Sequence[str]") -> str:
+    """Return that a policy file lies over another strategy than prompts were recorded under; empty
+    where none does."""
+    from backcast.domain.policy import DEFAULT
+    from backcast.engine.context.policies import base_of, policy_known
+    from backcast.engine.context.strategies import STRATEGIES
+
+    for policy in policies:
+        if policy_known(policy):
+            continue  # it is no file, and has no base
+        base = base_of(policy)
+        over = f"{STRATEGIES[base].name} {STRATEGIES[base].version}"
+        if others := " and ".join(sorted(recorded - {over})):
+            name = "default" if base == DEFAULT.name else base
+            return (
+                f"prompts were recorded under {others}, and {policy} lies over {over}:"
+                f" '--baseline {name}' tells what its own settings do"
+            )
+    return ""
 
 
 def long_trial(runs: "Sequence[ReplayRun]", policies: int, *, reported: bool) -> str:
