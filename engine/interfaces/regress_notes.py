@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from backcast.engine.log.open_logs import Log
     from backcast.engine.replay.corpus import ReplayRun, Tried
 
+FIRST = "default"
+"The name under which `coverage` was recorded while it was the default."
 MANY = 500
 "Changes whose prompts take more than some seconds."
 
@@ -43,6 +45,7 @@ def recorded_under(log: "Log", tasks: "Sequence[str]") -> set[str]:
 
     A policy of one's own is none: what it lies over is not recorded.
     """
+    from backcast.domain.policy import COVERAGE
     from backcast.engine.context.policies import policy_of
     from backcast.engine.context.strategies import STRATEGIES
 
@@ -53,8 +56,9 @@ def recorded_under(log: "Log", tasks: "Sequence[str]") -> set[str]:
             policy = policy_of(log.store.get(ref))
         except BackcastError:  # it is masked, and whoever rebuilds the prompt says so
             continue
-        if policy.name in STRATEGIES:
-            found.add(f"{policy.name} {policy.version}")
+        name = COVERAGE.name if policy.name == FIRST else policy.name
+        if name in STRATEGIES:
+            found.add(f"{name} {policy.version}")
     return found
 
 

@@ -83,9 +83,10 @@ def command(
     first; with --texts each sentence of our own words, too. Items that say the same stand in for
     each other, and seem worth little alone. Of many items random halves are read, and a sparse
     linear fit tells what each is worth. Every score is kept, so that the command goes on where
-    Ctrl-C ended it (exit code 130). Of several logs or tasks, one that cannot be read, or has no
-    such step, is named, and the rest goes on (exit code 2); so are a log that is not whole and a
-    step that no worker of --on could do (exit code 1).
+    Ctrl-C ended it (exit code 130). Of a history the last step is read, or with --last those of its
+    last changes. Of several logs or tasks, one that cannot be read, or has no such step, is named,
+    and the rest goes on (exit code 2); so are a log that is not whole and a step that no worker of
+    --on could do (exit code 1).
     """
     from backcast.engine.interfaces.influencing import InfluenceRun
     from backcast.engine.replay.growing_report import SUFFIX
