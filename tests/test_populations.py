@@ -179,7 +179,7 @@ def test_a_file_over_another_base_than_was_recorded_is_told_once(
     assert "'--baseline default'" in line
     assert noted("--policy", str(near)) == noted("--policy", str(near), log=FORGOTTEN) == []
     assert noted("--policy", str(mine), "--baseline", "default") == []
-    assert noted("--policy", "default") == []
+    assert noted("--policy", "default") == noted("--policy", "recorded") == []
     assert other_base(set(), [str(mine)]) == ""
     with pytest.raises(InputError):
         other_base({"coverage 1"}, [str(tmp_path / "none.toml")])

@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from backcast.domain.errors import BackcastError
+from backcast.engine.interfaces.profiles import RECORDED
 from backcast.engine.replay.agent_prompts import has_messages
 from backcast.engine.replay.steps import asked
 
@@ -70,7 +71,7 @@ def other_base(recorded: "AbstractSet[str]", policies: "Sequence[str]") -> str:
     from backcast.engine.context.strategies import STRATEGIES
 
     for policy in policies:
-        if policy_known(policy):
+        if policy == RECORDED or policy_known(policy):
             continue  # it is no file, and has no base
         base = base_of(policy)
         over = f"{STRATEGIES[base].name} {STRATEGIES[base].version}"
