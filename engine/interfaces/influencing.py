@@ -14,6 +14,7 @@ from backcast.engine.interfaces.terminal import message, progress_bar
 from backcast.engine.log.remote import shown
 from backcast.engine.log.spread import PieceDone, spread
 from backcast.engine.log.stamps import stamps_of
+from backcast.engine.replay.chosen_steps import history_versions
 from backcast.engine.replay.influence import version_at
 from backcast.engine.replay.influence_run import (
     InfluenceAnswer,
@@ -104,9 +105,11 @@ class InfluenceRun:
     def _of_log(self, log: "Log", when: str) -> Iterator[AskedStep]:
         stamps = self._begun(log, stamped=bool(self.report))
         book, known = self._book(log), AskedStep(shown(log.name), len(log.tasks))
-        for task in log.tasks:
+        for task, version in self._asked_of(log, when):
             try:
-                version, stamp = _version_at(log.store, task, when), stamps.get(task, "")
+                if isinstance(version, BackcastError):
+                    raise version
+                stamp = stamps.get(task, "")
                 found = self._reported(book, task, stamp, version)
                 found = found or self._read(log, book, task, stamp, version)
             except BackcastError as error:
@@ -162,8 +165,8 @@ class InfluenceRun:
                 cut.name, cut.tasks = shown(log.name), len(log.tasks)
                 stamps, book = self._begun(log, stamped=True), self._book(log)
                 cut.steps += (
-                    self._cut_step(log, book, task, address.when, stamps[task], needed)
-                    for task in log.tasks
+                    self._cut_step(log, book, task, version, stamps[task], needed)
+                    for task, version in self._asked_of(log, address.when)
                 )
         except BackcastError as error:
             cut.steps.append(AskedStep("", 0, error=error))
@@ -172,11 +175,13 @@ class InfluenceRun:
         return cut
 
     def _cut_step(
-        self, log: "Log", book: ScoreBook, task: str, when: str, stamp: str, needed: SentReader
-    ) -> AskedStep | _CutStep:
+        self, log: "Log", book: ScoreBook, task: str, version: int | BackcastError, stamp: str,
+        needed: SentReader,
+    ) -> AskedStep | _CutStep:  # fmt: skip
         known = AskedStep(shown(log.name), len(log.tasks))
         try:
-            version = _version_at(log.store, task, when)
+            if isinstance(version, BackcastError):
+                raise version
             if found := self._reported(book, task, stamp, version):
                 return known._replace(found=found)
         except BackcastError as error:
@@ -222,6 +227,19 @@ class InfluenceRun:
         log.scores = {}
 
     # Of both
+
+    def _asked_of(self, log: "Log", when: str) -> Iterator[tuple[str, int | BackcastError]]:
+        """Yield the tasks of a log with the version of each step that is asked of, or why there is
+        none."""
+        last = self.reading.last
+        for task in log.tasks:
+            versions: list[int | BackcastError] = []
+            try:
+                versions += history_versions(log, task, last) if last else ()
+                versions = versions or [_version_at(log.store, task, when)]
+            except BackcastError as error:
+                versions = [error]
+            yield from ((task, version) for version in versions)
 
     def _begun(self, log: "Log", *, stamped: bool) -> dict[str, str]:
         """Tell what is wrong with a log; return the stamps of its tasks, where they are needed."""

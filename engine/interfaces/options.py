@@ -62,6 +62,12 @@ def in_order(command: click.Command) -> None:
             option.metavar = "N"
 
 
+def last_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --last to a command that takes steps of histories."""
+    return click.option("--last", type=click.IntRange(1), metavar="N",
+                        help="Of each history only its last N changes.")(command)  # fmt: skip
+
+
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --json to a command."""
     return click.option("--json", "as_json", is_flag=True, help="For programs.")(command)

@@ -1,9 +1,13 @@
 """What `backcast regress` says of logs in which it finds nothing to try, or more than one kind."""
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
+from backcast.domain.errors import BackcastError
+from backcast.engine.interfaces.profiles import RECORDED
 from backcast.engine.replay.agent_prompts import has_messages
+from backcast.engine.replay.steps import asked
 
 if TYPE_CHECKING:
     from backcast.engine.interfaces.regress_report import Column
@@ -12,6 +16,8 @@ if TYPE_CHECKING:
 
 FEW = 4
 "Settings that are named."
+FIRST = "default"
+"The name under which `coverage` was recorded while it was the default."
 MANY = 500
 "Changes whose prompts take more than some seconds."
 
@@ -61,6 +67,49 @@ def unmoved(settings: "Sequence[Setting]", columns: "Sequence[Column]") -> Itera
                 f"{column.name}: all {beside.same:,} prompts are the same to the byte as under"
                 f" {columns[0].name}: {differ} changed nothing here"
             )
+
+
+def recorded_under(log: "Log", tasks: "Sequence[str]") -> set[str]:
+    """Return the strategies by which the prompts of some tasks were recorded, with their versions.
+
+    A policy of one's own is none: what it lies over is not recorded.
+    """
+    from backcast.domain.policy import COVERAGE
+    from backcast.engine.context.policies import policy_of
+    from backcast.engine.context.strategies import STRATEGIES
+
+    facts = [prompt.fact for task in tasks for prompt in asked(log.store, task)]
+    found = set()
+    for ref in {fact.policy for fact in facts if fact.policy}:
+        try:
+            policy = policy_of(log.store.get(ref))
+        except BackcastError:  # it is masked, and whoever rebuilds the prompt says so
+            continue
+        name = COVERAGE.name if policy.name == FIRST else policy.name
+        if name in STRATEGIES:
+            found.add(f"{name} {policy.version}")
+    return found
+
+
+def other_base(recorded: "AbstractSet[str]", policies: "Sequence[str]") -> str:
+    """Return that a policy file lies over another strategy than prompts were recorded under; empty
+    where none does."""
+    from backcast.domain.policy import DEFAULT
+    from backcast.engine.context.policies import base_of, policy_known
+    from backcast.engine.context.strategies import STRATEGIES
+
+    for policy in policies:
+        if policy == RECORDED or policy_known(policy):
+            continue  # it is no file, and has no base
+        base = base_of(policy)
+        over = f"{STRATEGIES[base].name} {STRATEGIES[base].version}"
+        if others := " and ".join(sorted(recorded - {over})):
+            name = "default" if base == DEFAULT.name else base
+            return (
+                f"prompts were recorded under {others}, and {policy} lies over {over}:"
+                f" '--baseline {name}' tells what its own settings do"
+            )
+    return ""
 
 
 def long_trial(runs: "Sequence[ReplayRun]", policies: int, *, reported: bool) -> str:

@@ -35,6 +35,8 @@ class Column(NamedTuple):
     "Its comparison with the baseline; None for the baseline itself."
     score: PolicyScore | None = None
     "How likely a model held the outcomes; None where none was asked."
+    read: int = 0
+    "Steps with new lines that it read."
 
 
 def rows(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
@@ -49,7 +51,7 @@ def rows(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
     yield "context part filled, median", *(f"{one.fill:.0%}" for one in every)
     yield "shared with the prompt before", *(_percent(one.prefix, 100) for one in every)
     scores = [column.score for column in columns]
-    yield "new lines, nats per token", *(_nats(score) for score in scores)
+    yield "new lines, nats per token", *(_nats(column) for column in columns)
     yield "  to the baseline", *(difference(one.beside if one else None) for one in scores)
     yield "evidence recall", *(_recall(one) for one in every)
     yield "  to the baseline", *(_points(one) if one else "" for one in comparisons)
@@ -76,8 +78,13 @@ def _recall(summary: PolicySummary) -> str:
     return f"{_percent(summary.recall)}{counts}"
 
 
-def _nats(score: PolicyScore | None) -> str:
-    return f"{score.new.per_token:.3f}" if score and score.new.tokens else ""
+def _nats(column: Column) -> str:
+    """Return nats per token, and of how many steps where it is not of each prompt."""
+    if not column.score or not column.score.new.tokens:
+        return ""
+    prompts = column.summary.prompts
+    some = f" ({column.read} of {prompts})" if column.read != prompts else ""
+    return f"{column.score.new.per_token:.3f}{some}"
 
 
 def _points(comparison: Comparison) -> str:
@@ -213,7 +220,7 @@ def summed(column: Column) -> dict[str, Any]:
     del summary["milliseconds"]
     data |= {"summary": summary, "baseline": column.beside is None}
     if column.score:
-        data["score"] = plain(column.score)
+        data |= {"score": plain(column.score), "score_steps": column.read}
     if comparison := column.beside:
         beside = plain(comparison)
         data |= {name: beside[name] for name in beside if name not in ("before", "after", "policy")}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from backcast.engine.interfaces.log_shelf import LogShelf
     from backcast.engine.log.engines import WorkEngine
     from backcast.engine.models.reading import OutcomeReader
-    from backcast.engine.replay.corpus import Setting
+    from backcast.engine.replay.corpus import ReplayRun, Setting
     from backcast.engine.replay.kept_scores import ScoreBook
     from backcast.engine.replay.score import ScorePlan
     from backcast.engine.replay.score_elsewhere import ScoringElsewhere
@@ -41,6 +41,10 @@ class Reading(NamedTuple):
     seconds: float | None = None
     threads: int | None = None
     scores: Path | None = None
+    last: int | None = None
+    "Changes of each history, the last ones; None for all."
+    runs: "tuple[ReplayRun, ...] | None" = None
+    "Nothing but their steps; None for all."
 
     def reader(self) -> "OutcomeReader":
         """Load the model that reads, or meet its server; `InputError` where that cannot be."""
@@ -124,9 +128,11 @@ class Reading(NamedTuple):
 
     def plan(self, reader: "OutcomeReader", settings: "Sequence[Setting]") -> "ScorePlan":
         """Return a plan without steps."""
+        from backcast.engine.replay.chosen_steps import StepChoice
         from backcast.engine.replay.score import ScorePlan, profile_of
 
-        return ScorePlan(reader, settings, profile_of(reader, self.context_tokens))
+        choice = StepChoice(self.last, self.runs)
+        return ScorePlan(reader, settings, profile_of(reader, self.context_tokens), choice)
 
     def read(self, plan: "ScorePlan", books: "dict[str, ScoreBook]") -> "tuple[Scoring, bool]":
         """Read what of a plan was never read; return the scores, and whether Ctrl-C ended it."""

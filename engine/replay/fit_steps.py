@@ -58,7 +58,7 @@ class StepList(ScorePlan):
 
     def __init__(self, plan: ScorePlan) -> None:
         """`plan` says who reads, and how large prompts are."""
-        super().__init__(plan.reader, (), plan.profile)
+        super().__init__(plan.reader, (), plan.profile, plan.choice)
         self.training: list[FitStep] = []
         self.held_out: list[FitStep] = []
         self.nothing_new = 0

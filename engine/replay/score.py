@@ -17,7 +17,6 @@ from typing import NamedTuple
 from backcast.domain.budget import ModelProfile, of_window
 from backcast.domain.errors import BackcastError, InputError
 from backcast.engine.context.builder import ContextBuilder
-from backcast.engine.history.commits import changed
 from backcast.engine.log.open_logs import Log
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.likelihood import (
@@ -26,15 +25,14 @@ from backcast.engine.models.likelihood import (
     trained_window,
 )
 from backcast.engine.models.reading import OutcomeReader
-from backcast.engine.replay.actions import actions
-from backcast.engine.replay.changes import requests
+from backcast.engine.replay.chosen_steps import EVERY_STEP, StepChoice
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.kept_scores import ScoreBook, ScoreKey
 from backcast.engine.replay.outcomes import KnownOutcome, outcome_of
 from backcast.engine.replay.project_names import ProjectNames
 from backcast.engine.replay.score_jobs import LeftOut, ScoreJob, draw
-from backcast.engine.replay.steps import ReplayStep, asked, steps
+from backcast.engine.replay.steps import ReplayStep
 
 Advance = Callable[[int], None]
 Building = Callable[[int], AbstractContextManager[Advance]]
@@ -56,9 +54,13 @@ class ScorePlan:
     "Whether the time let all logs be looked through."
 
     def __init__(
-        self, reader: OutcomeReader, settings: Sequence[Setting], profile: ModelProfile
+        self,
+        reader: OutcomeReader,
+        settings: Sequence[Setting],
+        profile: ModelProfile,
+        choice: StepChoice = EVERY_STEP,
     ) -> None:
-        self.reader, self.settings = reader, settings
+        self.reader, self.settings, self.choice = reader, settings, choice
         self.profile = profile._replace(template=reader.counted_as)
         self.jobs: list[ScoreJob] = []
         self.left_out: list[LeftOut] = []
@@ -135,31 +137,18 @@ class ScorePlan:
 
         With `versions` only the steps at these are looked at.
         """
-        for task in log.tasks:
-            recorded = any(prompt.fact.stood_at is not None for prompt in asked(log.store, task))
-            if recorded:
-                found = steps(log.store, task, outcomes=True)
-            else:
-                changes = changed(log.store, task)
-                if versions is not None:
-                    changes = [change for change in changes if change.first in versions]
-                found = chain(requests(log.store, task, changes), actions(log.store, task))
-            for step in found:
-                if versions is not None and step.version not in versions:
-                    continue
-                if step.built and step.built.stood_at is None:
-                    continue
-                try:
-                    outcome = outcome_of(step, log.store.get)
-                except BackcastError as error:
-                    self.left_out.append(LeftOut(place_of_step(step), str(error)))
-                    continue
-                if outcome is None:
-                    self.unknown += 1
-                    continue
-                run = recorded or step.action is not None
-                unit = f"{log.name}: {task}" if run else f"{log.name}: {place_of_step(step)}"
-                yield FoundStep(log, step, outcome, unit)
+        for step in self.choice.steps(log, versions):
+            try:
+                outcome = outcome_of(step, log.store.get)
+            except BackcastError as error:
+                self.left_out.append(LeftOut(place_of_step(step), str(error)))
+                continue
+            if outcome is None:
+                self.unknown += 1
+                continue
+            is_change = step.built is None and step.action is None
+            unit = place_of_step(step) if is_change else step.task_id
+            yield FoundStep(log, step, outcome, f"{log.name}: {unit}")
 
     def _plan(self, log: Log, step: ReplayStep, outcome: KnownOutcome, unit: str) -> bool:
         """Add a step with its prompts; where one cannot be, note why, and return False."""

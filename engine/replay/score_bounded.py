@@ -30,7 +30,7 @@ class BoundedPlan(ScorePlan):
 
     def __init__(self, plan: ScorePlan, seconds: float) -> None:
         """`plan` says who reads, and under which policies; the time begins now."""
-        super().__init__(plan.reader, plan.settings, plan.profile)
+        super().__init__(plan.reader, plan.settings, plan.profile, plan.choice)
         self.seconds, self.begun = seconds, monotonic()
         self.to_build: list[FoundStep] = []
         self.not_built = 0

@@ -43,7 +43,7 @@ class CutPlan(ScorePlan):
 
     def __init__(self, plan: ScorePlan) -> None:
         """`plan` says who reads, and under which policies."""
-        super().__init__(plan.reader, plan.settings, plan.profile)
+        super().__init__(plan.reader, plan.settings, plan.profile, plan.choice)
         self.cut: list[CutStep] = []
         self.stamps: dict[str, dict[str, str]] = {}
         "Of the tasks of each log."

@@ -14,6 +14,7 @@ from backcast.engine.interfaces.options import (
     check_on,
     engine_on,
     json_option,
+    last_option,
     on_option,
     processes_option,
     store_option,
@@ -42,6 +43,7 @@ NOTHING_LEARNED = 1
 @policy_option()
 @click.option("--context-tokens", type=click.IntRange(1), metavar="N",
               help="A context part of N tokens; the window changes by the difference.")  # fmt: skip
+@last_option
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N of the steps.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S",
               help="Read no longer than this; steps are taken by lot.")  # fmt: skip
@@ -53,15 +55,16 @@ NOTHING_LEARNED = 1
 @json_option
 def command(
     addresses: tuple[Address, ...], url: str, model: str | None, keep: bool, out: Path, force: bool,
-    policy_name: str | None, context_tokens: int | None, sample: int | None,
-    seconds: float | None, threads: int | None, scores: Path | None, on: str | None,
-    processes: int | None, as_json: bool,
+    policy_name: str | None, context_tokens: int | None, last: int | None,
+    sample: int | None, seconds: float | None, threads: int | None, scores: Path | None,
+    on: str | None, processes: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit a policy to a model that reads what was written.
 
     \b
     backcast fit 'runs/*.jsonl' --model llama:model.gguf --out mine.toml --context-tokens 2000
     backcast fit httpx --model llama:model.gguf --out mine.toml --sample 60 --seconds 3600
+    backcast fit httpx --model copy --out mine.toml --last 200    # its last changes
     backcast fit 'runs/**/*.jsonl' --model llama:/models/model.gguf --out mine.toml \\
         --on dask://HOST:8786
     backcast fit 'runs/*.jsonl' --keep --out keep.toml
@@ -94,7 +97,7 @@ def command(
     check_place(out, force)
     over = _over(policy_name)
     own_settings(base, STRATEGIES[over])  # or it says why no file could hold what is made of it
-    reading = Reading(model, context_tokens, sample, seconds, threads, scores)
+    reading = Reading(model, context_tokens, sample, seconds, threads, scores, last)
     with ExitStack() as stack:
         logs = stack.enter_context(LogShelf(addresses, url))
         engine = stack.enter_context(engine_on(on, processes)) if on else None

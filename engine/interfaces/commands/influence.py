@@ -15,6 +15,7 @@ from backcast.engine.interfaces.options import (
     default_store,
     engine_on,
     json_option,
+    last_option,
     on_option,
     processes_option,
     store_option,
@@ -44,6 +45,7 @@ LOST = 1
               help="Whose prompt it is.")  # fmt: skip
 @click.option("--context-tokens", type=click.IntRange(1), metavar="N",
               help="A context part of N tokens; the window changes by the difference.")  # fmt: skip
+@last_option
 @click.option("--most", type=click.IntRange(0), metavar="N",
               help="The N largest items alone, one by one: 20 of few.")  # fmt: skip
 @click.option("--halves", type=click.IntRange(0), metavar="N",
@@ -60,14 +62,15 @@ LOST = 1
 @json_option
 def command(
     addresses: tuple[Address, ...], url: str, model: str, policy: str, context_tokens: int | None,
-    most: int | None, halves: int | None, texts: bool, threads: int | None, scores: Path | None,
-    report: Path | None, on: str | None, processes: int | None, as_json: bool,
+    last: int | None, most: int | None, halves: int | None, texts: bool, threads: int | None,
+    scores: Path | None, report: Path | None, on: str | None, processes: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Tell what each item of a prompt was worth.
 
     \b
     backcast influence fixtures/logs/validators.jsonl@27 --model llama:model.gguf
     backcast influence 'runs/*.jsonl' --model llama:model.gguf --json    # the last of each task
+    backcast influence httpx --model copy --last 10    # each of a history's last changes
     backcast influence 'runs/**/*.jsonl' --model llama:/models/model.gguf --report grows.jsonl \\
         --on dask://HOST:8786
 
@@ -80,9 +83,10 @@ def command(
     first; with --texts each sentence of our own words, too. Items that say the same stand in for
     each other, and seem worth little alone. Of many items random halves are read, and a sparse
     linear fit tells what each is worth. Every score is kept, so that the command goes on where
-    Ctrl-C ended it (exit code 130). Of several logs or tasks, one that cannot be read, or has no
-    such step, is named, and the rest goes on (exit code 2); so are a log that is not whole and a
-    step that no worker of --on could do (exit code 1).
+    Ctrl-C ended it (exit code 130). Of a history the last step is read, or with --last those of its
+    last changes. Of several logs or tasks, one that cannot be read, or has no such step, is named,
+    and the rest goes on (exit code 2); so are a log that is not whole and a step that no worker of
+    --on could do (exit code 1).
     """
     from backcast.engine.interfaces.influencing import InfluenceRun
     from backcast.engine.replay.growing_report import SUFFIX
@@ -94,8 +98,10 @@ def command(
     check_on(on, processes)
     if report and report.suffix != SUFFIX:
         raise click.UsageError(f"--report: needed a name that ends in {SUFFIX}, found {report}")
+    if last and any(address.when for address in addresses):
+        raise click.UsageError("--last: needed a LOG or TASK without a moment, found one @WHEN")
     setting = read_setting(policy)
-    reading = Reading(model, context_tokens, threads=threads, scores=scores)
+    reading = Reading(model, context_tokens, threads=threads, scores=scores, last=last)
     reader, question = reading.reader(), InfluenceQuestion(setting, most, halves, texts)
     with ExitStack() as stack:
         grown = InfluenceReport(report, question, reader, context_tokens) if report else None
@@ -103,7 +109,7 @@ def command(
             stack.enter_context(grown)
         run = InfluenceRun(reading, reader, question, url, grown)
         found, unnamed = logs_named(addresses, url)
-        several = len(found) + unnamed > 1
+        several = len(found) + unnamed > 1 or last is not None
         try:
             if on is None:
                 answers = run.here(found)

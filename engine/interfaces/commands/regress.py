@@ -16,6 +16,7 @@ from backcast.engine.interfaces.many_logs import LogTimes
 from backcast.engine.interfaces.options import (
     engine_on,
     json_option,
+    last_option,
     on_option,
     plot_option,
     store_option,
@@ -68,8 +69,7 @@ if TYPE_CHECKING:
               help="A context part of N tokens, within the profile's window.")  # fmt: skip
 @click.option("--window", type=click.IntRange(1), default=25, show_default=True,
               help="Changes of a history that count as one run.")  # fmt: skip
-@click.option("--last", type=click.IntRange(1), metavar="N",
-              help="Of each history only its last N changes.")  # fmt: skip
+@last_option
 @click.option("--model", metavar="MODEL",
               help="Also how likely a model holds the outcomes: see score.")  # fmt: skip
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="It reads only N of the steps.")
@@ -122,7 +122,12 @@ def command(
     events of "unknown_types", and how many runs are "unmeasured"; then the "exit_code".
     """
     from backcast.engine.interfaces.histories import message_policies, try_histories
-    from backcast.engine.interfaces.regress_notes import long_trial, unmoved, untried
+    from backcast.engine.interfaces.regress_notes import (
+        long_trial,
+        other_base,
+        unmoved,
+        untried,
+    )
     from backcast.engine.interfaces.regress_report import next_looks
     from backcast.engine.log.engines import PROCESSES
     from backcast.engine.replay.corpus import NOTHING
@@ -176,7 +181,10 @@ def command(
         if any(is_remote(named.log) for named in addresses):
             stack.enter_context(copies_kept())
         trial = Trial(stack, plan.settings, plan.profile, growing, engine_on(on, processes))
-        runs, why = _runs(addresses, url, window, last, times, findings)
+        recorded = set[str]()
+        runs, why = _runs(addresses, url, window, last, times, findings, recorded)
+        if baseline == RECORDED and (differs := other_base(recorded, policies)):
+            message(f"note: {differs}")
         line = long_trial(runs, len(plan.settings), reported=growing is not None)
         if line and not last:
             message(f"note: {line}")
@@ -196,6 +204,7 @@ def command(
     times.report()
     lost = 0
     if reading and reader:
+        reading = reading._replace(runs=tuple(result.run for result in measured))
         columns, lost = _read(reading, reader, plan, columns, addresses, url, elsewhere)
     if plot is not None:
         from backcast.engine.interfaces.plots import marks_of, recall_plot, write_plot
@@ -225,11 +234,11 @@ def command(
 
 def _runs(
     addresses: "Sequence[Address]", url: str, window: int, last: int | None, times: LogTimes,
-    findings: LogFindings,
+    findings: LogFindings, recorded: set[str],
 ) -> "tuple[list[ReplayRun], dict[str, str]]":  # fmt: skip
-    """The runs of some logs, of which `findings` learns what is wrong with them; and what each log
-    holds if it holds nothing to try."""
-    from backcast.engine.interfaces.regress_notes import both_tried, nothing_in
+    """The runs of some logs, of which `findings` learns what is wrong with them, and `recorded` the
+    policies of their prompts; and what each log holds if it holds nothing to try."""
+    from backcast.engine.interfaces.regress_notes import both_tried, nothing_in, recorded_under
     from backcast.engine.replay.corpus import runs_in
 
     runs: list[ReplayRun] = []
@@ -243,6 +252,7 @@ def _runs(
             message(f"note: {shown(log.name)} holds {why[log.name]}")
         for line in both_tried(found):
             message(f"note: {line}")
+        recorded |= recorded_under(log, [run.task for run in found if run.prompts])
         runs += found
     return runs, why
 
@@ -253,7 +263,8 @@ def _read(
 ) -> "tuple[list[Column], int]":  # fmt: skip
     """The columns with how likely a model held the outcomes, and the steps that were lost.
 
-    The model reads in this process, or where `on` says.
+    The model reads in this process, or where `on` says; of the runs that were measured, and no
+    other step.
     """
     from backcast.engine.interfaces.score_report import note, remarks
     from backcast.engine.replay.regress import less_likely, likely_limit
@@ -274,11 +285,12 @@ def _read(
         raise SystemExit(INTERRUPTED)
     message(note(reader))
     scores = score_summary(scoring.steps, [setting.name for setting in plan.settings])
-    found = [columns[0]._replace(score=scores[0])]
+    read = sum(step.sums(0, new=True).tokens > 0 for step in scoring.steps)
+    found = [columns[0]._replace(score=scores[0], read=read)]
     for column, score, rules in zip(columns[1:], scores[1:], plan.rules, strict=True):
         assert column.beside
         worse = (*column.beside.broken, *less_likely(score.beside, rules))
         limits = (*column.beside.limits, likely_limit(score.beside, rules))
         beside = column.beside._replace(broken=worse, limits=limits)
-        found.append(column._replace(beside=beside, score=score))
+        found.append(column._replace(beside=beside, score=score, read=read))
     return found, lost

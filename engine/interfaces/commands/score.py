@@ -13,6 +13,7 @@ from backcast.engine.interfaces.options import (
     check_on,
     engine_on,
     json_option,
+    last_option,
     on_option,
     processes_option,
     store_option,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
               help="May be repeated; the first is what others are compared with.")  # fmt: skip
 @click.option("--context-tokens", type=click.IntRange(1), metavar="N",
               help="A context part of N tokens; the window changes by the difference.")  # fmt: skip
+@last_option
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N of the steps.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S",
               help="Take no longer than this; steps are taken by lot.")  # fmt: skip
@@ -47,8 +49,9 @@ if TYPE_CHECKING:
 @json_option
 def command(
     addresses: tuple[Address, ...], url: str, model: str, policies: tuple[str, ...],
-    context_tokens: int | None, sample: int | None, seconds: float | None, threads: int | None,
-    scores: Path | None, on: str | None, processes: int | None, by_line: bool, as_json: bool,
+    context_tokens: int | None, last: int | None, sample: int | None, seconds: float | None,
+    threads: int | None, scores: Path | None, on: str | None, processes: int | None,
+    by_line: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Tell how likely what was written was, under each policy.
 
@@ -58,6 +61,7 @@ def command(
     backcast score history --model llama:model.gguf --policy recorded --policy mine.toml \\
         --sample 20 --seconds 600
     backcast score 'runs/**/*.jsonl' --model llama:model.gguf --sample 200
+    backcast score httpx --model copy --policy default --policy mine.toml --last 30
     backcast score runs/ --model llama:/models/model.gguf --on dask://HOST:8786
 
     LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
@@ -72,7 +76,7 @@ def command(
     check_on(on, processes, seconds)
     policies = policies or (RECORDED,)
     settings = [read_setting(name) for name in policies]
-    reading = Reading(model, context_tokens, sample, seconds, threads, scores)
+    reading = Reading(model, context_tokens, sample, seconds, threads, scores, last)
     reader, lost = reading.reader(), 0
     with LogShelf(addresses, url) as logs:
         if on is None:
