@@ -31,6 +31,7 @@ from backcast.domain.policy import (
     MapSettings,
     Policy,
     Thinking,
+    unrated,
 )
 from backcast.domain.summary import LIMITS
 from backcast.domain.texts import KNOWN
@@ -189,7 +190,7 @@ def _checked(where: str, settings: dict[str, object]) -> Policy:
         found = settings
         for name in table.split("."):
             found = under if isinstance(under := found.get(name), dict) else {}
-        for key in found:
+        for key in unrated(found):
             if key not in known and (near := _near(key, known)):
                 raise InputError(f"{where}: {table}: {NO_SETTING}, found {key!r}{near}")
     try:

@@ -175,7 +175,7 @@ def command(
         if any(is_remote(named.log) for named in addresses):
             stack.enter_context(copies_kept())
         trial = Trial(stack, plan.settings, plan.profile, growing, engine_on(on, processes))
-        runs, why = _runs(addresses, url, window, last, times, findings)
+        runs, why = _runs(addresses, url, window, last, times, findings, plan)
         line = long_trial(runs, len(plan.settings), reported=growing is not None)
         if line and not last:
             message(f"note: {line}")
@@ -222,25 +222,31 @@ def command(
 
 def _runs(
     addresses: "Sequence[Address]", url: str, window: int, last: int | None, times: LogTimes,
-    findings: LogFindings,
+    findings: LogFindings, plan: RegressPlan,
 ) -> "tuple[list[ReplayRun], dict[str, str]]":  # fmt: skip
     """The runs of some logs, of which `findings` learns what is wrong with them; and what each log
     holds if it holds nothing to try."""
     from backcast.engine.interfaces.regress_notes import both_tried, nothing_in
+    from backcast.engine.interfaces.unrated import lacking, note_lacking
     from backcast.engine.replay.corpus import runs_in
 
     runs: list[ReplayRun] = []
     why: dict[str, str] = {}
+    policies = [setting.policy for setting in plan.settings if setting.policy]
+    unrated = sorted({name for policy in policies for name in policy.ratings})
     for log in each_log(addresses, url, times, findings):
         if log is None:
             continue
         found = list(runs_in(log, window, last))
+        for task in log.tasks:
+            unrated = lacking(unrated, log.store, task)
         why[log.name] = nothing_in(log)
         if not found:
             message(f"note: {shown(log.name)} holds {why[log.name]}")
         for line in both_tried(found):
             message(f"note: {line}")
         runs += found
+    note_lacking(unrated, "these logs have")
     return runs, why
 
 
