@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from backcast.domain.events import EventType, Fact
 from backcast.domain.node import SYMBOLS, kind_of, name_of, path_of
@@ -10,7 +11,7 @@ from backcast.domain.node import SYMBOLS, kind_of, name_of, path_of
 
 def _node(node: str) -> str:
     if kind_of(node) not in SYMBOLS or not (path_of(node) and name_of(node)):
-        raise ValueError(f"needed function:PATH::NAME, or so of a {', '.join(SYMBOLS[1:])}")
+        raise PydanticCustomError("node", "needed function:PATH::NAME, or method:, class:, test:")
     return node
 
 
@@ -31,5 +32,5 @@ class NodesRated(Fact):
     @classmethod
     def _named(cls, name: str) -> str:
         if not name or name != name.strip() or not name.isprintable():
-            raise ValueError("needed words on one line, with no blank around them")
+            raise PydanticCustomError("name", "needed words on a line, no blank around them")
         return name

@@ -20,6 +20,7 @@ from backcast.domain.policy import (
     LINES,
     LOOKUP,
     LOOKUP_WEIGHTS,
+    RATED,
     RECALL,
     SECTION_WORTH,
     SECTIONS,
@@ -146,6 +147,10 @@ def changed(before: Policy, after: Policy) -> list[str]:
     """
     old, new = (dict(_flat(policy.model_dump(mode="json"))) for policy in (before, after))
     names = [name for name in dict.fromkeys((*old, *new)) if name not in ("name", "version")]
+    for name in names:
+        if RATED in name:  # which no default sets
+            old.setdefault(name, 0.0)
+            new.setdefault(name, 0.0)
     return [
         f"{name} {json.dumps(old.get(name))} -> {json.dumps(new.get(name))}"
         for name in sorted(names, key=_rank)
