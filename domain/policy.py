@@ -63,8 +63,8 @@ LIKENESS_NAMES = (*LIKENESS, "cited", "callers")
 """All kinds of evidence that such a body may be weighed by: the later ones are in no default, which
 logs recorded without them."""
 RATED = "rated:"
-"""How the evidence begins that a log brings itself: `rated:NAME` is the newest rating by a NODES_RATED
-of that name, 0 for what was never rated. No default weighs any."""
+"""How the evidence begins that a log brings itself: `rated:NAME` is the newest rating by a
+NODES_RATED of that name, 0 for what was never rated. No default weighs any."""
 LOOKUP_WEIGHTS = {name: weight for name, weight in WEIGHTS.items() if name != "meaning"}
 "The weights of `WEIGHTS` for a question, for which no model compares meanings."
 LOOKUP = {name: 0.0 for name in LIKENESS if name != "meaning"} | {"aside": 0.0}

@@ -32,9 +32,7 @@ def note_lacking(names: Iterable[str], where: str) -> None:
         )
 
 
-def note_unrated(
-    policy: "Policy", store: "EventStore", task: str, moment: "Moment" = NOW
-) -> None:
+def note_unrated(policy: "Policy", store: "EventStore", task: str, moment: "Moment" = NOW) -> None:
     """Say on stderr which ratings a policy weighs that a task does not have at a moment."""
     found = lacking(policy.ratings, store, task, moment)
     note_lacking(found, f"{escaped(task)} has by then")
