@@ -75,6 +75,7 @@ class EventType(StrEnum):
     QUESTION_ASKED = "QUESTION_ASKED"
     ANSWER_GIVEN = "ANSWER_GIVEN"
     PREFIX_WARMED = "PREFIX_WARMED"
+    NODES_RATED = "NODES_RATED"
 
 
 class Fact(BaseModel):

@@ -6,6 +6,7 @@ from backcast.domain import (
     dispatch_events,
     memory_events,
     question_events,
+    rating_events,
     score_events,
 )
 from backcast.domain.events import Fact, UnknownFact
@@ -16,6 +17,7 @@ ELSEWHERE = (
     dispatch_events,
     memory_events,
     question_events,
+    rating_events,
     score_events,
 )
 "Modules whose facts are kinds too: a kind is known once its module is imported."

@@ -62,6 +62,9 @@ LIKENESS: Mapping[str, float] = dict.fromkeys(WEIGHTS, 0.0) | {
 LIKENESS_NAMES = (*LIKENESS, "cited", "callers")
 """All kinds of evidence that such a body may be weighed by: the later ones are in no default, which
 logs recorded without them."""
+RATED = "rated:"
+"""How the evidence begins that a log brings itself: `rated:NAME` is the newest rating by a
+NODES_RATED of that name, 0 for what was never rated. No default weighs any."""
 LOOKUP_WEIGHTS = {name: weight for name, weight in WEIGHTS.items() if name != "meaning"}
 "The weights of `WEIGHTS` for a question, for which no model compares meanings."
 LOOKUP = {name: 0.0 for name in LIKENESS if name != "meaning"} | {"aside": 0.0}
@@ -136,6 +139,11 @@ def _of(what: str, found: Iterable[str], known: Iterable[str]) -> None:
     odd = [one for one in found if one not in names]
     if odd:
         raise ValueError(f"{what}: needed one of {', '.join(names)}, found {odd[0]!r}")
+
+
+def unrated(names: Iterable[str]) -> list[str]:
+    """Return the names of evidence that is not of a log's own ratings."""
+    return [name for name in names if not (name.startswith(RATED) and name != RATED)]
 
 
 class MapSettings(BaseModel):
@@ -216,8 +224,8 @@ stands above them, whatever it is worth."
 
     @model_validator(mode="after")
     def _known(self) -> "Lookup":
-        _of("lookup.weights", self.weights, LOOKUP_WEIGHTS)
-        _of("lookup.likeness", self.likeness, LOOKUP)
+        _of("lookup.weights", unrated(self.weights), LOOKUP_WEIGHTS)
+        _of("lookup.likeness", unrated(self.likeness), LOOKUP)
         return self
 
 
@@ -358,8 +366,8 @@ asking a model where every precondition holds."
         _same("order", self.order, known)
         _of("priorities", self.priorities, SECTIONS)
         _of("shares", self.shares, CONTEXT)
-        _of("weights", self.weights, WEIGHTS)
-        _of("likeness", self.likeness, LIKENESS_NAMES)
+        _of("weights", unrated(self.weights), WEIGHTS)
+        _of("likeness", unrated(self.likeness), LIKENESS_NAMES)
         _of("recall", self.recall, RECALL)
         _of("worth", self.worth, WORTH)
         _of("constants", self.constants, CONSTANTS)
@@ -391,6 +399,16 @@ asking a model where every precondition holds."
     def body(self) -> bytes:
         """The settings as JSON, equal bytes for equal policies: see `policy_body`."""
         return json.dumps(written(self), sort_keys=True).encode()
+
+    @property
+    def ratings(self) -> tuple[str, ...]:
+        """The names of the log's own ratings that are weighed, each once."""
+        tables = [self.weights, self.likeness]
+        tables += [self.lookup.weights, self.lookup.likeness] if self.lookup else []
+        names = [name for table in tables for name, weight in table.items() if weight]
+        return tuple(
+            name.removeprefix(RATED) for name in dict.fromkeys(names) if name.startswith(RATED)
+        )
 
     def details(self, window: int) -> Details:
         """Return the limits on detail for a window of so many tokens."""

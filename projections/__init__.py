@@ -41,6 +41,7 @@ from backcast.projections import (
     progress,
     prompts,
     questions,
+    ratings,
     spending,
     summaries,
     versions,
@@ -85,7 +86,7 @@ ALL: Sequence[Projection] = (
     questions,
     prefixes,
 )
-ASKED: Sequence[Projection] = (compressions, facts)
+ASKED: Sequence[Projection] = (compressions, facts, ratings)
 "Those that are folded only when somebody asks: no command waits for them, no snapshot is kept."
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 

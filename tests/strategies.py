@@ -41,6 +41,7 @@ from backcast.domain.events import (
 from backcast.domain.fact_types import FACTS
 from backcast.domain.memory_events import MapAnswer, MapEdit
 from backcast.domain.question_events import AnswerQuote, AskedSubject
+from backcast.domain.rating_events import NodesRated
 from backcast.engine.log import EventStore
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -106,7 +107,7 @@ def facts(draw: st.DrawFn, kinds: tuple[type[Fact], ...] = tuple(FACTS.values())
                            kind_version=draw(st.integers(2, 5)), payload=payload)  # fmt: skip
     kind = draw(st.sampled_from(kinds))
     stated = {
-        name: draw(_values(name, field))
+        name: draw(_values(name, field, kind))
         for name, field in sorted(kind.model_fields.items())
         if field.is_required() or draw(st.booleans())
     }
@@ -114,14 +115,19 @@ def facts(draw: st.DrawFn, kinds: tuple[type[Fact], ...] = tuple(FACTS.values())
     return kind(**extra, **stated)
 
 
-def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
+def _values(name: str, field: FieldInfo, kind: type[Fact]) -> st.SearchStrategy[Any]:
     if name in ("module_name", "previous_name"):
         return st.sampled_from(NAMES)
     if name == "answers":
         told = st.builds(MapAnswer, role=st.text(), text=st.sampled_from(REFS))
         return st.lists(told, max_size=2).map(tuple)
+    if name == "ratings":
+        rated = st.sampled_from(["function:a.py::f", "method:b.py::C.m", "class:gone.py::C"])
+        return st.dictionaries(rated, st.floats(0, 1), max_size=3)
     if name in ("source", "base"):
         return st.sampled_from(REFS)
+    if kind is NodesRated and name == "name":
+        return st.sampled_from(["fragility", "my own order"])
     if field.metadata or name in ("output", "answer") or "blob:" in str(field.annotation):
         return st.just(REF)
     if name in _SHAPED:

@@ -12,13 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 from backcast.domain.names import resolve
-from backcast.domain.node import name_of, node_id, path_of
+from backcast.domain.node import SYMBOLS, name_of, node_id, path_of
 from backcast.domain.paths import ASIDE
+from backcast.domain.policy import RATED
 from backcast.domain.removed import KINDS
 from backcast.engine.context.module_symbols import Floats, Numbers, last_name
 from backcast.engine.context.symbol_texts import SymbolTexts
 from backcast.engine.context.symbols import NONE, Symbols
-from backcast.projections import changes
+from backcast.projections import changes, ratings
 
 ALIKE = 12
 "Functions like the one asked for whose needs count as evidence."
@@ -115,6 +116,8 @@ class Evidence(dict[str, Floats]):
         self.own = symbols.rows.get(self.path, NONE)
         self.place = 0
         "The line where the target stands or will, once likeness was gathered."
+        self.rated = ratings.initial
+        "The ratings of the moment, where they are weighed."
         owner = self.name.rpartition(".")[0]
         self.owner = f"{owner}." if owner else ""
         self.query = f"{self.path} {self.name} {asked.text}"
@@ -146,6 +149,21 @@ class Evidence(dict[str, Floats]):
     def answers(self, symbols: Symbols, history: changes.State, asked: RequestEvidence) -> bool:
         """Tell whether this is the evidence for a request at a moment."""
         return self.symbols is symbols and self.history is history and self.asked == asked
+
+    def rate(self, known: ratings.State, names: Sequence[str]) -> None:
+        """Note the log's own ratings of some names, as they stand at the moment."""
+        if known is not self.rated:
+            for name in [name for name in self if name.startswith(RATED)]:
+                del self[name]
+            self.rated = known
+        for name in names if self.symbols.nodes else ():
+            if RATED + name in self:
+                continue
+            values = self[RATED + name]
+            for symbol, value in sorted(known.names.get(name, {}).items()):
+                for row in (self.symbols.places.get(f"{kind}:{symbol}") for kind in SYMBOLS):
+                    if row is not None:
+                        values[row] = value
 
     def __missing__(self, name: str) -> Floats:
         self[name] = np.zeros(len(self.symbols.nodes))

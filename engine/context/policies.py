@@ -20,6 +20,7 @@ from backcast.domain.policy import (
     LINES,
     LOOKUP,
     LOOKUP_WEIGHTS,
+    RATED,
     RECALL,
     SECTION_WORTH,
     SECTIONS,
@@ -31,6 +32,7 @@ from backcast.domain.policy import (
     MapSettings,
     Policy,
     Thinking,
+    unrated,
 )
 from backcast.domain.summary import LIMITS
 from backcast.domain.texts import KNOWN
@@ -179,6 +181,10 @@ def changed(before: Policy, after: Policy) -> list[str]:
     """
     old, new = (dict(_flat(policy.model_dump(mode="json"))) for policy in (before, after))
     names = [name for name in dict.fromkeys((*old, *new)) if name not in ("name", "version")]
+    for name in names:
+        if RATED in name:  # which no default sets
+            old.setdefault(name, 0.0)
+            new.setdefault(name, 0.0)
     return [
         f"{name} {json.dumps(old.get(name))} -> {json.dumps(new.get(name))}"
         for name in sorted(names, key=_rank)
@@ -229,7 +235,7 @@ def _checked(where: str, settings: dict[str, object]) -> Policy:
         found = settings
         for name in table.split("."):
             found = under if isinstance(under := found.get(name), dict) else {}
-        for key in found:
+        for key in unrated(found):
             if key not in known and (near := _of_others(key) or _near(key, known)):
                 raise InputError(f"{where}: {table}: {NO_SETTING}, found {key!r}{near}")
     try:

@@ -69,6 +69,8 @@ class RequestScope:
         self.priorities = {name: self.policy.priority(name) for name in self.policy.order}
         self.beside = ""
         "The module that a new one is most like, if the policy asks for it and it was found."
+        self.rated = states.facts.rated() if states.facts and self.policy.ratings else None
+        "The log's own ratings, where the policy weighs any."
         self.stale: dict[str, int] = {}
         "Nodes whose written summary no longer holds, and the version that wrote it."
 
@@ -108,7 +110,11 @@ class RequestScope:
         if self.target in self.symbols.places or kind_of(self.target) == "test":
             text += "\n" + self.sources.piece(self.path, self.name).text
         asked = RequestEvidence(self.target, text, self.behind, self.beside, of_tests, said)
-        return self.cache.evidence(self.symbols, self.states.graph, self.states.changes, asked)
+        graph, history = self.states.graph, self.states.changes
+        found = self.cache.evidence(self.symbols, graph, history, asked)
+        if self.rated is not None:
+            found.rate(self.rated, self.policy.ratings)
+        return found
 
     def must(self) -> Iterator[str]:
         """Yield the nodes that must be shown: the target, its direct needs, what is wanted."""

@@ -35,6 +35,7 @@ def print_built(
     from backcast.engine.context.request import Request
     from backcast.engine.history.maps import map_at_commit
     from backcast.engine.interfaces.named_nodes import node_asked
+    from backcast.engine.interfaces.unrated import note_unrated
     from backcast.engine.models.tokenizers import tokenizer_of
 
     policy = policy_by(policy_name)  # first, so that its error stands alone
@@ -47,6 +48,7 @@ def print_built(
         raise InputError("--record needs a task of a store, found a log in a file")
     if record and at.at is not None:
         raise InputError("--record needs a moment by event or commit, or none: not a time")
+    note_unrated(policy, place.store, place.task, at)
     map = map_at_commit(place.store, place.task, place.when)
     with told_if_long("the prompt", KEPT):
         if record:

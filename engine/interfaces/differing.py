@@ -13,6 +13,7 @@ from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.diff_text import diff_text
 from backcast.engine.interfaces.named_nodes import node_asked
 from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.unrated import note_unrated
 from backcast.engine.interfaces.views import cause_line, event_line
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.diff import Diff
@@ -73,6 +74,9 @@ def between_settings(
     recorded prompt, of a change with that of the default."""
     step = step_at(place.store, place.task, place.when)
     before, after = _sides(step, policies, profiles)
+    for policy in (before.policy, after.policy):
+        if policy:
+            note_unrated(policy, place.store, place.task, place.moment)
     pool = BuilderPool(place.store)
     found = compared(pool, step, before, after)
     recorded = pool.settings(step.built)[1] if step.built else DEFAULT

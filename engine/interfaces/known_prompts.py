@@ -90,6 +90,7 @@ def _print_under(
 ) -> None:  # fmt: skip
     """Build a prompt anew under a policy, from what was known then, and print it: a recorded one,
     or that of a change."""
+    from backcast.engine.interfaces.unrated import note_unrated
     from backcast.engine.replay.derive import BuilderPool, PolicyReplay
     from backcast.engine.replay.find import step_at
     from backcast.engine.replay.item_evidence import item_evidence
@@ -110,6 +111,7 @@ def _print_under(
             f"note: no prompt is recorded there: built for {escaped(step.name)}"
             f" ({escaped(place.task)}@{step.version}), a request for {escaped(step.request.target)}"
         )
+    note_unrated(policy, place.store, place.task, place.moment)
     builder = PolicyReplay(BuilderPool(place.store), profile, policy).builder(step)
     found = context_of(builder, step)
 

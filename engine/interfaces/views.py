@@ -25,6 +25,7 @@ from backcast.domain.json_text import json_text
 from backcast.domain.memory_events import MapEdited
 from backcast.domain.message_parts import cut_inside
 from backcast.domain.question_events import AnswerGiven, QuestionAsked
+from backcast.domain.rating_events import NodesRated
 from backcast.domain.score_events import Scored
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.dispatch_titles import DISPATCH_FACTS, dispatch_title
@@ -159,6 +160,8 @@ def event_title(event: WorkflowEvent, text: BodyText = _unread) -> str:
         title = _edited(event.fact)
     if isinstance(event.fact, Scored):
         title = _scored(event.fact)
+    if isinstance(event.fact, NodesRated):
+        title = _rated(event.fact)
     if isinstance(event.fact, DISPATCH_FACTS):
         title = dispatch_title(event.fact)
     if isinstance(event.fact, PlanningComplete) and event.fact.reused:
@@ -239,6 +242,14 @@ def _scored(fact: Scored) -> str:
     under = f" under {fact.policy}" if fact.policy else ""
     by = f" by {fact.model}" if fact.model else ""
     return f"{fact.target or ''}{nats}{under}{by}"
+
+
+def _rated(fact: NodesRated) -> str:
+    """Describe a rating: the measure, of how many, and the highest ones."""
+    highest = sorted(fact.ratings.items(), key=lambda pair: (-pair[1], pair[0]))[:2]
+    some = ", ".join(f"{node.partition(':')[2]} {value:g}" for node, value in highest)
+    more = f", {len(fact.ratings) - 2:,} more" if len(fact.ratings) > 2 else ""
+    return f"{fact.name}: {some}{more}"
 
 
 def _edited(fact: MapEdited) -> str:

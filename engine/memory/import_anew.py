@@ -47,7 +47,7 @@ from backcast.projections import progress as how_far
 
 NOT_OF_THE_LOG = frozenset((
     "IMPORTED", "REFS_READ", "MODULE_OUTLINED", "SUMMARY_WRITTEN", "MAP_EDITED", "PLAN_LEARNED",
-    "BRANCHED", "SCORED",
+    "BRANCHED", "SCORED", "NODES_RATED",
 ))  # fmt: skip
 "Kinds that tell of the import, or were derived in the store: a log read anew may lack them."
 

@@ -21,7 +21,7 @@ GROUPS = {
     ),
     "What a prompt shows": (
         "earlier-work", "summaries", "maps", "knowledge", "facts", "ledger", "caches",
-        "compression", "prefixes", "weights",
+        "compression", "prefixes", "weights", "ratings",
     ),
     "Ask and measure": ("search", "ask", "histories", "scores", "fit", "calls"),
     "Run it": ("python", "mcp", "scale", "postgresql", "exit-codes", "limits", "contributing"),

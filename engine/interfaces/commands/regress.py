@@ -182,7 +182,7 @@ def command(
             stack.enter_context(copies_kept())
         trial = Trial(stack, plan.settings, plan.profile, growing, engine_on(on, processes))
         recorded = set[str]()
-        runs, why = _runs(addresses, url, window, last, times, findings, recorded)
+        runs, why = _runs(addresses, url, window, last, times, findings, plan, recorded)
         if baseline == RECORDED and (differs := other_base(recorded, policies)):
             message(f"note: {differs}")
         line = long_trial(runs, len(plan.settings), reported=growing is not None)
@@ -234,19 +234,24 @@ def command(
 
 def _runs(
     addresses: "Sequence[Address]", url: str, window: int, last: int | None, times: LogTimes,
-    findings: LogFindings, recorded: set[str],
+    findings: LogFindings, plan: RegressPlan, recorded: set[str],
 ) -> "tuple[list[ReplayRun], dict[str, str]]":  # fmt: skip
     """The runs of some logs, of which `findings` learns what is wrong with them, and `recorded` the
     policies of their prompts; and what each log holds if it holds nothing to try."""
     from backcast.engine.interfaces.regress_notes import both_tried, nothing_in, recorded_under
+    from backcast.engine.interfaces.unrated import lacking, note_lacking
     from backcast.engine.replay.corpus import runs_in
 
     runs: list[ReplayRun] = []
     why: dict[str, str] = {}
+    policies = [setting.policy for setting in plan.settings if setting.policy]
+    unrated = sorted({name for policy in policies for name in policy.ratings})
     for log in each_log(addresses, url, times, findings):
         if log is None:
             continue
         found = list(runs_in(log, window, last))
+        for task in log.tasks:
+            unrated = lacking(unrated, log.store, task)
         why[log.name] = nothing_in(log)
         if not found:
             message(f"note: {shown(log.name)} holds {why[log.name]}")
@@ -254,6 +259,7 @@ def _runs(
             message(f"note: {line}")
         recorded |= recorded_under(log, [run.task for run in found if run.prompts])
         runs += found
+    note_lacking(unrated, "these logs have")
     return runs, why
 
 

@@ -35,6 +35,8 @@ OURS = frozenset(field for model in (*FACTS.values(), *_PARTS) for field in mode
 "Keys by which facts are read: they reveal nothing about anybody."
 DIGESTS = {"digest", "sha"}
 DIGESTS_WITHIN = {"built_from", "set"}
+RATINGS = "ratings"
+"The numbers of a NODES_RATED, by the node that each is of."
 _HEX = re.compile(r"[0-9a-f]{16,64}")
 _REF = re.compile(BLOB_PREFIX + r"[0-9a-f]{64}")
 LONGEST_COMMAND = 64
@@ -196,7 +198,8 @@ def _object(value: dict[str, Any], change: Change, name: str, digests: bool) -> 
         # Two keys, such as names of people, may be equal after masking.
         while changed in found:
             changed += "_"
-        found[changed] = _value(item, change, within(named, key), digests or key in DIGESTS_WITHIN)
+        about = within(named, key) if name != RATINGS else name  # of a function, not of a field
+        found[changed] = _value(item, change, about, digests or key in DIGESTS_WITHIN)
     return found
 
 
