@@ -39,24 +39,24 @@ def aside(event: WorkflowEvent) -> Amounts | None:
     return None
 
 
-def ends(log: list[WorkflowEvent], event: WorkflowEvent) -> bool:
-    """Whether an event settles a call that is open: its log is read anew for each of them."""
-    fact, earlier = event.fact, log[: event.version - 1]
-    if not isinstance(fact, CallSettled | DispatchEnded):
-        return False
-    start = fact.call if isinstance(fact, CallSettled) else fact.dispatch
-    if start >= event.version:
-        return False
+def settles(log: list[WorkflowEvent], event: WorkflowEvent) -> int | None:
+    """The open call that an event settles, else None: its log is read anew for each of them."""
+    match event.fact:
+        case CallSettled(call=start) | DispatchEnded(dispatch=start):
+            if start >= event.version:
+                return None
+        case _:
+            return None
+    earlier = log[: event.version - 1]
     opened = aside(log[start - 1])
     settled = any(
         (isinstance(e.fact, CallSettled) and e.fact.call == start)
         or (opened and isinstance(e.fact, DispatchEnded) and e.fact.dispatch == start)
         for e in earlier[start:]
     )
-    if opened:
-        return not settled
     steps = [e.version for e in earlier if isinstance(e.fact, StepStarted) and not aside(e)]
-    return isinstance(fact, CallSettled) and steps[-1:] == [start] and not settled
+    alone = isinstance(event.fact, CallSettled) and steps[-1:] == [start]
+    return start if (opened or alone) and not settled else None
 
 
 @given(log=logs(kinds=(StepStarted, CallSettled, DispatchStarted, DispatchEnded, ModelReplied)))
@@ -64,24 +64,24 @@ def test_each_call_costs_once_and_what_is_set_aside_is_kept_until_then(
     log: list[WorkflowEvent],
 ) -> None:
     state: spending.State = fold(spending, log)
-    ended = [event.fact for event in log if ends(log, event)]
-    over = {fact.call for fact in ended if isinstance(fact, CallSettled)}
-    over |= {fact.dispatch for fact in ended if isinstance(fact, DispatchEnded)}
+    over = {event.version: call for event in log if (call := settles(log, event))}
     kept = {event.version: found for event in log if (found := aside(event))}
-    assert dict(state.open) == {call: kept[call] for call in kept if call not in over}
+    assert dict(state.open) == {call: kept[call] for call in kept if call not in over.values()}
     total = Amounts()
     for event in log:
         match event.fact:
-            case CallSettled(cost=cost, outcome=outcome) if ends(log, event):
+            case CallSettled(cost=cost, outcome=outcome) if event.version in over:
                 total = total.plus(Amounts() if outcome == "reused" else amounts(1, cost))
-            case DispatchEnded(cost=cost, calls=calls) if ends(log, event):
+            case DispatchEnded(cost=cost, calls=calls) if event.version in over:
                 total = total.plus(amounts(1 if calls is None else calls, cost))
             case ModelReplied(call=None, answer_of=None) as fact:
                 tokens = (fact.prompt_tokens or 0) + (fact.tokens or 0)
                 total = total.plus(Amounts(1, tokens, fact.seconds or 0.0))
     assert state.spent == total
-    assert sum(state.outcomes.values()) == len(ended)
-    assert state.dispatches == sum(isinstance(fact, DispatchEnded) for fact in ended)
+    assert sum(state.outcomes.values()) == len(over)
+    assert state.dispatches == sum(
+        isinstance(log[version - 1].fact, DispatchEnded) for version in over
+    )
     assert spending.committed(state).tokens == total.tokens + sum(
         kept[call].tokens for call in state.open
     )
